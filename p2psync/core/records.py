@@ -1,0 +1,78 @@
+"""What the rest of p2psync knows of an exchange file's content, whatever its format."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One posting line.
+
+    ``key`` (16 bytes) is a digest of every field that the format compares: two records with one
+    key are two identical postings. ``money_key`` (16 bytes) leaves out what is only text (B-POS:
+    two edits that differ in text alone are settled by the last writer, two that differ in money
+    are both kept).
+    """
+
+    key: bytes
+    money_key: bytes
+    text: str
+    date: datetime.date | None
+    amount: Decimal | None
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that a reader could not make sense of; never a reason to drop bytes (B-POS-8).
+
+    ``code`` is stable for programs; ``template`` with ``params`` is the text for people.
+    ``line`` counts from 1; 0 means the file as a whole.
+    """
+
+    code: str
+    template: str
+    line: int = 0
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The problem in English."""
+        return self.template.format_map(dict(self.params))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The smallest piece of a file that is merged as one: a line, or a balanced group of lines.
+
+    ``key`` (16 bytes) identifies the content for matching an old file against a new one; it does
+    not change when a file is only renumbered. ``records`` is empty for headers and for lines
+    that could not be read. ``money_key`` (16 bytes) is ``key`` without what is only text.
+    """
+
+    raw: bytes
+    key: bytes
+    money_key: bytes
+    records: tuple[Record, ...] = ()
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A parsed file. ``b"".join(s.raw for s in segments)`` gives back the very bytes."""
+
+    format: str
+    segments: tuple[Segment, ...]
+    mergeable: bool
+    problems: tuple[Problem, ...] = ()
+    period: tuple[datetime.date, datetime.date] | None = None
+    embedded_id: str | None = None
+
+
+class SegmentReader(Protocol):
+    """Reads one segment of a record file on its own; pure, total, never raises."""
+
+    def __call__(self, format_name: str, raw: bytes) -> Segment: ...

@@ -1,0 +1,208 @@
+"""Every error that a user, a program or a peer can cause.
+
+Each class has a stable ``code`` for programs, an ``exit_code`` for the command line and two
+templates: ``template`` names the cause and the thing, ``hint_template`` the next step. The
+parameters given to the constructor fill both. Interfaces translate the templates, never the
+filled text (see ``p2psync.i18n``).
+"""
+
+from typing import ClassVar
+
+
+class P2PSyncError(Exception):
+    """The base of all errors that p2psync raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    exit_code: ClassVar[int] = 1
+    template: ClassVar[str] = "something went wrong inside p2psync: {cause}"
+    hint_template: ClassVar[str] = "please report this with the lines above"
+
+    def __init__(self, **params: object) -> None:
+        self.params: dict[str, str] = {name: str(value) for name, value in params.items()}
+        super().__init__(self.text)
+
+    @property
+    def text(self) -> str:
+        """The cause and the thing, in English."""
+        return self.template.format_map(self.params)
+
+    @property
+    def hint(self) -> str:
+        """The next step, in English; may be empty."""
+        return self.hint_template.format_map(self.params)
+
+
+# -- the five kinds: exit codes of the command line ------------------------------------------
+
+
+class UsageError(P2PSyncError):
+    """The caller asked for something that makes no sense (exit code 2)."""
+
+    code = "usage"
+    exit_code = 2
+    template = "{cause}"
+    hint_template = "see the command's --help"
+
+
+class RefusedError(P2PSyncError):
+    """A rule forbids it; nothing has changed (exit code 3)."""
+
+    code = "refused"
+    exit_code = 3
+    template = "{cause}"
+    hint_template = ""
+
+
+class UnavailableError(P2PSyncError):
+    """It cannot be done now, but may be later (exit code 4)."""
+
+    code = "unavailable"
+    exit_code = 4
+    template = "{cause}"
+    hint_template = "try again later"
+
+
+class BadInputError(P2PSyncError):
+    """A ticket, file, frame or request is not what it should be (exit code 5)."""
+
+    code = "bad-input"
+    exit_code = 5
+    template = "{cause}"
+    hint_template = ""
+
+
+class StorageError(P2PSyncError):
+    """The disk failed or refused; nothing was acknowledged (exit code 6)."""
+
+    code = "storage"
+    exit_code = 6
+    template = "the disk refused: {cause}"
+    hint_template = "free space or mend the disk, then try again"
+
+
+# -- values and codecs ------------------------------------------------------------------------
+
+
+class CodecError(BadInputError):
+    """Bytes that are no canonical encoding, or are larger or deeper than allowed."""
+
+    code = "codec"
+    template = "not a valid encoding: {cause}"
+
+
+class CryptoError(BadInputError):
+    """A signature, seal or key that does not verify."""
+
+    code = "crypto"
+    template = "does not verify: {cause}"
+
+
+class EntryError(BadInputError):
+    """A log entry that breaks a rule of the entry format."""
+
+    code = "entry"
+    template = "not a valid log entry: {cause}"
+
+
+class OperationError(BadInputError):
+    """An operation that is malformed."""
+
+    code = "operation"
+    template = "not a valid operation: {cause}"
+
+
+class WireError(BadInputError):
+    """A frame from a peer that breaks the protocol; ends its session."""
+
+    code = "wire"
+    template = "the peer broke the protocol: {cause}"
+
+
+# -- tickets (B-TIC-3) ------------------------------------------------------------------------
+
+
+class TicketError(BadInputError):
+    """The base of what can be wrong with a ticket."""
+
+    code = "ticket"
+    template = "this is not a p2psync ticket: {cause}"
+    hint_template = "ask for the .crsync file again"
+
+
+class TicketTruncated(TicketError):
+    """The ticket ends too early."""
+
+    code = "ticket-truncated"
+    template = "the ticket is cut off"
+    hint_template = "the file did not arrive whole; ask for it again"
+
+
+class TicketAltered(TicketError):
+    """The ticket's checksum or seal does not fit."""
+
+    code = "ticket-altered"
+    template = "the ticket was altered or damaged on its way"
+    hint_template = "ask for the .crsync file again"
+
+
+class TicketVersion(TicketError):
+    """The ticket was made by another version of p2psync."""
+
+    code = "ticket-version"
+    template = "the ticket has version {version}; this p2psync reads version {known}"
+    hint_template = "bring p2psync up to date on both machines"
+
+
+class TicketTooLarge(TicketError):
+    """The file is far larger than any ticket."""
+
+    code = "ticket-too-large"
+    template = "the file is too large for a ticket ({size_bytes} bytes; at most {limit_bytes})"
+
+
+class TicketPassphraseNeeded(TicketError):
+    """The ticket is sealed and no passphrase was given."""
+
+    code = "ticket-passphrase-needed"
+    template = "the ticket is sealed with a passphrase"
+    hint_template = "give it with --passphrase-file FILE"
+
+
+class TicketPassphraseWrong(TicketError):
+    """The passphrase does not open the ticket."""
+
+    code = "ticket-passphrase-wrong"
+    template = "the passphrase does not open this ticket"
+    hint_template = "check the six words with the person who sent the ticket"
+
+
+class TicketExpired(TicketError):
+    """The ticket's last day is over."""
+
+    code = "ticket-expired"
+    template = "the ticket expired on {expired}"
+    hint_template = "ask for a new ticket"
+
+
+class TicketRevoked(TicketError):
+    """The person who invited took the ticket back."""
+
+    code = "ticket-revoked"
+    template = "the ticket was revoked"
+    hint_template = "ask for a new ticket"
+
+
+class TicketUsedUp(TicketError):
+    """All uses of the ticket are taken."""
+
+    code = "ticket-used-up"
+    template = "the ticket was already used by {uses} device(s) and allows no more"
+    hint_template = "ask for a new ticket"
+
+
+class TicketForeign(TicketError):
+    """The ticket's admission secret belongs to no invitation of that mandate."""
+
+    code = "ticket-foreign"
+    template = "no member of the mandate knows this ticket"
+    hint_template = "ask for a new ticket"
