@@ -206,3 +206,38 @@ class TicketForeign(TicketError):
     code = "ticket-foreign"
     template = "no member of the mandate knows this ticket"
     hint_template = "ask for a new ticket"
+
+
+# -- network (docs/spec/link.md) ---------------------------------------------------------------
+
+
+class BadAddress(BadInputError):
+    """A multiaddr that cannot be understood, dialled or listened on."""
+
+    code = "bad-address"
+    template = "the address {address} cannot be used: {cause}"
+    hint_template = "use an address such as /ip4/192.0.2.7/tcp/4001"
+
+
+class PortTaken(UnavailableError):
+    """Another program, or a second p2psync, already listens there."""
+
+    code = "port-taken"
+    template = "another program already listens on {address}"
+    hint_template = "stop the other program or choose another port"
+
+
+class PeerUnreachable(UnavailableError):
+    """No address led to the device; ``causes`` names each address and why."""
+
+    code = "peer-unreachable"
+    template = "the device {device} cannot be reached: {causes}"
+    hint_template = "check that the other machine is on and connected; p2psync keeps trying"
+
+
+class PeerNotExpected(PeerUnreachable):
+    """Another device answers at the addresses of the one that was called."""
+
+    code = "peer-not-expected"
+    template = "another device answers instead of {device}: {causes}"
+    hint_template = "the address is out of date or somebody else uses it; ask for a new one"

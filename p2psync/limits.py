@@ -30,6 +30,14 @@ RECORD_FILE_BYTES_MAX = 64 * MIB
 """A larger file is synchronised whole, not record by record."""
 LINE_BYTES_MAX = 64 * KIB
 SEGMENT_RECORDS_MAX = 1_000
+SEGMENT_BYTES_MAX = 128 * KIB
+"""A group of lines that is larger is not merged as one; fits an entry with room to spare."""
+RECORD_FILE_LINES_MAX = 1_000_000
+"""A file of more lines is synchronised whole, not record by record."""
+RECORD_TEXT_CHARS_MAX = 500
+FILE_PROBLEMS_MAX = 1_000
+LISTED_FILES_MAX = 1_000
+SETTINGS_ENTRIES_MAX = 100_000
 CHUNK_BYTES = 256 * KIB
 CHUNK_ADDRESSES_INLINE_MAX = 64
 """A file of more chunks than this lists them in chunks of their own."""
@@ -54,3 +62,32 @@ ADDRESSES_PER_PEER_MAX = 16
 
 # -- local API
 API_BODY_BYTES_MAX = 1 * MIB
+
+# -- links and connections (docs/spec/link.md)
+LINK_WINDOW_START_BYTES = 256 * KIB
+"""What a peer may send unread on a fresh stream; yamux fixes this figure."""
+LINK_WINDOW_BYTES_MAX = 4 * MIB
+"""What the window grows to for a known device that is read quickly."""
+LINK_OUTBOX_BYTES_MAX = 2 * MIB
+"""Frames that wait on one stream for the wire; with window and one frame below 8 MiB a link."""
+STREAMS_INBOUND_MAX = 8
+"""Streams that a peer may have open on one connection, negotiated or not."""
+STREAMS_REFUSED_MAX = 64
+"""Streams refused on one connection before the connection itself is cut."""
+CONTROL_BYTES_MAX = 64 * KIB
+"""Answers (acknowledgements, pings, resets) that wait for a peer that does not read."""
+CONNECTIONS_UPGRADING_MAX = 64
+CONNECTIONS_UPGRADING_PER_ADDRESS_MAX = 16
+CONNECTIONS_INBOUND_MAX = 256
+CONNECTIONS_STRANGERS_MAX = 64
+"""Inbound connections of devices that no mandate knows; the rest is kept for members."""
+CONNECTIONS_PER_DEVICE_MAX = 4
+NEGOTIATION_LINE_BYTES_MAX = 1 * KIB
+NEGOTIATION_PROPOSALS_MAX = 16
+
+# -- LAN discovery (docs/spec/discovery.md)
+ANNOUNCED_TAGS_MAX = 64
+ANNOUNCEMENT_BYTES_MAX = 1 * KIB
+ANNOUNCEMENTS_REMEMBERED_MAX = 1_024
+ANNOUNCEMENTS_WAITING_MAX = 256
+ANNOUNCEMENTS_MATCHED_PER_SECOND_MAX = 50
