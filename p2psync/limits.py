@@ -38,6 +38,9 @@ RECORD_TEXT_CHARS_MAX = 500
 FILE_PROBLEMS_MAX = 1_000
 LISTED_FILES_MAX = 1_000
 SETTINGS_ENTRIES_MAX = 100_000
+POSITION_BASE_BYTES_MAX = 1024
+SEGMENT_BYTES_MAX = 128 * KIB
+"""A file with a longer line or group is synchronised whole."""
 CHUNK_BYTES = 256 * KIB
 CHUNK_ADDRESSES_INLINE_MAX = 64
 """A file of more chunks than this lists them in chunks of their own."""

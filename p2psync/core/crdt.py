@@ -1,0 +1,247 @@
+"""The merge of a record file: a sequence of segments, each an observed-remove set of values.
+
+An *element* is a place in the file that lives as long as its content is only edited; a *value* is one
+content of it, made by one operation. Adding a value never undoes another's; a removal names the values
+that it saw, so a concurrent edit wins over a removal and two concurrent edits both stay
+(Shapiro et al., "A comprehensive study of Convergent and Commutative Replicated Data Types",
+2011, section 3.3.5). Applying the same changes in any order gives the same state.
+
+Positions are byte strings in lexicographic order. A run of new segments gets one base between its
+neighbours and a counter, so that what two authors insert at one place stays together.
+"""
+
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from p2psync.core.ops import OpId
+from p2psync.core.records import Segment, SegmentReader
+
+_TOP_BYTES = 4
+_TOP_FIRST = 0x40000000
+_TOP_STEP = 16
+_DIGITS = 255
+_COUNTER_DIGITS = 3
+_STEP_MAX = 8
+_TIE_BYTES = 4
+
+
+def between(left: bytes | None, right: bytes | None, tie: bytes) -> bytes:
+    """Return a base that sorts after the position ``left`` and before ``right``.
+
+    ``None`` is the start or the end of the file. ``tie`` (at least 4 bytes of the author's log) keeps
+    apart what two authors insert at the same place. Everything that starts with the base sorts
+    like it. Raises ``ValueError`` unless ``left < right``.
+    """
+    if left is not None and right is not None and left >= right:
+        raise ValueError("positions out of order")
+    tail = bytes(byte or 1 for byte in tie[:_TIE_BYTES])
+    top_left = None if left is None else int.from_bytes(left[:_TOP_BYTES], "big")
+    top_right = None if right is None else int.from_bytes(right[:_TOP_BYTES], "big")
+    if top_right is None:
+        top = _TOP_FIRST if top_left is None else top_left + _TOP_STEP
+        if top < 1 << 32:
+            return top.to_bytes(_TOP_BYTES, "big") + tail
+    elif top_left is None and top_right > _TOP_STEP:
+        return (top_right - _TOP_STEP).to_bytes(_TOP_BYTES, "big") + tail
+    return _fraction(left or b"", right) + tail
+
+
+def _fraction(left: bytes, right: bytes | None) -> bytes:
+    """A string strictly between two others that is no prefix of ``right``; never ends in zero."""
+    out = bytearray()
+    index = 0
+    while True:
+        low = left[index] if index < len(left) else 0
+        if right is None:
+            high = 256
+        elif index < len(right):
+            high = right[index]
+        else:
+            raise ValueError("no room between these positions")
+        gap = high - low
+        if gap > 1:
+            out.append(low + max(1, min(gap // 2, _STEP_MAX)))
+            return bytes(out)
+        out.append(low)
+        if gap == 1:
+            right = None
+        index += 1
+
+
+def position(base: bytes, counter: int) -> bytes:
+    """The position of the ``counter``-th segment of a run; ends in a byte that is not zero."""
+    digits = bytearray()
+    for _ in range(_COUNTER_DIGITS):
+        counter, digit = divmod(counter, _DIGITS)
+        digits.append(digit + 1)
+    digits.reverse()
+    return base + bytes(digits)
+
+
+RUN_SEGMENTS_MAX = _DIGITS**_COUNTER_DIGITS
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One content of an element: the operation's stamp decides between values of equal money."""
+
+    id: OpId
+    stamp: int
+    segment: Segment
+
+
+@dataclass(slots=True)
+class Element:
+    """A place in the file and the values that live there; none when it was removed."""
+
+    id: OpId
+    position: bytes
+    values: tuple[Value, ...] = ()
+
+    def shown(self) -> tuple[Value, ...]:
+        """The values that are part of the file: one for each different money.
+
+        Values that differ only in text, numbering or header content are settled by the last
+        writer, (stamp, id). Values that differ in money are all kept, never counted as one.
+        """
+        if len(self.values) <= 1:
+            return self.values
+        winners: dict[bytes, Value] = {}
+        for value in self.values:
+            money = value.segment.money_key if value.segment.records else b""
+            best = winners.get(money)
+            if best is None or (value.stamp, value.id) > (best.stamp, best.id):
+                winners[money] = value
+        if len(winners) > 1:
+            winners.pop(b"", None)
+        return tuple(sorted(winners.values(), key=lambda value: (value.stamp, value.id)))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one operation adds, edits and removes; already read by the file's format."""
+
+    adds: Sequence[tuple[OpId, bytes, Segment]] = ()
+    edits: Sequence[tuple[OpId, OpId, Segment]] = ()
+    removes: Sequence[OpId] = ()
+
+
+@dataclass(slots=True)
+class SegmentSet:
+    """The segments of one record file."""
+
+    reader: SegmentReader
+    format: str
+    elements: dict[OpId, Element] = field(default_factory=dict)
+    records: Counter[bytes] = field(default_factory=Counter)
+    """How often each record key stands in the file now."""
+    archive: dict[tuple[OpId, bytes], Segment] = field(default_factory=dict)
+    """Content that an element no longer has, by (element, segment key)."""
+    conflicts: int = 0
+    """Elements of which two contents are shown."""
+    _owner: dict[OpId, OpId] = field(default_factory=dict)
+    _removed: set[OpId] = field(default_factory=set)
+    _homeless: dict[OpId, list[Value]] = field(default_factory=dict)
+    _order: list[tuple[bytes, OpId]] = field(default_factory=list)
+    _sorted: bool = True
+
+    def read(self, raw: bytes) -> Segment:
+        """Read one segment by the file's format."""
+        return self.reader(self.format, raw)
+
+    def apply(self, change: Change, stamp: int) -> None:
+        """Apply one operation's change; in any order, each once."""
+        many = len(change.adds) > 8
+        for value_id, place, segment in change.adds:
+            element = Element(value_id, place)
+            self.elements[value_id] = element
+            if many:
+                self._order.append((place, value_id))
+                self._sorted = False
+            else:
+                insort(self._sort(), (place, value_id))
+            waiting = self._homeless.pop(value_id, [])
+            self._put(element, [Value(value_id, stamp, segment), *waiting], ())
+        for value_id, element_id, segment in change.edits:
+            value = Value(value_id, stamp, segment)
+            home = self.elements.get(element_id)
+            if home is None:
+                self._homeless.setdefault(element_id, []).append(value)
+            else:
+                self._put(home, [value], ())
+        for value_id in change.removes:
+            owner = self._owner.pop(value_id, None)
+            if owner is None:
+                self._removed.add(value_id)
+            else:
+                self._put(self.elements[owner], (), (value_id,))
+
+    def _put(self, element: Element, new: Iterable[Value], gone: Sequence[OpId]) -> None:
+        before = element.shown()
+        values = [value for value in element.values if value.id not in gone]
+        for value in new:
+            if value.id in self._removed:
+                self._removed.discard(value.id)
+                self._keep(element.id, value.segment)
+            else:
+                self._owner[value.id] = element.id
+                values.append(value)
+        for value in element.values:
+            if value.id in gone:
+                self._keep(element.id, value.segment)
+        element.values = tuple(sorted(values, key=lambda value: value.id))
+        after = element.shown()
+        if before == after:
+            return
+        self.conflicts += (len(after) > 1) - (len(before) > 1)
+        for value in before:
+            for record in value.segment.records:
+                self.records[record.key] -= 1
+                if not self.records[record.key]:
+                    del self.records[record.key]
+        for value in after:
+            for record in value.segment.records:
+                self.records[record.key] += 1
+
+    def _keep(self, element_id: OpId, segment: Segment) -> None:
+        known = self.archive.get((element_id, segment.key))
+        if known is None or segment.raw < known.raw:  # whatever the order of arrival
+            self.archive[(element_id, segment.key)] = segment
+
+    def _sort(self) -> list[tuple[bytes, OpId]]:
+        if not self._sorted:
+            self._order.sort()
+            self._sorted = True
+        return self._order
+
+    def shown(self) -> Iterator[tuple[Element, Value]]:
+        """Yield what the file consists of, in order."""
+        for _, element_id in self._sort():
+            element = self.elements[element_id]
+            if element.values:
+                for value in element.shown():
+                    yield element, value
+
+    def emit(self) -> bytes:
+        """Return the file's bytes."""
+        return b"".join(value.segment.raw for _, value in self.shown())
+
+    def segment_of(self, element_id: OpId, key: bytes) -> Segment | None:
+        """Return the content that an element has, or had, under a key."""
+        element = self.elements.get(element_id)
+        if element is not None:
+            for value in element.values:
+                if value.segment.key == key:
+                    return value.segment
+        return self.archive.get((element_id, key))
+
+    def record_count(self) -> int:
+        """How many records the file holds."""
+        return self.records.total()
+
+
+def pending(current: Counter[bytes], posted: Counter[bytes]) -> tuple[int, int]:
+    """Return (added, deleted) as multiset differences of record keys (B-POS-2)."""
+    return (current - posted).total(), (posted - current).total()

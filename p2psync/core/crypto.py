@@ -1,0 +1,207 @@
+"""Keys, signatures, seals, digests and derivations; the only importer of nacl.
+
+Every use has a domain of its own (BLAKE2b's ``person``, or a prefix to what is signed), so that
+bytes made for one purpose mean nothing in another. Nothing here draws randomness: callers pass it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from nacl import bindings
+from nacl.exceptions import CryptoError as NaclError
+from nacl.pwhash import argon2id
+
+from p2psync.errors import CryptoError
+
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+SEED_BYTES = 32
+NONCE_BYTES = 24
+SEAL_BYTES = 16
+"""What sealing adds to a plaintext: the Poly1305 tag."""
+SALT_BYTES = 16
+
+
+def digest(domain: bytes, *parts: bytes, size: int = 32) -> bytes:
+    """BLAKE2b of the concatenated parts, personalised; ``domain`` has at most 16 bytes.
+
+    Parts of variable length are the caller's to delimit. Source: RFC 7693.
+    """
+    state = hashlib.blake2b(digest_size=size, person=domain)
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def derive(key: bytes, domain: bytes, *parts: bytes, size: int = 32) -> bytes:
+    """Keyed BLAKE2b: a subkey, or a tag that only the key's holders can make."""
+    state = hashlib.blake2b(digest_size=size, key=key, person=domain)
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def content_digest(data: bytes) -> bytes:
+    """BLAKE3 of file content, 32 bytes."""
+    return blake3.blake3(data).digest()
+
+
+# -- signatures -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SigningKey:
+    """An Ed25519 key pair made of a 32-byte seed (RFC 8032)."""
+
+    seed: bytes
+    public: bytes
+    _secret: bytes
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> "SigningKey":
+        """Raises ``CryptoError`` unless the seed has 32 bytes."""
+        if len(seed) != SEED_BYTES:
+            raise CryptoError(cause="a seed has 32 bytes")
+        public, secret = bindings.crypto_sign_seed_keypair(seed)
+        return cls(seed, public, secret)
+
+    def sign(self, domain: bytes, message: bytes) -> bytes:
+        """Return the 64-byte signature of the message in that domain."""
+        signed: bytes = bindings.crypto_sign(domain + b"\0" + message, self._secret)
+        return signed[:SIGNATURE_BYTES]
+
+
+def verify(public: bytes, domain: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether the signature was made by that key over that message in that domain."""
+    if len(signature) != SIGNATURE_BYTES or len(public) != KEY_BYTES:
+        return False
+    try:
+        bindings.crypto_sign_open(signature + domain + b"\0" + message, public)
+    except NaclError:
+        return False
+    return True
+
+
+# -- sealing ----------------------------------------------------------------------------------
+
+
+def seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    """XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha): 32-byte key, 24-byte nonce, 16 bytes longer."""
+    sealed: bytes = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt(
+        plaintext, associated, nonce, key
+    )
+    return sealed
+
+
+def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+    """The reverse of ``seal``; raises ``CryptoError`` when anything was altered."""
+    try:
+        plain: bytes = bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
+            sealed, associated, nonce, key
+        )
+    except (NaclError, ValueError, TypeError):
+        raise CryptoError(cause="wrong key, or altered") from None
+    return plain
+
+
+# -- chunks (docs/spec/storage.md, "Chunks") --------------------------------------------------
+
+_CHUNK_NONCE = bytes(12)
+
+
+def chunk_address(sealed: bytes) -> bytes:
+    """BLAKE3 of a sealed chunk, 32 bytes: anyone can check it, nobody learns the content."""
+    return blake3.blake3(sealed).digest()
+
+
+def seal_chunk(secret: bytes, plaintext: bytes) -> tuple[bytes, bytes]:
+    """Seal one piece of a file; return the sealed bytes and the plaintext's digest (32 bytes).
+
+    The key comes from the mandate's secret and the plaintext's digest, so one key seals one
+    content and the fixed nonce is sound (convergent encryption within one mandate).
+    ChaCha20-Poly1305 of RFC 8439.
+    """
+    plain_digest = content_digest(plaintext)
+    key = derive(secret, b"p2psync.chunk", plain_digest)
+    return ChaCha20Poly1305(key).encrypt(_CHUNK_NONCE, plaintext, None), plain_digest
+
+
+def open_chunk(secret: bytes, plain_digest: bytes, sealed: bytes) -> bytes:
+    """The reverse of ``seal_chunk``; raises ``CryptoError`` when it does not fit the digest."""
+    key = derive(secret, b"p2psync.chunk", plain_digest)
+    try:
+        plain = ChaCha20Poly1305(key).decrypt(_CHUNK_NONCE, sealed, None)
+    except InvalidTag:
+        raise CryptoError(cause="a chunk was altered") from None
+    if content_digest(plain) != plain_digest:
+        raise CryptoError(cause="a chunk holds something else")
+    return plain
+
+
+# -- passphrases ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What argon2id costs: passes over memory, and the memory's bytes (RFC 9106)."""
+
+    operations: int
+    memory_bytes: int
+
+
+STRETCH = Stretch(operations=3, memory_bytes=64 * 1024 * 1024)
+
+
+def stretch(passphrase: str, salt: bytes, cost: Stretch) -> bytes:
+    """Argon2id of a passphrase: 32 bytes. The caller bounds ``cost`` before calling."""
+    hashed: bytes = argon2id.kdf(
+        KEY_BYTES,
+        passphrase.encode(),
+        salt,
+        opslimit=cost.operations,
+        memlimit=cost.memory_bytes,
+    )
+    return hashed
+
+
+def seal_with_passphrase(passphrase: str, plaintext: bytes, salt: bytes, domain: bytes) -> bytes:
+    """Seal bytes under a passphrase: salt (16), operations (1), KiB of memory (4), commitment (32), sealed.
+
+    The commitment binds the ciphertext to one key, so that no file opens under two passphrases
+    (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key Commitment").
+    The nonce is fixed: the fresh salt makes the key unique.
+    """
+    master = stretch(passphrase, salt, STRETCH)
+    head = salt + bytes([STRETCH.operations]) + (STRETCH.memory_bytes // 1024).to_bytes(4, "big")
+    commitment = derive(master, b"p2psync.commit", domain)
+    key = derive(master, b"p2psync.passkey", domain)
+    return head + commitment + seal(key, bytes(NONCE_BYTES), plaintext, domain + head)
+
+
+PASSPHRASE_HEAD_BYTES = SALT_BYTES + 5 + 32
+
+
+def unseal_with_passphrase(
+    passphrase: str, sealed: bytes, domain: bytes, most: Stretch
+) -> bytes | None:
+    """The reverse; ``None`` when the passphrase is another one.
+
+    Raises ``CryptoError`` when the bytes are too short, ask for more than ``most``, or were
+    altered; the cost is checked before anything is computed.
+    """
+    if len(sealed) < PASSPHRASE_HEAD_BYTES + SEAL_BYTES:
+        raise CryptoError(cause="too short")
+    head = sealed[: SALT_BYTES + 5]
+    cost = Stretch(head[SALT_BYTES], int.from_bytes(head[SALT_BYTES + 1 :], "big") * 1024)
+    if not (
+        1 <= cost.operations <= most.operations and 8192 <= cost.memory_bytes <= most.memory_bytes
+    ):
+        raise CryptoError(cause="asks for more memory or time than allowed")
+    master = stretch(passphrase, head[:SALT_BYTES], cost)
+    if derive(master, b"p2psync.commit", domain) != sealed[len(head) : len(head) + 32]:
+        return None
+    key = derive(master, b"p2psync.passkey", domain)
+    return unseal(key, bytes(NONCE_BYTES), sealed[PASSPHRASE_HEAD_BYTES:], domain + head)

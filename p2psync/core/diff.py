@@ -1,0 +1,215 @@
+"""What a save changed: the old segments of a record file against the new ones.
+
+Elements are matched by segment key, the k-th occurrence with the k-th, and stay where they are as
+long as their order does (the longest increasing subsequence). What has no match is removed or
+added, or, between the same neighbours and with nothing but its text changed, edited.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from p2psync.core.crdt import RUN_SEGMENTS_MAX, Element, Value, between, position
+from p2psync.core.ops import Edits, Lines, OpId, Run
+from p2psync.core.records import Segment
+from p2psync.limits import ENTRY_PAYLOAD_TARGET_BYTES, POSITION_BASE_BYTES_MAX
+
+Shown = tuple[Element, Value]
+_OVERHEAD_BYTES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    adds: list[tuple[bytes | None, bytes | None, list[bytes]]]
+    edits: list[tuple[OpId, bytes]]
+    removes: list[OpId]
+
+
+def diff(file: bytes, old: Sequence[Shown], new: Sequence[Segment], tie: bytes) -> list[Lines]:
+    """Return operations that turn ``old`` into ``new``, each small enough for one entry.
+
+    ``old`` is what the file was written from, in order; ``tie`` is the author's log. Empty when
+    nothing changed.
+    """
+    plan = _plan(old, new)
+    try:
+        return list(_operations(file, plan, tie))
+    except ValueError:  # no room between two positions: number the whole file anew
+        rewrite = _Plan(
+            [(None, None, [segment.raw for segment in new])], [], [value.id for _, value in old]
+        )
+        return list(_operations(file, rewrite, tie))
+
+
+def _plan(old: Sequence[Shown], new: Sequence[Segment]) -> _Plan:
+    start, end = _common(old, new)
+    old_middle = old[start : len(old) - end]
+    new_middle = new[start : len(new) - end]
+    kept = _matches(old_middle, new_middle)
+
+    plan = _Plan([], [], [])
+    bound_left = old[start - 1][0].position if start else None
+    bound_right = old[len(old) - end][0].position if end else None
+    old_at = new_at = 0
+    left = bound_left
+    for old_index, new_index in [*kept, (len(old_middle), len(new_middle))]:
+        last = old_index == len(old_middle)
+        right = bound_right if last else old_middle[old_index][0].position
+        gone = old_middle[old_at:old_index]
+        come = new_middle[new_at:new_index]
+        left = _gap(plan, gone, come, left, right)
+        if not last:
+            element, value = old_middle[old_index]
+            if value.segment.raw != new_middle[new_index].raw:
+                plan.edits.append((element.id, new_middle[new_index].raw))
+                plan.removes.append(value.id)
+            left = element.position
+        old_at, new_at = old_index + 1, new_index + 1
+    return plan
+
+
+def _common(old: Sequence[Shown], new: Sequence[Segment]) -> tuple[int, int]:
+    """How many segments are the very same at the start and at the end."""
+    most = min(len(old), len(new))
+    start = 0
+    while start < most and old[start][1].segment.raw == new[start].raw:
+        start += 1
+    end = 0
+    while end < most - start and old[-1 - end][1].segment.raw == new[-1 - end].raw:
+        end += 1
+    return start, end
+
+
+def _matches(old: Sequence[Shown], new: Sequence[Segment]) -> list[tuple[int, int]]:
+    """Pairs (old index, new index) of equal keys, ascending in both; one element only once."""
+    places: dict[bytes, list[int]] = defaultdict(list)
+    seen: set[OpId] = set()
+    for index, (element, value) in enumerate(old):
+        if element.id not in seen:  # of two contents of one element the first is its line
+            seen.add(element.id)
+            places[value.segment.key].append(index)
+    for indexes in places.values():
+        indexes.reverse()
+    pairs = [
+        (places[segment.key].pop(), index)
+        for index, segment in enumerate(new)
+        if places.get(segment.key)
+    ]
+    return _increasing(pairs)
+
+
+def _increasing(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The longest subsequence whose first items rise too (Fredman 1975)."""
+    tails: list[int] = []
+    tail_at: list[int] = []
+    before: list[int] = []
+    for index, (old_index, _) in enumerate(pairs):
+        place = bisect_left(tails, old_index)
+        before.append(tail_at[place - 1] if place else -1)
+        if place == len(tails):
+            tails.append(old_index)
+            tail_at.append(index)
+        else:
+            tails[place] = old_index
+            tail_at[place] = index
+    out: list[tuple[int, int]] = []
+    index = tail_at[-1] if tail_at else -1
+    while index >= 0:
+        out.append(pairs[index])
+        index = before[index]
+    out.reverse()
+    return out
+
+
+def _gap(
+    plan: _Plan,
+    gone: Sequence[Shown],
+    come: Sequence[Segment],
+    left: bytes | None,
+    right: bytes | None,
+) -> bytes | None:
+    """Plan what stands between two kept neighbours; return the position on its left end."""
+    editable: dict[bytes, list[int]] = defaultdict(list)
+    for index in range(len(gone) - 1, -1, -1):
+        element, value = gone[index]
+        segment = value.segment
+        if segment.records and len(element.values) == 1:
+            editable[segment.money_key].append(index)
+    run: list[bytes] = []
+    edited_up_to = -1
+    taken: set[int] = set()
+    for segment in come:
+        candidates = editable.get(segment.money_key, []) if segment.records else []
+        while candidates and candidates[-1] <= edited_up_to:
+            candidates.pop()
+        if candidates:
+            place = candidates.pop()
+            element, value = gone[place]
+            if run:
+                plan.adds.append((left, element.position, run))
+                run = []
+            plan.edits.append((element.id, segment.raw))
+            plan.removes.append(value.id)
+            taken.add(place)
+            edited_up_to = place
+            left = element.position
+        else:
+            run.append(segment.raw)
+    if run:
+        plan.adds.append((left, right, run))
+    plan.removes += [value.id for index, (_, value) in enumerate(gone) if index not in taken]
+    return left
+
+
+def _operations(file: bytes, plan: _Plan, tie: bytes) -> Iterator[Lines]:
+    """Cut a plan into operations of a bounded size."""
+    adds: list[Run] = []
+    edits: list[tuple[OpId, bytes]] = []
+    removes: list[OpId] = []
+    size = 0
+
+    def flush() -> Lines:
+        nonlocal adds, edits, removes, size
+        edits.sort()
+        operation = Lines(
+            file,
+            tuple(adds),
+            Edits(tuple(element for element, _ in edits), tuple(raw for _, raw in edits)),
+            tuple(sorted(removes)),
+        )
+        adds, edits, removes, size = [], [], [], 0
+        return operation
+
+    for left, right, raws in plan.adds:
+        at = left
+        pending: list[bytes] = []
+        base = between(at, right, tie)
+        for raw in raws:
+            if len(base) > POSITION_BASE_BYTES_MAX:
+                raise ValueError("positions too long")
+            full = size + len(raw) > ENTRY_PAYLOAD_TARGET_BYTES
+            if full or len(pending) >= RUN_SEGMENTS_MAX:
+                if pending:
+                    at = position(base, len(pending) - 1)
+                    adds.append(Run(base, tuple(pending)))
+                    pending = []
+                    base = between(at, right, tie)
+                if full and size:
+                    yield flush()
+            pending.append(raw)
+            size += len(raw) + 5
+        adds.append(Run(base, tuple(pending)))
+        size += len(base)
+    for element, raw in plan.edits:
+        if size + len(raw) + _OVERHEAD_BYTES > ENTRY_PAYLOAD_TARGET_BYTES and size:
+            yield flush()
+        edits.append((element, raw))
+        size += len(raw) + _OVERHEAD_BYTES
+    for value in plan.removes:
+        if size + _OVERHEAD_BYTES > ENTRY_PAYLOAD_TARGET_BYTES:
+            yield flush()
+        removes.append(value)
+        size += _OVERHEAD_BYTES
+    if adds or edits or removes:
+        yield flush()

@@ -1,0 +1,509 @@
+"""The operations that an entry carries, typed. Specification: docs/spec/operations.md.
+
+An entry's payload is an array of operations, each ``[code, field, …]``. An operation is named by
+``OpId``: the entry's id and its place in it. Codes that this version does not know are kept as
+``Unknown``: they change nothing here and the mandate says that a newer p2psync wrote in it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from p2psync.core import codec
+from p2psync.core.schema import (
+    Kind,
+    Union,
+    array,
+    binary,
+    boolean,
+    choice,
+    integer,
+    optional,
+    runs,
+    structure,
+    text,
+    unrun,
+)
+from p2psync.errors import OperationError
+from p2psync.limits import (
+    CHUNK_ADDRESSES_INLINE_MAX,
+    CHUNK_BYTES,
+    ENTRY_BYTES_MAX,
+    ENTRY_OPERATIONS_MAX,
+    FILE_CHUNKS_MAX,
+    INVITATION_USES_MAX,
+    NAME_BYTES_MAX,
+    POSITION_BASE_BYTES_MAX,
+    TEXT_BYTES_MAX,
+)
+
+OpId = tuple[bytes, int]
+"""The id of an entry (32 bytes) and an index into it: an operation, or a segment that it adds."""
+
+ROLES = ("owner", "accounting", "writer", "reader", "relay")
+FILE_KINDS = ("accounting", "invoicing", "payroll", "other")
+FILE_ID_BYTES = 16
+CHUNK_REFERENCE_BYTES = 64
+"""A sealed chunk's address, then its plaintext's digest."""
+
+
+def _op_id(maximum: int) -> Kind[OpId]:
+    identifier, index = binary(32), integer(0, maximum)
+
+    def load(value: codec.Value) -> OpId:
+        if type(value) is not tuple or len(value) != 2:
+            raise ValueError("not [entry, index]")
+        return identifier.load(value[0]), index.load(value[1])
+
+    return Kind(load, list)
+
+
+def _op_ids(maximum: int) -> Kind[tuple[OpId, ...]]:
+    """Sorted references, those into one entry together: ``[[entry, runs of indexes], …]``."""
+
+    def load(value: codec.Value) -> tuple[OpId, ...]:
+        if type(value) is not tuple:
+            raise ValueError("not an array of references")
+        out: list[OpId] = []
+        last = b""
+        for group in value:
+            match group:
+                case (bytes() as entry, tuple() as encoded) if len(entry) == 32 and entry > last:
+                    if not encoded or any(type(number) is not int for number in encoded):
+                        raise ValueError("not runs of indexes")
+                    indexes = unrun(encoded, maximum - len(out))
+                    out += [(entry, index) for index in indexes]
+                    last = entry
+                case _:
+                    raise ValueError("not ascending references")
+        return tuple(out)
+
+    def dump(value: tuple[OpId, ...]) -> codec.Value:
+        groups: dict[bytes, list[int]] = {}
+        for entry, index in sorted(value):
+            groups.setdefault(entry, []).append(index)
+        return [[entry, runs(indexes)] for entry, indexes in groups.items()]
+
+    return Kind(load, dump)
+
+
+# -- the mandate and its members ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Founds the mandate; only in the entry at seq 0 of the creator's log.
+
+    The mandate's id is ``mandate_id(device, salt)``: only the holder of that device's key can
+    have certified the log it stands in, so nobody can forge a mandate's beginning (B-MAN-5).
+    """
+
+    device: bytes
+    salt: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLog:
+    """Opens an incarnation of a device's log; the first operation of every log.
+
+    ``certificate`` is the device key's signature over mandate, log and incarnation.
+    """
+
+    device: bytes
+    incarnation: int
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """How the device's person wants to be shown; the last writer wins."""
+
+    name: str
+    machine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """Makes a ticket valid: the public half of its admission secret, and what it allows."""
+
+    invitation: bytes
+    role: str
+    expires_ms: int
+    uses: int
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Takes an invitation back; admissions made before stay."""
+
+    invitation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Redeem:
+    """A newcomer's proof that it holds the ticket: the admission secret's signature over it."""
+
+    invitation: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Makes a device a member, with the invitation's role."""
+
+    device: bytes
+    invitation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Gives a strictly junior member another role."""
+
+    device: bytes
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Removes a strictly junior member, or oneself: entries beyond ``cut`` no longer count."""
+
+    device: bytes
+    cut: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    """An epoch key for one device, sealed to it."""
+
+    device: bytes
+    sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """Starts an epoch: its key for each remaining device, and the key before under it."""
+
+    epoch: bytes
+    keys: tuple[SealedKey, ...]
+    before: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Turns the local mandate into a shared one (B-MAN-4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Names the mandate; the last writer wins."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSeat:
+    """Takes the accounting seat for a term (B-MAN-1)."""
+
+    term: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandSeat:
+    """Hands the accounting seat to another device."""
+
+    term: int
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Changes nothing: carries heads that did not fit into the deps of one entry."""
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AddFile:
+    """Attaches a file. ``file`` is random and never changes; days count from 0001-01-01."""
+
+    file: bytes
+    name: str
+    kind: str
+    format: str
+    folder: str
+    follows: bytes | None
+    period_from: int | None
+    period_to: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Takes a file off the mandate; a version that it does not name brings the file back."""
+
+    file: bytes
+    versions: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """New segments that follow each other: positions are ``base`` and a counter from 0."""
+
+    base: bytes
+    raws: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """New content of elements that exist: one raw for each, in the order of the references."""
+
+    elements: tuple[OpId, ...]
+    raws: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Changes segments of a record file; takes effect with the ``Save`` that names its entry.
+
+    Segments are numbered within the entry: over its operations in order, first ``adds``, then
+    ``edits``. ``removes`` names the values (not the elements) that are gone or replaced.
+    """
+
+    file: bytes
+    adds: tuple[Run, ...]
+    edits: Edits
+    removes: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """Content in chunks: references inline, or in chunks that hold nothing but references.
+
+    ``references`` is a string of 64-byte references; ``indirect`` says that each of them points at
+    a chunk full of references.
+    """
+
+    indirect: bool
+    references: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """A new version of a file, in place of ``parents``.
+
+    For a record file ``content`` is ``None``: the version's bytes are what the changes of ``parts``
+    (entries of the same log) and of this entry make of the parents'. ``mergeable`` is false
+    for content that must never be merged with another. ``digest`` (32 bytes) and ``size_bytes``
+    are the author's word on the file.
+    """
+
+    file: bytes
+    parents: tuple[OpId, ...]
+    parts: tuple[bytes, ...]
+    content: Chunked | None
+    mergeable: bool
+    size_bytes: int
+    digest: bytes
+
+
+# -- posting ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Segments of one file that a receipt takes or gives back: elements, and 16-byte keys of
+    their content in the same (ascending) order, joined."""
+
+    file: bytes
+    elements: tuple[OpId, ...]
+    keys: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A receipt (B-POS-3): names exactly what was posted, and what posted content is gone.
+
+    ``added`` and ``deleted`` are the numbers of records that the person was told.
+    """
+
+    term: int
+    adds: tuple[Taken, ...]
+    drops: tuple[Taken, ...]
+    added: int
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unpost:
+    """Retracts receipts (B-POS-5)."""
+
+    receipts: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """An operation of a newer p2psync."""
+
+    code: int
+
+
+Operation = (
+    Create
+    | OpenLog
+    | Describe
+    | Invite
+    | Revoke
+    | Redeem
+    | Admit
+    | SetRole
+    | Remove
+    | Rotate
+    | Share
+    | Rename
+    | ClaimSeat
+    | HandSeat
+    | Observe
+    | AddFile
+    | Detach
+    | Lines
+    | Save
+    | Post
+    | Unpost
+    | Unknown
+)
+
+_MANY = 1 << 17
+_key = binary(32)
+_file = binary(FILE_ID_BYTES)
+_name = text(NAME_BYTES_MAX)
+_signature = binary(64)
+_day = optional(integer(1, 3_652_059))
+_raws = array(binary(1, ENTRY_BYTES_MAX), _MANY)
+_taken = structure(Taken, file=_file, elements=_op_ids(_MANY), keys=binary(0, ENTRY_BYTES_MAX))
+_chunked = structure(
+    Chunked,
+    indirect=boolean(),
+    references=binary(0, CHUNK_ADDRESSES_INLINE_MAX * CHUNK_REFERENCE_BYTES),
+)
+
+_operations = Union("operation")
+_operations.add(0, Create, device=_key, salt=binary(16), name=_name)
+_operations.add(1, OpenLog, device=_key, incarnation=integer(0, 1 << 32), certificate=_signature)
+_operations.add(2, Describe, name=_name, machine=_name)
+_operations.add(
+    3,
+    Invite,
+    invitation=_key,
+    role=choice(*ROLES),
+    expires_ms=integer(),
+    uses=integer(1, INVITATION_USES_MAX),
+)
+_operations.add(4, Revoke, invitation=_key)
+_operations.add(5, Redeem, invitation=_key, proof=_signature)
+_operations.add(6, Admit, device=_key, invitation=_key)
+_operations.add(7, SetRole, device=_key, role=choice(*ROLES))
+_operations.add(8, Remove, device=_key, cut=array(_key, 1024))
+_operations.add(
+    9,
+    Rotate,
+    epoch=binary(16),
+    keys=array(structure(SealedKey, device=_key, sealed=binary(80)), 1024),
+    before=binary(0, 128),
+)
+_operations.add(10, Share)
+_operations.add(11, Rename, name=_name)
+_operations.add(12, ClaimSeat, term=integer(1, 1 << 32))
+_operations.add(13, HandSeat, term=integer(1, 1 << 32), device=_key)
+_operations.add(14, Observe)
+_operations.add(
+    20,
+    AddFile,
+    file=_file,
+    name=text(1024),
+    kind=choice(*FILE_KINDS),
+    format=text(64),
+    folder=text(TEXT_BYTES_MAX),
+    follows=optional(_file),
+    period_from=_day,
+    period_to=_day,
+)
+_operations.add(21, Detach, file=_file, versions=_op_ids(1024))
+_operations.add(
+    22,
+    Lines,
+    file=_file,
+    adds=array(structure(Run, base=binary(1, POSITION_BASE_BYTES_MAX), raws=_raws), _MANY),
+    edits=structure(Edits, elements=_op_ids(_MANY), raws=_raws),
+    removes=_op_ids(_MANY),
+)
+_operations.add(
+    23,
+    Save,
+    file=_file,
+    parents=_op_ids(1024),
+    parts=array(_key, 4096),
+    content=optional(_chunked),
+    mergeable=boolean(),
+    size_bytes=integer(0, FILE_CHUNKS_MAX * CHUNK_BYTES),
+    digest=_key,
+)
+_operations.add(
+    30,
+    Post,
+    term=integer(0, 1 << 32),
+    adds=array(_taken, 1024),
+    drops=array(_taken, 1024),
+    added=integer(),
+    deleted=integer(),
+)
+_operations.add(31, Unpost, receipts=_op_ids(1024))
+
+
+def encode(operations: Sequence[Operation]) -> bytes:
+    """Return a payload; raises ``OperationError`` unless it holds 1 to 4,096 operations."""
+    if not 1 <= len(operations) <= ENTRY_OPERATIONS_MAX:
+        raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
+    return codec.pack([_operations.dump(operation) for operation in operations])
+
+
+def decode(payload: bytes) -> tuple[Operation, ...]:
+    """Read a payload; raises ``CodecError`` or ``OperationError`` for anything malformed."""
+    value = codec.unpack(payload, ENTRY_BYTES_MAX)
+    if type(value) is not tuple or not 1 <= len(value) <= ENTRY_OPERATIONS_MAX:
+        raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
+    return tuple([_consistent(_load(item)) for item in value])
+
+
+def _load(item: codec.Value) -> Operation:
+    operation: Operation | None = _operations.load(item)
+    return Unknown(item[0]) if operation is None else operation
+
+
+def _consistent(operation: Operation) -> Operation:
+    """Check what spans several fields."""
+    match operation:
+        case Lines(edits=Edits(elements=elements, raws=raws)) if len(elements) != len(raws):
+            raise OperationError(cause="edits without their content")
+        case Save(content=Chunked(references=refs)) if len(refs) % CHUNK_REFERENCE_BYTES:
+            raise OperationError(cause="half a chunk reference")
+        case Post(adds=adds, drops=drops):
+            for taken in (*adds, *drops):
+                if len(taken.keys) != 16 * len(taken.elements):
+                    raise OperationError(cause="a receipt without the keys of what it names")
+    return operation
+
+
+def keyed(taken: Iterable[Taken]) -> Iterable[tuple[bytes, OpId, bytes]]:
+    """Yield (file, element, 16-byte content key) for all that a receipt names."""
+    for part in taken:
+        for place, element in enumerate(part.elements):
+            yield part.file, element, part.keys[16 * place : 16 * place + 16]
+
+
+def take(file: bytes, items: Iterable[tuple[OpId, bytes]]) -> Taken:
+    """Build the ``Taken`` of one file from elements and their 16-byte content keys.
+
+    An element can be named with one key only.
+    """
+    ordered = sorted(items)
+    return Taken(file, tuple(e for e, _ in ordered), b"".join(key for _, key in ordered))
