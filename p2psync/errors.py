@@ -241,3 +241,153 @@ class PeerNotExpected(PeerUnreachable):
     code = "peer-not-expected"
     template = "another device answers instead of {device}: {causes}"
     hint_template = "the address is out of date or somebody else uses it; ask for a new one"
+
+
+# -- local API and command line ---------------------------------------------------------------
+
+
+class NodeNotRunning(UnavailableError):
+    """No node of this home answers."""
+
+    code = "node-not-running"
+    template = "the node of {home} is not running"
+    hint_template = "start it with: p2psync node start"
+
+
+class NodeStartFailed(UnavailableError):
+    """The node ended, or did not answer in time, after it was started."""
+
+    code = "node-start-failed"
+    template = "the node did not start: {cause}"
+    hint_template = "its log is {log}"
+
+
+class NodeStopFailed(UnavailableError):
+    """The node was asked to stop and is still there."""
+
+    code = "node-stop-failed"
+    template = "the node (process {pid}) did not stop within {seconds} seconds"
+    hint_template = "wait a little and ask again, or end that process"
+
+
+class IdentityUnprotected(RefusedError):
+    """A key cannot be locked before it has a passphrase."""
+
+    code = "identity-unprotected"
+    template = "no passphrase protects this identity yet"
+    hint_template = "give one with: p2psync identity lock --passphrase-file FILE"
+
+
+class OutputExists(RefusedError):
+    """A file is in the way of what would be written."""
+
+    code = "output-exists"
+    template = "{path} is already there"
+    hint_template = "choose another name, or overwrite it with --force"
+
+
+class InputUnreadable(BadInputError):
+    """A file that the caller named cannot be read."""
+
+    code = "input-unreadable"
+    template = "{path} cannot be read: {cause}"
+    hint_template = "check the name and the permissions of the file"
+
+
+class OutputUnwritable(StorageError):
+    """A file that the caller named cannot be written."""
+
+    code = "output-unwritable"
+    template = "{path} cannot be written: {cause}"
+    hint_template = "choose another place"
+
+
+class ApiUnauthorized(UnavailableError):
+    """The request carries no valid token."""
+
+    code = "unauthorized"
+    template = "the request carries no valid token"
+    hint_template = "send the content of api.token, from the node's home, as a bearer token"
+
+
+class ApiHostRefused(RefusedError):
+    """The Host header names another server (DNS rebinding)."""
+
+    code = "host-refused"
+    template = "the request is addressed to another host"
+    hint_template = "use the address in api.json, from the node's home, as it is"
+
+
+class ApiOriginRefused(RefusedError):
+    """A page of another origin sent the request."""
+
+    code = "origin-refused"
+    template = "requests from web pages of other origins are refused"
+
+
+class ApiRouteUnknown(UsageError):
+    """No endpoint has this path."""
+
+    code = "route-unknown"
+    template = "there is no endpoint {path}"
+    hint_template = "the endpoints are listed at /v1/openapi.json"
+
+
+class ApiMethodUnknown(UsageError):
+    """The endpoint does not have this method."""
+
+    code = "method-unknown"
+    template = "the endpoint {path} has no method {method}"
+    hint_template = "the endpoints are listed at /v1/openapi.json"
+
+
+class ApiProtocolRefused(UsageError):
+    """Something else than an HTTP/1.1 request."""
+
+    code = "protocol-refused"
+    template = "the local API speaks HTTP/1.1 only"
+    hint_template = ""
+
+
+class ApiRequestInvalid(UsageError):
+    """A field of the request is missing, unknown or of the wrong type."""
+
+    code = "request-invalid"
+    template = "the request's field {field} is not right: {cause}"
+    hint_template = "the endpoints are listed at /v1/openapi.json"
+
+
+class ApiBodyTooLarge(BadInputError):
+    """The request's body is larger than allowed."""
+
+    code = "body-too-large"
+    template = "the request's body is larger than {limit_bytes} bytes"
+
+
+class ApiBodyTooSlow(UnavailableError):
+    """The request's body did not arrive in time."""
+
+    code = "body-too-slow"
+    template = "the request's body did not arrive within {seconds} seconds"
+
+
+class ApiBodyInvalid(BadInputError):
+    """The request's body is not acceptable JSON."""
+
+    code = "body-invalid"
+    template = "the request's body is not valid JSON: {cause}"
+
+
+class ApiBodyType(BadInputError):
+    """The request's body is not declared as JSON."""
+
+    code = "body-type"
+    template = "the request's body must have the content type application/json"
+
+
+class ApiAnswerInvalid(UnavailableError):
+    """What answered at the node's address does not speak its API."""
+
+    code = "answer-invalid"
+    template = "the answer of the node makes no sense: {cause}"
+    hint_template = "restart it with: p2psync node stop, then p2psync node start"

@@ -94,3 +94,14 @@ ANNOUNCEMENT_BYTES_MAX = 1 * KIB
 ANNOUNCEMENTS_REMEMBERED_MAX = 1_024
 ANNOUNCEMENTS_WAITING_MAX = 256
 ANNOUNCEMENTS_MATCHED_PER_SECOND_MAX = 50
+API_BODY_SECONDS_MAX = 30
+API_DRAIN_BYTES_MAX = 4 * MIB
+"""Read and thrown away of a body that is too large, so that the caller sees the answer."""
+API_HEADERS_SECONDS_MAX = 5
+API_SEND_SECONDS_MAX = 20
+"""A reader that takes nothing for so long is dropped."""
+API_CONNECTIONS_MAX = 64
+API_HEARTBEAT_SECONDS = 15
+API_STOP_SECONDS_MAX = 2
+EVENTS_QUEUED_MAX = 64
+"""Events taken from the node that wait for one slow reader."""

@@ -1,0 +1,129 @@
+"""Texts for people, in their language: English templates are the keys, ``fr.json`` the French.
+
+A template is plain text with ``{name}`` places. Only templates are translated, never filled text,
+so that what comes from files and peers stays as it is.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+LANGUAGES = ("en", "fr")
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_language: ContextVar[str] = ContextVar("p2psync_language", default="en")
+
+
+@lru_cache(maxsize=len(LANGUAGES))
+def catalogue(language: str) -> Mapping[str, str]:
+    """Return the translations into ``language``; empty for English."""
+    if language == "en" or language not in LANGUAGES:
+        return {}
+    text = resources.files(__package__).joinpath(f"{language}.json").read_text("utf-8")
+    entries: dict[str, str] = json.loads(text)
+    return entries
+
+
+def translate(template: str, language: str) -> str:
+    """Return the template in ``language``, or the template itself when it has no translation."""
+    return catalogue(language).get(template, template)
+
+
+def fill(template: str, params: Mapping[str, object]) -> str:
+    """Fill the ``{name}`` places; a place without a parameter stays. Total: never raises."""
+    return _PLACE.sub(lambda place: str(params.get(place[1], place[0])), template)
+
+
+def places(template: str) -> frozenset[str]:
+    """Return the names of the places in a template."""
+    return frozenset(_PLACE.findall(template))
+
+
+def set_language(language: str) -> None:
+    """Choose the language of this context for ``_``."""
+    _language.set(language if language in LANGUAGES else "en")
+
+
+def language() -> str:
+    """Return the language that ``_`` answers in."""
+    return _language.get()
+
+
+def _(template: str, **params: object) -> str:
+    """Return the template in the context's language with its places filled."""
+    return fill(translate(template, _language.get()), params)
+
+
+def ngettext(one: str, many: str, count: int, **params: object) -> str:
+    """Return ``one`` or ``many`` by ``count``, translated; ``{count}`` is filled.
+
+    English takes the singular for 1 only, French for 0 too.
+    """
+    single = count == 1 or (count == 0 and _language.get() == "fr")
+    return _(one if single else many, count=count, **params)
+
+
+def message(template: str, **params: object) -> dict[str, Any]:
+    """Return a text that an interface can still translate.
+
+    The shape is ``{"text": English, "template": …, "params": {…}}``; ``localise`` turns it into
+    ``{"text": …}`` in the reader's language.
+    """
+    plain = {name: str(value) for name, value in params.items()}
+    return {"text": fill(template, plain), "template": template, "params": plain}
+
+
+def localise(value: Any, language: str) -> Any:
+    """Return a JSON-able value with every ``message`` in it put into ``language``."""
+    match value:
+        case {"text": str(text), "template": str(template), "params": dict(params)}:
+            translated = translate(template, language)
+            rest = {
+                name: localise(item, language)
+                for name, item in value.items()
+                if name not in ("text", "template", "params")
+            }
+            return {"text": fill(translated, params) if template else text, **rest}
+        case dict():
+            return {name: localise(item, language) for name, item in value.items()}
+        case list() | tuple():
+            return [localise(item, language) for item in value]
+        case _:
+            return value
+
+
+def language_of(locale_name: str) -> str | None:
+    """Return the language of a name such as ``fr_CH.UTF-8`` or ``fr-CH``; None if not spoken."""
+    short = re.split(r"[-_.@]", locale_name.strip().lower(), maxsplit=1)[0]
+    return short if short in LANGUAGES else None
+
+
+def environment_language(environment: Mapping[str, str] | None = None) -> str:
+    """Return the language that the environment asks for; English when it asks for none."""
+    values = os.environ if environment is None else environment
+    for name in ("P2PSYNC_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        if values.get(name):
+            return language_of(values[name]) or "en"
+    return "en"
+
+
+def accepted_language(header: str) -> str:
+    """Return the language that an ``Accept-Language`` header prefers (RFC 9110, 12.5.4)."""
+    best, best_quality = "en", 0.0
+    for part in header[:1000].split(","):
+        tag, _separator, parameter = part.partition(";")
+        found = language_of(tag)
+        quality = 1.0
+        if parameter.strip().startswith("q="):
+            try:
+                quality = float(parameter.strip()[2:])
+            except ValueError:
+                quality = 0.0
+        if found is not None and quality > best_quality:
+            best, best_quality = found, quality
+    return best
