@@ -141,6 +141,8 @@ class SegmentSet:
     """Content that an element no longer has, by (element, segment key)."""
     conflicts: int = 0
     """Elements of which two contents are shown."""
+    delta: Counter[bytes] = field(default_factory=Counter)
+    """How ``records`` changed since somebody last cleared this."""
     _owner: dict[OpId, OpId] = field(default_factory=dict)
     _removed: set[OpId] = field(default_factory=set)
     _homeless: dict[OpId, list[Value]] = field(default_factory=dict)
@@ -199,11 +201,13 @@ class SegmentSet:
         for value in before:
             for record in value.segment.records:
                 self.records[record.key] -= 1
+                self.delta[record.key] -= 1
                 if not self.records[record.key]:
                     del self.records[record.key]
         for value in after:
             for record in value.segment.records:
                 self.records[record.key] += 1
+                self.delta[record.key] += 1
 
     def _keep(self, element_id: OpId, segment: Segment) -> None:
         known = self.archive.get((element_id, segment.key))

@@ -158,7 +158,7 @@ def _gap(
             run.append(segment.raw)
     if run:
         plan.adds.append((left, right, run))
-    plan.removes += [value.id for index, (_, value) in enumerate(gone) if index not in taken]
+    plan.removes.extend(value.id for index, (_, value) in enumerate(gone) if index not in taken)
     return left
 
 
