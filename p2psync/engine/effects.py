@@ -1,0 +1,266 @@
+"""What the engine is told (events) and what it wants done (effects).
+
+Effects are run in list order. A ``Send…`` never goes before the ``Persist`` that it depends on
+(architecture.md: "persist, then send"). Links are numbered by whoever runs the effects.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from p2psync.core.mandate import Change
+from p2psync.core.ops import OpId
+
+# -- events -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUp:
+    """A link to a device is there; its key was proven by the handshake."""
+
+    link: int
+    device: bytes
+    outbound: bool
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDown:
+    """A link has ended; ``clean`` when the peer ended it on purpose."""
+
+    link: int
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReceived:
+    """A frame came over a link."""
+
+    link: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """No address of a device answered; ``cause`` is a text for people."""
+
+    device: bytes
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Discovery, a ticket or a member says where a device may be dialled."""
+
+    device: bytes
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunksKnown:
+    """The answer to ``FindChunks``: the addresses of these that the chunk store lacks."""
+
+    mandate: bytes
+    version: OpId
+    missing: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencesLoaded:
+    """The answer to ``LoadReferences``: the 64-byte references that the given chunks list."""
+
+    mandate: bytes
+    version: OpId
+    references: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; nothing else happened."""
+
+
+Event = (
+    LinkUp
+    | LinkDown
+    | FrameReceived
+    | DialFailed
+    | Sighted
+    | ChunksKnown
+    | ReferencesLoaded
+    | Tick
+)
+
+# -- effects ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry as the log store keeps it: mandate, id, log and prev have 32 bytes each."""
+
+    mandate: bytes
+    id: bytes
+    log: bytes
+    seq: int
+    prev: bytes
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make entries durable before any later effect runs."""
+
+    entries: tuple[StoredEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepLogKey:
+    """Make the secret seed (32 bytes) of a new log of this device durable, before its entries."""
+
+    mandate: bytes
+    log: bytes
+    seed: bytes
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChunk:
+    """Make a verified sealed chunk durable."""
+
+    address: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FindChunks:
+    """Ask the chunk store which of these it lacks; answered by ``ChunksKnown``."""
+
+    mandate: bytes
+    version: OpId
+    addresses: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReferences:
+    """Open chunks that list references (in order); answered by ``ReferencesLoaded``."""
+
+    mandate: bytes
+    version: OpId
+    references: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendFrame:
+    """Send one frame."""
+
+    link: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendEntries:
+    """Read entries from the log store and send them, in order, in frames of bounded size."""
+
+    link: int
+    handle: int
+    mandate: bytes
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunks:
+    """Read chunks from the chunk store and send them; say which are missing."""
+
+    link: int
+    handle: int
+    addresses: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLink:
+    """End a link; ``error`` says what the peer did wrong, empty for a clean end."""
+
+    link: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Try to reach a device; answered by ``LinkUp`` or ``DialFailed``."""
+
+    device: bytes
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The mandate's fold changed: write files, tell people."""
+
+    mandate: bytes
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentReady:
+    """All chunks of a version are here: its file can be written."""
+
+    mandate: bytes
+    file: bytes
+    version: OpId
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the content of a version has come."""
+
+    mandate: bytes
+    file: bytes
+    version: OpId
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerChanged:
+    """A member came on line, went off line, or is in step now."""
+
+    mandate: bytes
+    device: bytes
+    state: Literal["online", "offline", "synced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A member refused this device's ticket; ``code`` is the code of a ``TicketError``."""
+
+    mandate: bytes
+    device: bytes
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something that a person should hear of: a stable code and what it is about."""
+
+    mandate: bytes | None
+    code: str
+    device: bytes | None = None
+    detail: str = ""
+
+
+Effect = (
+    Persist
+    | KeepLogKey
+    | StoreChunk
+    | FindChunks
+    | LoadReferences
+    | SendFrame
+    | SendEntries
+    | SendChunks
+    | CloseLink
+    | Dial
+    | Changed
+    | ContentReady
+    | Progress
+    | PeerChanged
+    | Refused
+    | Warn
+)
