@@ -8,7 +8,7 @@ from pathlib import Path
 from p2psync.limits import KIB
 
 ADDRESS_FILE = "api.json"
-TOKEN_FILE = "api.token"
+TOKEN_FILE = "api.token"  # noqa: S105 - the name of a file
 _FILE_BYTES_MAX = 4 * KIB
 
 

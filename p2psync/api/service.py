@@ -7,8 +7,8 @@ changed then.
 ``mandate`` is a name or a prefix of an id. ``file`` is an absolute path or the name shown. Times
 are ISO 8601 strings with an offset. Amounts are decimal strings.
 
-A dict made by ``p2psync.i18n.message`` may stand where a dict with a ``text`` is due (a problem,
-an event, an alert): the API puts the text into the caller's language.
+A dict with a ``text`` (a problem, an event, an alert) may also have ``template`` and ``params``, as
+errors do: the API then fills the translated template and hands out the ``text`` alone.
 """
 
 from collections.abc import AsyncIterator
@@ -29,8 +29,11 @@ class Service(Protocol):
         """
 
     async def identity_show(self) -> JsonObject:
-        """``{"device", "name", "machine", "phrase", "protected", "locked"}``; ``phrase`` is the
-        short key phrase that two people compare aloud (B-ID-2)."""
+        """Describe this device.
+
+        ``{"device", "name", "machine", "phrase", "protected", "locked"}``; ``phrase`` is the short
+        key phrase that two people compare aloud (B-ID-2).
+        """
 
     async def identity_set(self, name: str) -> JsonObject:
         """Set the person's name; returns what ``identity_show`` returns."""
@@ -46,12 +49,18 @@ class Service(Protocol):
         """Unlock the key; returns what ``identity_show`` returns."""
 
     async def mandate_create(self, name: str, accounting: str | None) -> JsonObject:
-        """``{"id", "name", "kind": "local", "folder", "offered": [path]}``; ``accounting`` is an
-        absolute path, ``offered`` the exchange files that it points at (B-MAN-3)."""
+        """Make a local mandate (B-MAN-2).
+
+        ``{"id", "name", "kind": "local", "folder", "offered": [path]}``; ``accounting`` is an
+        absolute path, ``offered`` the exchange files that it points at (B-MAN-3).
+        """
 
     async def mandate_list(self) -> JsonObject:
-        """``{"mandates": [{"id", "name", "kind", "state", "pending": {"added", "deleted"}}]}``;
-        a mandate that cannot sync also has ``cause`` and ``action`` (B-MAN-6)."""
+        """List all mandates (B-MAN-6).
+
+        ``{"mandates": [{"id", "name", "kind", "state", "pending": {"added", "deleted"}}]}``; one
+        that cannot sync also has ``cause`` and ``action``.
+        """
 
     async def mandate_show(self, mandate: str) -> JsonObject:
         """``{"id", "name", "kind", "state", "folder", "files": [FILE], "members": [MEMBER]}``.
@@ -81,62 +90,85 @@ class Service(Protocol):
         passphrase: str | None,
         unsealed: bool,
     ) -> JsonObject:
-        """``{"ticket": armoured text, "passphrase", "expires"}``; ``passphrase`` only if it was
-        generated (B-TIC-2)."""
+        """Make a ticket (B-TIC-1, B-TIC-2).
+
+        ``{"ticket": armoured text, "passphrase", "expires"}``; ``passphrase`` only if it was
+        generated.
+        """
 
     async def invite_list(self, mandate: str) -> JsonObject:
-        """``{"invitations": [{"id", "role", "expires", "uses", "used", "state"}]}``."""
+        """List the invitations.
+
+        ``{"invitations": [{"id", "role", "expires", "uses", "used", "state"}]}``.
+        """
 
     async def invite_revoke(self, mandate: str, invitation: str) -> JsonObject:
-        """``{"id", "state": "revoked"}``."""
+        """Take a ticket back: ``{"id", "state": "revoked"}``."""
 
     async def subscribe(
         self, ticket: str, passphrase: str | None, attach: str | None, kind: str | None
     ) -> JsonObject:
-        """``{"id", "name", "folder", "state"}``; ``ticket`` is the content of the file."""
+        """Redeem a ticket (B-TIC-4, B-TIC-5).
+
+        ``{"id", "name", "folder", "state"}``; ``ticket`` is the content of the file.
+        """
 
     async def pending(self, mandate: str) -> JsonObject:
-        """``{"added", "deleted", "files": [{"name", "period", "added", "deleted", "amount",
-        "records": [{"change": "added"|"deleted", "text", "amount", "date", …}]}]}``."""
+        """List what waits to be posted (B-POS-2).
+
+        ``{"added", "deleted", "files": [{"name", "period", "added", "deleted", "amount", "records":
+        [{"change": "added"|"deleted", "text", "amount", "date", …}]}]}``.
+        """
 
     async def post(self, mandate: str, files: list[str], output: str | None) -> JsonObject:
-        """Integrate (B-POS-3): ``{"receipt", "added", "deleted"}``; no ``files`` means all,
-        ``output`` is the absolute path that gets the records."""
+        """Integrate pending records (B-POS-3).
+
+        ``{"receipt", "added", "deleted"}``; no ``files`` means all, ``output`` is the absolute path
+        that gets the records.
+        """
 
     async def unpost(self, mandate: str, receipt: str) -> JsonObject:
-        """``{"receipt", "state": "retracted"}``."""
+        """Retract a receipt: ``{"receipt", "state": "retracted"}``."""
 
     async def receipts(self, mandate: str) -> JsonObject:
-        """``{"receipts": [{"receipt", "at", "by", "machine", "files", "added", "deleted",
-        "state": "posted"|"retracted"|"contested"}]}``."""
+        """List the receipts (B-POS-4).
+
+        ``{"receipts": [{"receipt", "at", "by", "machine", "files", "added", "deleted", "state":
+        "posted"|"retracted"|"contested"}]}``.
+        """
 
     async def confirm(self, mandate: str, file: str) -> JsonObject:
         """Take a save that was held back (B-HIS-3): ``{"file", "added", "deleted"}``."""
 
-    async def wait(
-        self, mandate: str, synced: bool, timeout_seconds: float | None
-    ) -> JsonObject:
-        """Return when every connected member has what this node has: ``{"synced": true,
-        "members"}``; raises ``UnavailableError`` after ``timeout_seconds``."""
+    async def wait(self, mandate: str, synced: bool, timeout_seconds: float | None) -> JsonObject:
+        """Return when every connected member has what this node has.
+
+        ``{"synced": true, "members"}``; raises ``UnavailableError`` after ``timeout_seconds``.
+        """
 
     async def history(self, mandate: str, file: str | None, at: str | None) -> JsonObject:
-        """``{"versions": [{"version", "file", "at", "by", "machine", "bytes", "records",
-        "added", "deleted", "current"}]}``."""
+        """List versions, newest first (B-HIS-1).
+
+        ``{"versions": [{"version", "file", "at", "by", "machine", "bytes", "records", "added",
+        "deleted", "current"}]}``.
+        """
 
     async def restore(
         self, mandate: str, file: str, version: str, output: str | None
     ) -> JsonObject:
-        """Restore a version in place, or write it to ``output``: ``{"file", "version",
-        "path"}``."""
+        """Restore a version in place, or write it to ``output``.
+
+        ``{"file", "version", "path"}``.
+        """
 
     async def alerts(self, mandate: str | None) -> JsonObject:
-        """``{"alerts": [EVENT]}``: the open ones; EVENT as in ``events``."""
+        """List the open alerts: ``{"alerts": [EVENT]}``; EVENT as in ``events``."""
 
     async def close_alert(self, alert: int) -> JsonObject:
         """Close an alert by its event id: ``{"id", "closed": true}``."""
 
     async def member_list(self, mandate: str) -> JsonObject:
-        """``{"members": [MEMBER]}``."""
+        """List the members: ``{"members": [MEMBER]}``."""
 
     def events(self, mandate: str | None, since: int | None) -> AsyncIterator[JsonObject]:
         """Yield events as they come; with ``since``, first the kept ones of a higher id.

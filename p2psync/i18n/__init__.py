@@ -68,27 +68,20 @@ def ngettext(one: str, many: str, count: int, **params: object) -> str:
     return _(one if single else many, count=count, **params)
 
 
-def message(template: str, **params: object) -> dict[str, Any]:
-    """Return a text that an interface can still translate.
-
-    The shape is ``{"text": English, "template": …, "params": {…}}``; ``localise`` turns it into
-    ``{"text": …}`` in the reader's language.
-    """
-    plain = {name: str(value) for name, value in params.items()}
-    return {"text": fill(template, plain), "template": template, "params": plain}
-
-
 def localise(value: Any, language: str) -> Any:
-    """Return a JSON-able value with every ``message`` in it put into ``language``."""
+    """Return a JSON-able value with every text in it that has a template put into ``language``.
+
+    Such a text is ``{"text": English, "template": …, "params": {…}, …}``; the template and the
+    parameters are left out of the answer.
+    """
     match value:
-        case {"text": str(text), "template": str(template), "params": dict(params)}:
-            translated = translate(template, language)
+        case {"text": str(), "template": str(template), "params": dict(params)}:
             rest = {
                 name: localise(item, language)
                 for name, item in value.items()
                 if name not in ("text", "template", "params")
             }
-            return {"text": fill(translated, params) if template else text, **rest}
+            return {**rest, "text": fill(translate(template, language), params)}
         case dict():
             return {name: localise(item, language) for name, item in value.items()}
         case list() | tuple():
