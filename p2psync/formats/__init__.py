@@ -1,0 +1,1 @@
+"""Exchange files: bytes to records and back, one module a format."""

@@ -1,0 +1,79 @@
+"""What an exchange file's format offers to the rest, and the parts that formats share."""
+
+from typing import Literal, Protocol
+
+from p2psync.core.records import Document, Problem, Segment
+from p2psync.formats.values import digest
+from p2psync.limits import FILE_PROBLEMS_MAX
+
+Merge = Literal["records", "whole"]
+
+
+class Format(Protocol):
+    """Reads one kind of file; pure and total: no method raises, whatever the bytes.
+
+    ``merge`` says whether two versions are merged segment by segment (``"records"``) or kept beside
+    each other (``"whole"``).
+    """
+
+    @property
+    def name(self) -> str:
+        """Stable; travels between devices."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """For people, in English."""
+        ...
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """Lower case, with their dot."""
+        ...
+
+    @property
+    def merge(self) -> Merge:
+        """Segment by segment, or whole."""
+        ...
+
+    def recognise(self, name: str, head: bytes) -> bool:
+        """Says whether a file called ``name`` that starts with ``head`` (up to 64 KiB) is one."""
+        ...
+
+    def parse(self, data: bytes) -> Document:
+        """Reads a whole file; the raw bytes of its segments, joined, are ``data`` again."""
+        ...
+
+    def read_segment(self, raw: bytes) -> Segment:
+        """Reads one segment on its own: what ``parse`` gave for these bytes, but for line numbers.
+
+        Two segments with one ``key`` are the same element of the file, even when their raw bytes
+        differ (renumbered lines, a header with a new time).
+        """
+        ...
+
+
+def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
+    """Says whether ``name`` ends with one of the lower-case ``suffixes``, in any case."""
+    return name.lower().endswith(suffixes)
+
+
+def whole_segment(raw: bytes, problem: Problem | None = None) -> Segment:
+    """Gives a segment without records that is identified by its very bytes."""
+    key = digest(b"p2psync-opaque", raw)
+    return Segment(raw, key, key, (), problem)
+
+
+def whole_document(format_name: str, data: bytes, problems: tuple[Problem, ...] = ()) -> Document:
+    """Gives a document of one segment that is never merged; no segment when it is empty."""
+    segments = (whole_segment(data),) if data else ()
+    return Document(format_name, segments, mergeable=False, problems=problems)
+
+
+def bounded(problems: list[Problem]) -> tuple[Problem, ...]:
+    """Keeps the first ``FILE_PROBLEMS_MAX`` problems and says how many more there are."""
+    more = len(problems) - FILE_PROBLEMS_MAX
+    if more <= 0:
+        return tuple(problems)
+    rest = Problem("more-problems", "{count} more problems are not listed", 0, {"count": str(more)})
+    return (*problems[:FILE_PROBLEMS_MAX], rest)

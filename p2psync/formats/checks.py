@@ -1,0 +1,63 @@
+"""Postings held against the accounting's settings: period, accounts, VAT codes (B-POS-8)."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from p2psync.core.records import Document, Problem, Record
+from p2psync.formats.base import bounded
+from p2psync.formats.cresus_settings import Settings
+
+_NO_ACCOUNT = ("...", "…")
+"""What the many-sided half of a group has in place of an account."""
+
+
+def settings_for(date: datetime.date | None, years: Sequence[Settings]) -> Settings | None:
+    """Gives the first accounting year whose period holds ``date``."""
+    if date is None:
+        return None
+    for year in years:
+        if year.period is not None and year.period[0] <= date <= year.period[1]:
+            return year
+    return None
+
+
+def check(document: Document, years: Sequence[Settings]) -> tuple[Problem, ...]:
+    """Finds records that fit no period or name an account or VAT code that their year lacks.
+
+    The problems carry the record's line in the file. A year without accounts or VAT codes checks
+    none; without any year nothing is known and nothing is wrong.
+    """
+    if not years:
+        return ()
+    problems: list[Problem] = []
+    for line, record in _numbered(document):
+        if record.date is None:
+            continue
+        year = settings_for(record.date, years)
+        if year is None:
+            template = "the date {date} is in no accounting period"
+            problems.append(Problem("no-period", template, line, {"date": str(record.date)}))
+        else:
+            problems += _unknown(line, record, year)
+    return bounded(problems)
+
+
+def _numbered(document: Document) -> Iterator[tuple[int, Record]]:
+    """Yields each record with its line: a segment with records holds one a line."""
+    line = 1
+    for segment in document.segments:
+        yield from enumerate(segment.records, line)
+        line += segment.raw.count(b"\n")
+
+
+def _unknown(line: int, record: Record, year: Settings) -> Iterator[Problem]:
+    if year.accounts:
+        for name in ("debit", "credit"):
+            account = record.fields.get(name, "")
+            if account not in _NO_ACCOUNT and account not in year.accounts:
+                template = "account {account!r} is not in the chart of accounts"
+                yield Problem("unknown-account", template, line, {"account": account})
+    code = record.fields.get("vat_code", "")
+    if year.vat_codes and code and code not in year.vat_codes:
+        template = "VAT code {code!r} is not in the settings"
+        yield Problem("unknown-vat-code", template, line, {"code": code})

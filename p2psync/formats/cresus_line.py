@@ -1,0 +1,190 @@
+"""One line of a Crésus posting file: its fields, its record, its half of a group.
+
+A line holds 21 tab-separated fields of Windows-1252: date, debit, credit, voucher, text, amount,
+foreign amount, rate, group, net, typtva, notva, -, idno, VAT code, cost centre, four empty ones,
+``0``. The writing program compares eight of them (date to amount, VAT code, cost centre) to tell
+whether anything changed, and renumbers ``idno`` freely: so those eight are a record's ``key``. Its
+``money_key`` leaves out the text alone: a voucher number tells one posting from another.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from p2psync.core.records import Problem, Record, Segment
+from p2psync.formats.base import whole_segment
+from p2psync.formats.cresus_header import UTF8_BOM
+from p2psync.formats.values import clean, decode_cp1252, digest, read_amount, read_date
+from p2psync.limits import LINE_BYTES_MAX
+
+FIELD_COUNT = 21
+FIELD_COUNT_MIN = 6
+"""Date, accounts, voucher, text and amount: with fewer a line is no posting."""
+MANY = (b"...", b"\x85")
+"""Three dots, or the one character for them: the many-sided half of a group."""
+ZERO = Decimal(0)
+
+FIELD_INDEX = {
+    "date": 0,
+    "debit": 1,
+    "credit": 2,
+    "voucher": 3,
+    "text": 4,
+    "amount": 5,
+    "currency_amount": 6,
+    "rate": 7,
+    "group": 8,
+    "vat_code": 14,
+    "cost_centre": 15,
+    "id": 13,
+}
+
+FIELD_COUNT_PROBLEM = "field-count"
+UNREADABLE_PROBLEM = "unreadable-line"
+TOO_LONG_PROBLEM = "line-too-long"
+UNBALANCED_PROBLEM = "unbalanced-group"
+
+
+def fields_of(raw: bytes) -> list[bytes]:
+    """Splits a line at its tabs; its line end, CRLF or LF, is no part of the last field."""
+    if raw.endswith(b"\r\n"):
+        raw = raw[:-2]
+    elif raw.endswith(b"\n"):
+        raw = raw[:-1]
+    return raw.split(b"\t")
+
+
+class PostingFields(Mapping[str, str]):
+    """The named fields of one line, decoded and cleaned when asked for; missing ones are empty.
+
+    A view of the line's bytes: a hundred thousand records would otherwise hold a million texts.
+    """
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        index = FIELD_INDEX[name]
+        fields = fields_of(self._raw)
+        return clean(decode_cp1252(fields[index])) if index < len(fields) else ""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIELD_INDEX)
+
+    def __len__(self) -> int:
+        return len(FIELD_INDEX)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.values()))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class Line(NamedTuple):
+    """A line read on its own.
+
+    ``group`` is (group number, voucher), or ``None`` for a line that stands alone; ``delta`` is
+    what the line adds to its group: debit halves count up, credit halves down. ``id`` is the
+    ``idno``, empty where there is none.
+    """
+
+    segment: Segment
+    group: tuple[bytes, bytes] | None
+    delta: Decimal
+    id: bytes
+
+
+def read_line(raw: bytes, number: int) -> Line:
+    """Reads one line with its terminator; ``number`` (from 1) goes into its problem."""
+    if len(raw) > LINE_BYTES_MAX:
+        too_long = Problem(
+            TOO_LONG_PROBLEM,
+            "the line has {found} bytes; at most {limit} are read",
+            number,
+            {"found": str(len(raw)), "limit": str(LINE_BYTES_MAX)},
+        )
+        return Line(whole_segment(raw, too_long), None, ZERO, b"")
+    fields = fields_of(raw)
+    count = len(fields)
+    if count < FIELD_COUNT_MIN or raw[:1] == b"#":
+        return Line(_read_other(raw, number, count), None, ZERO, b"")
+
+    date = read_date(fields[0].decode("latin-1"))
+    amount = read_amount(decode_cp1252(fields[5]))
+    wrong_count = None if count == FIELD_COUNT else _field_count(number, count)
+    if date is None and amount is None:
+        unreadable = wrong_count
+        if unreadable is None:
+            template = "the line has neither a date nor an amount"
+            unreadable = Problem(UNREADABLE_PROBLEM, template, number)
+        return Line(whole_segment(raw, unreadable), None, ZERO, b"")
+    problem = wrong_count
+    if problem is None and (date is None or amount is None):
+        problem = _bad_value(number, fields, date is None)
+
+    if count > 15:
+        vat_code, cost_centre = fields[14], fields[15]
+    else:
+        vat_code, cost_centre = fields[14] if count > 14 else b"", b""
+    voucher, text = fields[3], fields[4]
+    # Joining by tabs is injective: no field can hold one.
+    money = b"\t".join((*fields[:4], fields[5], vat_code, cost_centre))
+    money_key = digest(b"p2psync-money", money)
+    key = digest(b"p2psync-posting", b"%b\t%b" % (money, text))
+    label = clean(decode_cp1252(b"%b/%b %b %b" % (fields[1], fields[2], voucher, text)))
+    record = Record(key, money_key, label, date, amount, PostingFields(raw))
+
+    group: tuple[bytes, bytes] | None = None
+    delta = ZERO
+    many_debit = fields[1].strip() in MANY
+    many_credit = fields[2].strip() in MANY
+    if count > 8 and fields[8] not in (b"", b"0"):
+        group = (fields[8], fields[3])
+    if many_debit or many_credit:
+        if amount is None or many_debit == many_credit:
+            group = None
+        else:
+            delta = amount if many_credit else -amount
+        if problem is None and (delta or many_debit == many_credit):
+            problem = _unbalanced(number, voucher)
+    segment = Segment(raw, key, money_key, (record,), problem)
+    return Line(segment, group, delta, fields[13] if count > 13 else b"")
+
+
+def _read_other(raw: bytes, number: int, count: int) -> Segment:
+    """Reads a line that is no posting: a header, a blank line, or one that cannot be read."""
+    start = raw.removeprefix(UTF8_BOM)
+    if start.startswith(b"#"):
+        tag, _, rest = start.rstrip(b"\r\n").partition(b"\t")
+        place = tag.strip()
+        if place == b"#ECC":
+            place += b"\t" + b"".join(rest.split(b";")[1:2]).strip()
+        key = digest(b"p2psync-place", place)
+        return Segment(raw, key, key)
+    if not raw.strip():
+        return whole_segment(raw)
+    return whole_segment(raw, _field_count(number, count))
+
+
+def _field_count(number: int, count: int) -> Problem:
+    return Problem(
+        FIELD_COUNT_PROBLEM,
+        "the line has {found} fields instead of {expected}",
+        number,
+        {"found": str(count), "expected": str(FIELD_COUNT)},
+    )
+
+
+def _bad_value(number: int, fields: list[bytes], is_date: bool) -> Problem:
+    value = {"value": clean(decode_cp1252(fields[0 if is_date else 5]))}
+    if is_date:
+        return Problem("date", "{value!r} is no date", number, value)
+    return Problem("amount", "{value!r} is no amount", number, value)
+
+
+def _unbalanced(number: int, voucher: bytes) -> Problem:
+    template = "the debits and credits around voucher {voucher!r} do not balance"
+    return Problem(UNBALANCED_PROBLEM, template, number, {"voucher": clean(decode_cp1252(voucher))})

@@ -1,0 +1,227 @@
+"""Crésus posting files: ``.ecf`` from invoicing, ``.ecs`` from payroll.
+
+A file is split at LF, each line keeps its terminator. Lines of one group (same group number and
+voucher) that follow each other are one segment as soon as they balance: the *shortest* balanced
+run is taken. So the segments of a merged file are the segments that were merged, whatever stands
+beside them, even when two sides gave their groups the same number. Lines that never balance
+each stand alone, as records with a problem (B-POS-8).
+"""
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from p2psync.core.records import Document, Problem, Record, Segment
+from p2psync.formats.base import (
+    Format,
+    Merge,
+    bounded,
+    has_suffix,
+    whole_segment,
+)
+from p2psync.formats.cresus_header import kind_of
+from p2psync.formats.cresus_line import (
+    FIELD_COUNT_PROBLEM,
+    TOO_LONG_PROBLEM,
+    UNBALANCED_PROBLEM,
+    ZERO,
+    Line,
+    read_line,
+)
+from p2psync.formats.values import clean, decode_cp1252, digest
+from p2psync.limits import (
+    NAME_BYTES_MAX,
+    RECORD_FILE_BYTES_MAX,
+    RECORD_FILE_LINES_MAX,
+    SEGMENT_BYTES_MAX,
+    SEGMENT_RECORDS_MAX,
+)
+
+_KINDS = (b"ECF", b"ECS", b"ECC")
+_UNMERGEABLE = frozenset(
+    (FIELD_COUNT_PROBLEM, TOO_LONG_PROBLEM, "empty", "nul", "utf-16", "truncated-tail")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PostingFormat:
+    """Reads one of the two kinds; they differ in their header and suffix only."""
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    kind: bytes
+    merge: Merge = "records"
+
+    def recognise(self, name: str, head: bytes) -> bool:
+        """Goes by the kind in the first line, and by the suffix where the line names none known."""
+        kind = kind_of(head)
+        if kind in _KINDS:
+            return kind == self.kind
+        return has_suffix(name, self.suffixes)
+
+    def parse(self, data: bytes) -> Document:
+        """Reads a file of up to ``RECORD_FILE_BYTES_MAX``; a larger one is not read at all."""
+        line_count = data.count(b"\n") + 1
+        if len(data) > RECORD_FILE_BYTES_MAX or line_count > RECORD_FILE_LINES_MAX:
+            problem = Problem("file-too-large", "the file is too large to be read line by line")
+            return Document(self.name, (self.read_segment(data),), False, (problem,))
+        raws = split_lines(data)
+        reading = _read(raws)
+        problems = _file_problems(data, raws)
+        if reading.repeated_ids:
+            problems.append(_repeated_ids(reading.repeated_ids))
+        codes = reading.codes.union(problem.code for problem in problems)
+        segments = tuple(reading.segments)
+        problems += [segment.problem for segment in segments if segment.problem is not None]
+        return Document(
+            self.name,
+            segments,
+            codes.isdisjoint(_UNMERGEABLE),
+            bounded(problems),
+            None,
+            _embedded_id(raws),
+        )
+
+    def read_segment(self, raw: bytes) -> Segment:
+        """Reads one segment's lines; what is no one segment keeps its records, with a problem."""
+        if len(raw) > SEGMENT_BYTES_MAX:
+            return read_line(raw, 1).segment
+        segments = _read(split_lines(raw)).segments
+        if len(segments) == 1:
+            return segments[0]
+        problem = Problem("not-one-segment", "these lines are not one posting or one group")
+        if not segments:
+            return whole_segment(raw, problem)
+        return replace(_join(segments), problem=problem)
+
+
+FORMATS: tuple[Format, ...] = (
+    PostingFormat("cresus-ecf", "Crésus invoicing postings", (".ecf",), b"ECF"),
+    PostingFormat("cresus-ecs", "Crésus payroll postings", (".ecs",), b"ECS"),
+)
+
+
+def split_lines(data: bytes) -> list[bytes]:
+    """Splits after each LF; joined, the lines are ``data`` again."""
+    lines = data.split(b"\n")
+    tail = lines.pop()
+    raws = [line + b"\n" for line in lines]
+    if tail:
+        raws.append(tail)
+    return raws
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the lines hold; ``codes`` are those of all line problems, also inside groups."""
+
+    segments: list[Segment] = field(default_factory=list)
+    codes: set[str] = field(default_factory=set)
+    repeated_ids: list[int] = field(default_factory=list)
+
+
+def _read(raws: list[bytes]) -> _Reading:
+    """Reads line by line and joins the shortest balanced runs of each group."""
+    reading = _Reading()
+    segments = reading.segments
+    ids: set[bytes] = set()
+    run: list[Line] = []
+    for number, raw in enumerate(raws, 1):
+        line = read_line(raw, number)
+        segment, group, _, idno = line
+        if segment.problem is not None:
+            reading.codes.add(segment.problem.code)
+        if idno:
+            if idno in ids:
+                reading.repeated_ids.append(number)
+            ids.add(idno)
+        if run and group != run[0].group:
+            segments += _group_run(run)
+            run = []
+        if group is None:
+            segments.append(segment)
+        else:
+            run.append(line)
+    segments += _group_run(run)
+    return reading
+
+
+def _group_run(run: list[Line]) -> list[Segment]:
+    """Cuts a run of lines of one group; linear in its length."""
+    sums = [ZERO]
+    sizes = [0]
+    for line in run:
+        sums.append(sums[-1] + line.delta)
+        sizes.append(sizes[-1] + len(line.segment.raw))
+    ends: list[int] = [0] * len(run)
+    next_with_sum: dict[Decimal, int] = {}
+    for position in range(len(run), 0, -1):
+        next_with_sum[sums[position]] = position
+        ends[position - 1] = next_with_sum.get(sums[position - 1], 0)
+    segments: list[Segment] = []
+    position = 0
+    while position < len(run):
+        end = ends[position]
+        if (
+            end < position + 2
+            or end - position > SEGMENT_RECORDS_MAX
+            or sizes[end] - sizes[position] > SEGMENT_BYTES_MAX
+        ):
+            segments.append(run[position].segment)
+            position += 1
+        else:
+            segments.append(_join([line.segment for line in run[position:end]]))
+            position = end
+    return segments
+
+
+def _join(parts: list[Segment]) -> Segment:
+    """Makes one segment of several; balanced together, their halves are no problem any more."""
+    records: list[Record] = [record for part in parts for record in part.records]
+    problems = (part.problem for part in parts)
+    return Segment(
+        b"".join(part.raw for part in parts),
+        digest(b"p2psync-group", b"".join(part.key for part in parts)),
+        digest(b"p2psync-group-mo", b"".join(part.money_key for part in parts)),
+        tuple(records),
+        next((p for p in problems if p is not None and p.code != UNBALANCED_PROBLEM), None),
+    )
+
+
+def _file_problems(data: bytes, raws: list[bytes]) -> list[Problem]:
+    """Finds what is wrong with the file as a whole."""
+    if not data:
+        return [Problem("empty", "the file is empty")]
+    problems: list[Problem] = []
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        problems.append(Problem("utf-16", "the file is UTF-16, not Windows-1252"))
+    if kind_of(data) is None:
+        problems.append(Problem("no-header", "the file does not start with its #FSC line", 1))
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        problems.append(Problem("nul", "the file holds a NUL byte", line))
+    if not data.endswith(b"\n"):
+        problems.append(Problem("truncated-tail", "the last line has no end", len(raws)))
+    if data.count(b"\n") != data.count(b"\r\n"):
+        line = next(n for n, raw in enumerate(raws, 1) if raw[-2:-1] != b"\r")
+        problems.append(Problem("line-end", "the line does not end in CR LF", line))
+    return problems
+
+
+def _repeated_ids(lines: list[int]) -> Problem:
+    """Tells of idnos used twice, which stops no merge: the program renumbers them at will.
+
+    Two devices that add a posting while apart both take the next number, so a sound merge of
+    their files holds it twice.
+    """
+    template = "{count} line(s) carry a number (idno) that an earlier line has"
+    return Problem("duplicate-id", template, lines[0], {"count": str(len(lines))})
+
+
+def _embedded_id(raws: list[bytes]) -> str | None:
+    """Gives the uid of the first ``#ECC⇥1; lot; time; uid`` line."""
+    for raw in raws:
+        if raw.startswith(b"#ECC"):
+            parts = raw[: 4 * NAME_BYTES_MAX].split(b";")
+            return (clean(decode_cp1252(parts[3]))[:NAME_BYTES_MAX] or None) if parts[3:] else None
+    return None
