@@ -1,0 +1,1 @@
+"""The wire: authenticated links between devices, and discovery on the LAN."""

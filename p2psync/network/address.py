@@ -1,0 +1,145 @@
+"""TCP multiaddrs: parse them, print them, and find those of this machine.
+
+Source: https://github.com/multiformats/multiaddr, the parts that a TCP transport needs.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import ifaddr
+
+from p2psync import limits
+from p2psync.errors import BadAddress, BadInputError
+from p2psync.network.identity import device_of_peer_id
+
+_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?")
+
+Family = Literal["ip4", "ip6", "dns", "dns4", "dns6"]
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host (IP address or DNS name) and a TCP port, 0 to 65,535."""
+
+    family: Family
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"/{self.family}/{self.host}/tcp/{self.port}"
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it stands for every interface of its family."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+    def for_people(self) -> str:
+        """The address as ``host:port``."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, *, expected: bytes | None = None) -> TcpAddress:
+    """Parse ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT`` with an optional ``/p2p/PEERID`` behind it.
+
+    With ``expected`` a peer ID in the address must be of that device key. Raises ``BadAddress``.
+    """
+    if len(text.encode("utf-8", "replace")) > limits.ADDRESS_BYTES_MAX:
+        raise BadAddress(address=text[:60] + "…", cause="it is too long")
+    parts = text.split("/")
+    if len(parts) not in (5, 7) or parts[0] != "" or parts[3] != "tcp":
+        raise BadAddress(address=repr(text), cause="it is no direct TCP multiaddr")
+    port = parts[4]
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 0xFFFF):
+        raise BadAddress(address=repr(text), cause="its port is no number up to 65535")
+    if len(parts) == 7:
+        _check_peer(text, parts[5], parts[6], expected)
+    host = parts[2]
+    match parts[1]:
+        case "ip4" | "ip6" as family:
+            return TcpAddress(family, _ip(text, family, host), int(port))
+        case "dns" | "dns4" | "dns6" as family:
+            if len(host) > 253 or _NAME.fullmatch(host) is None:
+                raise BadAddress(address=repr(text), cause="its host is no DNS name")
+            return TcpAddress(family, host, int(port))
+        case _:
+            raise BadAddress(address=repr(text), cause="it is no direct TCP multiaddr")
+
+
+def _check_peer(text: str, protocol: str, peer: str, expected: bytes | None) -> None:
+    try:
+        device = device_of_peer_id(peer) if protocol == "p2p" else None
+    except BadInputError as error:
+        raise BadAddress(address=repr(text), cause=error.text) from None
+    if device is None:
+        raise BadAddress(address=repr(text), cause="it is no direct TCP multiaddr")
+    if expected is not None and device != expected:
+        raise BadAddress(address=repr(text), cause="it names another device")
+
+
+def _ip(text: str, family: str, host: str) -> str:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        raise BadAddress(address=repr(text), cause="its host is no IP address") from None
+    if ip.version != (4 if family == "ip4" else 6) or "%" in host:
+        raise BadAddress(address=repr(text), cause=f"its host is no {family} address")
+    return str(ip)
+
+
+def address_of(host: str, port: int) -> TcpAddress:
+    """The address of an IP host and port as a socket reports them.
+
+    A zone is cut off, and an IPv4 address mapped into IPv6 becomes IPv4 again.
+    """
+    ip = ipaddress.ip_address(host.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return TcpAddress("ip4" if ip.version == 4 else "ip6", str(ip), port)
+
+
+def interface_hosts() -> tuple[str, ...]:
+    """The IP addresses of this machine's interfaces, loopback last.
+
+    Link-local IPv6 addresses are left out: they mean nothing without a zone, and a zone means
+    nothing on another machine.
+    """
+    hosts: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        for entry in adapter.ips:
+            host = entry.ip if isinstance(entry.ip, str) else entry.ip[0]
+            ip = ipaddress.ip_address(host.partition("%")[0])
+            link_local_6 = ip.version == 6 and ip.is_link_local
+            if not (link_local_6 or ip.is_unspecified or ip.is_multicast):
+                hosts.append(str(ip))
+    return tuple(sorted(dict.fromkeys(hosts), key=_preference))
+
+
+def _preference(host: str) -> tuple[bool, bool]:
+    ip = ipaddress.ip_address(host)
+    return (ip.is_loopback, ip.version == 6)
+
+
+def dialable(listening: Sequence[TcpAddress], hosts: Iterable[str]) -> tuple[str, ...]:
+    """Where listeners can be reached: a wildcard becomes every host of its family.
+
+    Keeps the order of ``hosts``; loopback comes last.
+    """
+    found: list[str] = []
+    hosts = tuple(hosts)
+    for address in listening:
+        if not address.is_wildcard:
+            found.append(str(address))
+            continue
+        found.extend(
+            str(TcpAddress(address.family, host, address.port))
+            for host in hosts
+            if (":" in host) == (address.family == "ip6")
+        )
+
+    def loopback(text: str) -> bool:
+        return ipaddress.ip_address(text.split("/")[2]).is_loopback
+
+    return tuple(sorted(dict.fromkeys(found), key=loopback))

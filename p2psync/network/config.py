@@ -1,0 +1,33 @@
+"""What a transport can be told; the defaults are for a device, not for tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def nobody(device: bytes) -> bool:
+    """Every device is a stranger."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class TransportConfig:
+    """Times in seconds, and who is no stranger."""
+
+    known: Callable[[bytes], bool] = nobody
+    """Whether a device key belongs to a member; members have room that strangers cannot take."""
+    dial_seconds: float = 10.0
+    """For all addresses of one call together."""
+    stagger_seconds: float = 0.025
+    """A call tries the next address after this time or as soon as the one before failed."""
+    upgrade_seconds: float = 5.0
+    """From an accepted TCP connection to a proven device."""
+    negotiate_seconds: float = 5.0
+    """For a peer to say what a stream is for."""
+    keepalive_seconds: float = 3.0
+    """After this long without a byte sent or received a ping goes out."""
+    silence_seconds: float = 9.0
+    """After this long without a byte received the peer is taken for dead."""
+    idle_seconds: float = 30.0
+    """After this long without any stream a connection is closed."""
+    close_seconds: float = 5.0
+    """How long a clean end may wait for the peer to take what was sent."""

@@ -1,0 +1,214 @@
+"""One connection to a device: TCP, Noise, yamux; what it takes to get there and to stay there.
+
+Three tasks run a connection: one owns reading, one owns writing, one watches for silence. Nobody
+else touches the channel, so no caller's cancellation can cut a message in half.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+import trio
+from libp2p.crypto.keys import KeyPair
+
+from p2psync import limits
+from p2psync.engine.ports import LinkBroken
+from p2psync.network import muxer as yamux
+from p2psync.network import negotiation, noise
+from p2psync.network.bytestream import ByteStream
+from p2psync.network.config import TransportConfig
+from p2psync.network.muxer import Muxer, PeerBrokeMuxing, Stream
+from p2psync.network.noise import NoiseSession
+
+if TYPE_CHECKING:
+    # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
+    from trio_typing import TaskStatus
+
+logger = logging.getLogger(__name__)
+
+_BATCH_BYTES = 256 * 1024
+
+StreamHandler = Callable[["Connection", Stream], Awaitable[None]]
+"""Serves one stream that the peer opened; the stream is ended when it returns."""
+
+Spawn = Callable[[Callable[[], Awaitable[None]]], None]
+"""Starts a task that may outlive the connection."""
+
+
+async def upgrade_outbound(stream: ByteStream, keys: KeyPair, device: bytes) -> NoiseSession:
+    """Secure a connection that we opened to ``device``; nothing but Noise is proposed."""
+    await negotiation.propose(stream, noise.PROTOCOL)
+    session = await noise.secure(stream, keys, device)
+    await negotiation.propose(session, yamux.PROTOCOL)
+    return session
+
+
+async def upgrade_inbound(stream: ByteStream, keys: KeyPair) -> NoiseSession:
+    """Secure a connection that somebody opened to us; nothing but Noise is accepted."""
+    await negotiation.answer(stream, (noise.PROTOCOL,))
+    session = await noise.secure(stream, keys, None)
+    await negotiation.answer(session, (yamux.PROTOCOL,))
+    return session
+
+
+class Connection:
+    """Streams to one device over one secured channel."""
+
+    def __init__(
+        self,
+        session: NoiseSession,
+        direction: Literal["inbound", "outbound"],
+        handlers: Mapping[str, StreamHandler],
+        spawn: Spawn,
+        config: TransportConfig,
+    ) -> None:
+        self.device = session.device
+        self.direction: Literal["inbound", "outbound"] = direction
+        self.remote = session.stream.remote
+        self.carries_link = False
+        self.ended = trio.Event()
+        """Set once nothing of the connection is left but unread data."""
+        self._session = session
+        self._handlers = handlers
+        self._spawn = spawn
+        self._config = config
+        self._muxer = Muxer(
+            dialled=direction == "outbound", opened=self._opened, window_max=self._window_max
+        )
+        self._scope = trio.CancelScope()
+        self._reason = "the connection was closed here"
+        self._sent_at = trio.current_time()
+        self._ending = False
+
+    async def run(self, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve the connection until it is over; raises nothing but cancellation."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._part, self._write)
+                    nursery.start_soon(self._part, self._watch)
+                    task_status.started()
+                    await self._part(self._read)
+        finally:
+            self._muxer.finish(self._reason)
+            self._session.stream.close()
+            self.ended.set()
+
+    def abort(self, reason: str = "the connection was closed here") -> None:
+        """Cut the connection at once; idempotent."""
+        if not self._scope.cancel_called:
+            self._reason = reason
+            self._muxer.finish(reason)
+            self._session.stream.close()
+            self._scope.cancel()
+
+    async def close(self) -> None:
+        """End it once all that was queued is out and the peer has taken it; idempotent.
+
+        Waits at most ``close_seconds``; then, or when cancelled, the connection is cut.
+        """
+        self._ending = True
+        self._muxer.wake_output()
+        try:
+            with trio.move_on_after(self._config.close_seconds):
+                await self.ended.wait()
+        finally:
+            self.abort()
+
+    async def open_stream(self, protocol: str) -> Stream:
+        """Open a stream for ``protocol``; raises ``NotSpoken`` or ``LinkBroken``."""
+        stream = self._muxer.open()
+        try:
+            with trio.fail_after(self._config.negotiate_seconds):
+                await negotiation.propose(stream, protocol)
+        except trio.TooSlowError:
+            stream.reset()
+            raise LinkBroken("the peer did not answer in time") from None
+        except BaseException:
+            stream.reset()
+            raise
+        return stream
+
+    def _window_max(self) -> int:
+        if self.direction == "outbound" or self._config.known(self.device):
+            return limits.LINK_WINDOW_BYTES_MAX
+        return limits.LINK_WINDOW_START_BYTES
+
+    # -- the three tasks
+
+    async def _part(self, task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except PeerBrokeMuxing as error:
+            logger.info("cutting the connection to %s: %s", self.remote, error)
+            await self._say_why(str(error))
+        except LinkBroken as error:
+            self.abort(str(error))
+        except Exception:
+            logger.exception("a connection's task failed; cutting the connection")
+            self.abort("an error inside p2psync")
+
+    async def _read(self) -> None:
+        while True:
+            messages = await self._session.receive()
+            if not messages:
+                self.abort("the peer closed the connection")
+                return
+            for message in messages:
+                self._muxer.feed(message)
+
+    async def _write(self) -> None:
+        while True:
+            parts = self._muxer.collect(_BATCH_BYTES)
+            if parts:
+                self._sent_at = trio.current_time()
+                await self._session.send(parts)
+            elif self._ending and self._muxer.drained:
+                await self._session.stream.end()
+                return
+            else:
+                await self._muxer.output()
+
+    async def _watch(self) -> None:
+        config = self._config
+        used_at = trio.current_time()
+        while True:
+            await trio.sleep(config.keepalive_seconds / 2)
+            now = trio.current_time()
+            heard_at = self._session.stream.heard_at
+            if now - heard_at > config.silence_seconds:
+                raise LinkBroken("the peer fell silent")
+            if now - min(heard_at, self._sent_at) >= config.keepalive_seconds:
+                self._muxer.ping()
+            if self._muxer.streams:
+                used_at = now
+            elif now - used_at > config.idle_seconds:
+                raise LinkBroken("nothing was asked for on this connection")
+
+    async def _say_why(self, reason: str) -> None:
+        self._reason = reason
+        self._muxer.go_away()
+        await trio.lowlevel.checkpoint()
+        self.abort(reason)
+
+    # -- streams of the peer
+
+    def _opened(self, stream: Stream) -> None:
+        self._spawn(partial(self._serve, stream))
+
+    async def _serve(self, stream: Stream) -> None:
+        try:
+            with trio.fail_after(self._config.negotiate_seconds):
+                protocol = await negotiation.answer(stream, self._handlers)
+            await self._handlers[protocol](self, stream)
+            stream.end()
+            with trio.move_on_after(self._config.negotiate_seconds):
+                await stream.wait_end()
+        except (LinkBroken, trio.TooSlowError):
+            pass
+        except Exception:
+            logger.exception("the handler of a stream failed")
+        finally:
+            stream.reset()
+            self._muxer.serving -= 1

@@ -1,0 +1,123 @@
+"""Calling a device at several addresses at once (after RFC 8305, happy eyeballs)."""
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+
+import trio
+
+from p2psync import limits
+from p2psync.engine.ports import LinkBroken
+from p2psync.errors import BadAddress, PeerNotExpected, PeerUnreachable
+from p2psync.network.address import TcpAddress, parse_address
+from p2psync.network.config import TransportConfig
+from p2psync.network.identity import peer_id_text
+from p2psync.network.noise import WrongDevice
+
+T = TypeVar("T")
+
+
+class Race(Generic[T]):
+    """Tries every address of one device; the first that succeeds wins, the others are dropped.
+
+    Nothing is remembered afterwards: an address that failed is tried again at the next call.
+    """
+
+    def __init__(
+        self,
+        device: bytes,
+        attempt: Callable[[TcpAddress], Awaitable[T]],
+        discard: Callable[[T], None],
+        config: TransportConfig,
+    ) -> None:
+        self._device = device
+        self._attempt = attempt
+        self._discard = discard
+        self._config = config
+        self._causes: dict[str, str] = {}
+        self._wrong_device = False
+        self._won: list[T] = []
+
+    async def run(self, addresses: Sequence[str]) -> T:
+        """The winner; raises ``PeerUnreachable``, or ``PeerNotExpected`` if another device answers.
+
+        Looks at the first ``limits.ADDRESSES_PER_PEER_MAX`` different addresses.
+        """
+        targets = self._targets(addresses)
+        try:
+            await self._run_all(targets)
+        except BaseException:
+            for winner in self._won:
+                self._discard(winner)
+            raise
+        for late in self._won[1:]:
+            self._discard(late)
+        if self._won:
+            return self._won[0]
+        for target in targets:
+            self._causes.setdefault(str(target), "no answer in time")
+        causes = "; ".join(f"{address}: {cause}" for address, cause in self._causes.items())
+        failure = PeerNotExpected if self._wrong_device else PeerUnreachable
+        raise failure(
+            device=peer_id_text(self._device), causes=causes or "no address of it is known"
+        )
+
+    async def _run_all(self, targets: Sequence[TcpAddress]) -> None:
+        with trio.move_on_after(self._config.dial_seconds):
+            async with trio.open_nursery() as nursery:
+                for target in targets:
+                    failed = trio.Event()
+                    nursery.start_soon(partial(self._run_one, target, failed, nursery.cancel_scope))
+                    with trio.move_on_after(self._config.stagger_seconds):
+                        await failed.wait()
+
+    def _targets(self, addresses: Sequence[str]) -> list[TcpAddress]:
+        targets: list[TcpAddress] = []
+        for text in list(dict.fromkeys(addresses))[: limits.ADDRESSES_PER_PEER_MAX]:
+            try:
+                targets.append(parse_address(text, expected=self._device))
+            except BadAddress as error:
+                self._causes[text[: limits.ADDRESS_BYTES_MAX]] = error.params["cause"]
+        return list(dict.fromkeys(targets))
+
+    async def _run_one(
+        self, target: TcpAddress, failed: trio.Event, everybody: trio.CancelScope
+    ) -> None:
+        try:
+            self._won.append(await self._attempt(target))
+            everybody.cancel()
+        except WrongDevice as error:
+            self._wrong_device = True
+            self._causes[str(target)] = str(error)
+        except LinkBroken as error:
+            self._causes[str(target)] = str(error)
+        except OSError as error:
+            self._causes[str(target)] = os_reason(error)
+        finally:
+            failed.set()
+
+
+async def connect(address: TcpAddress) -> trio.SocketStream:
+    """Open a TCP connection; raises ``OSError``."""
+    if address.port == 0:
+        raise OSError("port 0 cannot be called")
+    if address.family in ("ip4", "ip6", "dns"):
+        return await trio.open_tcp_stream(address.host, address.port)
+    family = socket.AF_INET if address.family == "dns4" else socket.AF_INET6
+    found = await trio.socket.getaddrinfo(
+        address.host, address.port, family=family, type=socket.SOCK_STREAM
+    )
+    return await trio.open_tcp_stream(str(found[0][4][0]), address.port)
+
+
+def os_reason(error: BaseException) -> str:
+    """What the system said, without the wrapping that trio puts around it."""
+    while error.__cause__ is not None or isinstance(error, BaseExceptionGroup):
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+        if inner is None:
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error) or type(error).__name__

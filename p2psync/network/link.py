@@ -1,0 +1,133 @@
+"""A link: whole frames on one stream; a clean end differs from a cut (docs/spec/link.md)."""
+
+from typing import Final, Literal
+
+import trio
+
+from p2psync import limits
+from p2psync.engine.ports import LinkBroken, LinkEnded
+from p2psync.network.connection import Connection
+from p2psync.network.muxer import Stream
+
+PROTOCOL = "/p2psync/sync/1"
+LENGTH_BYTES = 4
+END_MARKER: Final = b"\xff\xff\xff\xff"
+_CLOSED_HERE = "the link was closed here"
+
+
+class StreamLink:
+    """The ``Link`` port over one stream; the connection below it belongs to it alone."""
+
+    def __init__(self, connection: Connection, stream: Stream) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._sending = trio.Lock()
+        self._receiving = trio.Lock()
+        self._length: int | None = None
+        self._partial = bytearray()
+        self._over: LinkEnded | LinkBroken | None = None
+        self._closed = False
+        connection.carries_link = True
+
+    @property
+    def device(self) -> bytes:
+        """The peer's device key, 32 bytes, proven by the handshake."""
+        return self._connection.device
+
+    @property
+    def direction(self) -> Literal["inbound", "outbound"]:
+        """Who dialled."""
+        return self._connection.direction
+
+    @property
+    def remote_address(self) -> str:
+        """The peer's multiaddr as seen here; may be empty."""
+        return str(self._connection.remote or "")
+
+    async def send(self, frame: bytes) -> None:
+        """Queue one frame; waits while more than ``limits.LINK_OUTBOX_BYTES_MAX`` bytes wait.
+
+        A frame is queued whole or, when cancelled, not at all. Raises ``LinkBroken``, and
+        ``ValueError`` for more than ``limits.FRAME_BYTES_MAX`` bytes.
+        """
+        if len(frame) > limits.FRAME_BYTES_MAX:
+            raise ValueError(f"a frame of {len(frame)} bytes")
+        async with self._sending:
+            await self._stream.room(LENGTH_BYTES + len(frame))
+            self._stream.put(len(frame).to_bytes(LENGTH_BYTES, "big"), frame)
+
+    async def receive(self) -> bytes:
+        """The next frame; a cancelled call loses nothing. Raises ``LinkEnded``, ``LinkBroken``."""
+        async with self._receiving:
+            while True:
+                if self._closed:
+                    raise LinkBroken(_CLOSED_HERE)
+                if self._over is not None:
+                    raise self._over.with_traceback(None)
+                frame = self._next_frame()
+                if frame is not None:
+                    return frame
+                if self._over is None:
+                    await self._wait()
+
+    def _next_frame(self) -> bytes | None:
+        inbox = self._stream.inbox
+        if self._length is None:
+            if len(inbox) < LENGTH_BYTES:
+                return None
+            prefix = self._stream.take(LENGTH_BYTES)
+            if prefix == END_MARKER:
+                self._over = LinkEnded("the peer ended the link")
+                return None
+            self._length = int.from_bytes(prefix, "big")
+            if self._length > limits.FRAME_BYTES_MAX:
+                self._over = LinkBroken(f"the peer announced a frame of {self._length} bytes")
+                self._connection.abort("the peer announced too large a frame")
+                return None
+        missing = self._length - len(self._partial)
+        if len(inbox) < missing:
+            # A frame may be larger than the window: take what is here, so that more is granted.
+            self._partial += self._stream.take(len(inbox))
+            return None
+        frame = self._stream.take(missing)
+        if self._partial:
+            frame = bytes(self._partial + frame)
+            self._partial.clear()
+        self._length = None
+        return frame
+
+    async def _wait(self) -> None:
+        held = len(self._stream.inbox)
+        try:
+            await self._stream.more(held)
+        except LinkBroken as error:
+            self._over = error
+            return
+        if self._stream.ended and len(self._stream.inbox) == held:
+            self._over = LinkBroken("the link was cut without an end")
+            self._connection.abort("the link was cut without an end")
+
+    async def close(self) -> None:
+        """End cleanly: the peer gets every frame sent before, then ``LinkEnded``.
+
+        Waits at most the transport's ``close_seconds`` for the peer to take them. Idempotent.
+        """
+        if not self._closed:
+            self._closed = True
+            try:
+                self._stream.put(END_MARKER)
+                self._stream.end()
+            except LinkBroken:
+                self._connection.abort(_CLOSED_HERE)
+            self._stream.wake()
+        await self._connection.close()
+
+    async def abort(self) -> None:
+        """Cut at once: the peer gets ``LinkBroken``. Idempotent."""
+        self.cut()
+        await trio.lowlevel.checkpoint()
+
+    def cut(self) -> None:
+        """What ``abort`` does, without a checkpoint."""
+        self._closed = True
+        self._connection.abort(_CLOSED_HERE)
