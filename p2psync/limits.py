@@ -21,6 +21,11 @@ WAITING_ENTRIES_MAX = 10_000
 QUARANTINED_ENTRIES_MAX = 1_000
 """Entries of one device that wait for its admission."""
 
+OPENING_ENTRIES_MAX = 4
+"""Entries that a newcomer shows to be admitted."""
+STRANGER_LOGS_MAX = 2_000
+"""Logs of devices that are no members (yet: a log may arrive before its device's admission)."""
+
 # -- names and texts
 NAME_BYTES_MAX = 200
 TEXT_BYTES_MAX = 4 * KIB
@@ -46,6 +51,11 @@ CHUNK_ADDRESSES_INLINE_MAX = 64
 """A file of more chunks than this lists them in chunks of their own."""
 FILE_CHUNKS_MAX = 1 << 20
 FILES_PER_MANDATE_MAX = 10_000
+FOLDER_NAMES_MAX = 100_000
+"""Names of one watched folder that are looked at."""
+KEY_FILE_BYTES_MAX = 4 * KIB
+SMALL_FILE_BYTES_MAX = 64 * KIB
+"""A file of our own in the home: lock, address, token."""
 
 # -- tickets
 TICKET_BYTES_MAX = 16 * KIB

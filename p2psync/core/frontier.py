@@ -86,6 +86,10 @@ class Chains:
             )
         )
 
+    def first(self, log: bytes) -> tuple[bytes, ...]:
+        """Return the id of a log's first entry, when it is held."""
+        return tuple(self._main.get(log, ())[:1])
+
     def find(self, log: bytes, seq: int, head: bytes) -> bytes | None:
         """Return the id at (log, seq) that starts with ``head``, when it is held."""
         main = self._main.get(log, [])

@@ -79,14 +79,7 @@ class Tick:
 
 
 Event = (
-    LinkUp
-    | LinkDown
-    | FrameReceived
-    | DialFailed
-    | Sighted
-    | ChunksKnown
-    | ReferencesLoaded
-    | Tick
+    LinkUp | LinkDown | FrameReceived | DialFailed | Sighted | ChunksKnown | ReferencesLoaded | Tick
 )
 
 # -- effects ----------------------------------------------------------------------------------
@@ -109,6 +102,13 @@ class Persist:
     """Make entries durable before any later effect runs."""
 
     entries: tuple[StoredEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refold:
+    """Read all persisted entries of a mandate and give them to ``Replica.refold``."""
+
+    mandate: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +248,7 @@ class Warn:
 
 Effect = (
     Persist
+    | Refold
     | KeepLogKey
     | StoreChunk
     | FindChunks

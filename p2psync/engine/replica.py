@@ -1,0 +1,559 @@
+"""One mandate on this device: takes entries in, writes its own, keeps the fold in step.
+
+Entries are accepted when they are well-formed, continue a chain that is held, and a signature covers
+them; they are folded in causal order, each after its ``prev`` and ``deps``. What is accepted is persisted
+by the effects that are returned, before anything else happens with it. No I/O here.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from p2psync.core import clock, crypto, entry, membership, ops
+from p2psync.core.entry import Entry, LogKey
+from p2psync.core.frontier import Chains, Tip, missing
+from p2psync.core.mandate import Applied, Change, Mandate
+from p2psync.core.membership import MAY_INVITE
+from p2psync.core.ops import Chunked, Lines, Observe, OpenLog, Operation, OpId, Redeem, Save
+from p2psync.core.records import SegmentReader
+from p2psync.engine.effects import (
+    Changed,
+    Effect,
+    KeepLogKey,
+    Persist,
+    Refold,
+    StoredEntry,
+    Warn,
+)
+from p2psync.errors import (
+    BadInputError,
+    CryptoError,
+    NotAdmitting,
+    TicketExpired,
+    TicketForeign,
+    TicketRevoked,
+    TicketUsedUp,
+    WireError,
+)
+from p2psync.limits import (
+    ENTRY_DEPS_MAX,
+    OPENING_ENTRIES_MAX,
+    STRANGER_LOGS_MAX,
+    UNCOVERED_BYTES_MAX,
+    WAITING_ENTRIES_MAX,
+)
+
+Entropy = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLog:
+    """A log that this device opened: its secret seed (32 bytes) and which incarnation it is."""
+
+    seed: bytes
+    incarnation: int
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What this device holds of a mandate besides its entries.
+
+    ``epoch_keys``: 32 bytes each, the last is the current one. ``admission_seed`` (32 bytes) comes from
+    the ticket, for a device that is to be admitted.
+    """
+
+    epoch_keys: tuple[bytes, ...]
+    admission_seed: bytes | None = None
+    own_logs: tuple[OwnLog, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came of a batch: effects in order, ids that are new, logs of which something before
+    is missing."""
+
+    effects: tuple[Effect, ...] = ()
+    new: tuple[bytes, ...] = ()
+    gaps: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class _Waiting:
+    entry: Entry
+    operations: tuple[Operation, ...]
+
+
+@dataclass(slots=True)
+class Replica:
+    """One mandate's entries and fold on this device."""
+
+    mandate: bytes
+    signing: crypto.SigningKey
+    secrets: Secrets
+    reader: SegmentReader
+    entropy: Entropy
+    describe: ops.Describe
+    state: Mandate = field(init=False)
+    chains: Chains = field(default_factory=Chains)
+    _epochs: dict[bytes, bytes] = field(default_factory=dict)
+    _stamps: dict[bytes, int] = field(default_factory=dict)
+    _heads: dict[bytes, None] = field(default_factory=dict)
+    _last_stamp: int = 0
+    _waiting: dict[bytes, _Waiting] = field(default_factory=dict)
+    _waiters: dict[bytes, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    _waiting_by_log: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
+    _uncovered: dict[bytes, list[Entry]] = field(default_factory=dict)
+    _own: LogKey | None = None
+    _refolding: list[Applied] | None = None
+
+    def __post_init__(self) -> None:
+        self.state = Mandate(self.mandate, self.reader)
+        for key in self.secrets.epoch_keys:
+            self._epochs[entry.epoch_id(key)] = key
+        for own in self.secrets.own_logs:
+            log_key = LogKey(crypto.SigningKey.from_seed(own.seed))
+            if not own.closed:
+                self._own = log_key
+
+    # -- what others ask ----------------------------------------------------------------------
+
+    @property
+    def device(self) -> bytes:
+        """This device's key, 32 bytes."""
+        return self.signing.public
+
+    @property
+    def epoch_key(self) -> bytes:
+        """The content key that new entries are sealed with, 32 bytes."""
+        return self.secrets.epoch_keys[-1]
+
+    @property
+    def discovery_key(self) -> bytes:
+        """Proves to others, and them to us, that one holds the mandate's key; 32 bytes."""
+        return crypto.derive(self.epoch_key, b"p2psync.discover", self.mandate)
+
+    @property
+    def chunk_secret(self) -> bytes:
+        """What chunk keys are derived from; 32 bytes."""
+        return crypto.derive(self.epoch_key, b"p2psync.chunks", self.mandate)
+
+    def is_member(self, device: bytes) -> bool:
+        """Tell whether a device is a member now."""
+        return device in self.state.membership.members
+
+    def tips(self) -> tuple[Tip, ...]:
+        """The frontier: all that is held, folded or not."""
+        return self.chains.tips()
+
+    def missing(self, tips: Iterable[Tip]) -> list[Tip]:
+        """The tips that are not held."""
+        return missing(self.chains, tips)
+
+    def locator(self, log: bytes) -> tuple[tuple[int, bytes], ...]:
+        """See ``Chains.locator``."""
+        return self.chains.locator(log)
+
+    def path(self, tip: Tip, locator: Sequence[tuple[int, bytes]]) -> list[bytes]:
+        """See ``Chains.path``."""
+        return self.chains.path(tip, locator)
+
+    def opening(self) -> tuple[bytes, ...]:
+        """The first entry of this device's log: what a member needs to admit it."""
+        if self._own is None:
+            return ()
+        return self.chains.first(self._own.log)
+
+    def own_log_behind(self, tips: Iterable[Tip]) -> bool:
+        """Tell whether a peer holds entries of this device's current log that are not held here.
+
+        That happens on a restored or cloned machine (B-ID-4).
+        """
+        if self._own is None:
+            return False
+        return any(tip.log == self._own.log and not self.chains.holds(tip) for tip in tips)
+
+    # -- writing ------------------------------------------------------------------------------
+
+    def close_log(self) -> None:
+        """Write no more to the current log: the next entry opens a new incarnation."""
+        self._own = None
+
+    def author(self, operations: Sequence[Operation], wall_ms: int) -> list[Effect]:
+        """Write one entry with these operations.
+
+        Raises ``EntryError`` when they do not fit into one entry.
+        """
+        return self._write([list(operations)], wall_ms)
+
+    def save(
+        self,
+        file: bytes,
+        *,
+        parents: Sequence[OpId],
+        lines: Sequence[Lines],
+        content: Chunked | None,
+        mergeable: bool,
+        size_bytes: int,
+        digest: bytes,
+        wall_ms: int,
+        before: Sequence[Operation] = (),
+    ) -> list[Effect]:
+        """Write a new version of a file: its changes in as many entries as they need, one signature.
+
+        ``before`` are operations that go along in the last entry, ahead of the save.
+        """
+        parts: list[list[Operation]] = [[line] for line in lines[:-1]]
+        last: list[Operation] = [*before, *lines[-1:]]
+        version = Save(file, tuple(sorted(parents)), (), content, mergeable, size_bytes, digest)
+        return self._write([*parts, [*last, version]], wall_ms)
+
+    def _write(self, batches: Sequence[list[Operation]], wall_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        made: list[tuple[Entry, tuple[Operation, ...]]] = []
+        own = self._own
+        opening: list[Operation] = []
+        if own is None:
+            seed = self.entropy(crypto.SEED_BYTES)
+            own = LogKey(crypto.SigningKey.from_seed(seed))
+            incarnation = self.state.incarnations.get(self.device, 0)
+            effects.append(KeepLogKey(self.mandate, own.log, seed, incarnation))
+            certificate = membership.certify_log(self.signing, self.mandate, own.log, incarnation)
+            opening = [OpenLog(self.device, incarnation, certificate), self.describe]
+            if self.secrets.admission_seed is not None:
+                opening.append(
+                    membership.redeem(self.secrets.admission_seed, self.mandate, self.device)
+                )
+        heads = self.chains.heads(own.log)
+        prev = heads[0] if heads else b""
+        position = self.chains.position(prev)
+        seq = 0 if position is None else position[1] + 1
+        deps = sorted(head for head in self._heads if head != prev)
+        while len(deps) > ENTRY_DEPS_MAX:
+            batches = [[Observe()], *batches]
+            deps = deps[ENTRY_DEPS_MAX:]
+        deps = sorted(head for head in self._heads if head != prev)
+        stamp = self._last_stamp
+        parts: list[bytes] = []
+        for index, operations in enumerate(batches):
+            last = index == len(batches) - 1
+            if last and parts and isinstance(operations[-1], Save):
+                operations = [*operations[:-1], _with_parts(operations[-1], parts)]
+            if index == 0:
+                operations = [*opening, *operations]
+            hlc = clock.tick(stamp, wall_ms)
+            built = entry.build(
+                own,
+                mandate=self.mandate,
+                seq=seq,
+                prev=prev,
+                deps=deps[:ENTRY_DEPS_MAX],
+                hlc=hlc,
+                epoch_key=self.epoch_key,
+                payload=ops.encode(operations),
+                entropy=self.entropy(32),
+                sign=last,
+            )
+            deps = deps[ENTRY_DEPS_MAX:]
+            stamp = hlc
+            made.append((built, tuple(operations)))
+            if any(isinstance(operation, Lines) for operation in operations):
+                parts.append(built.id)
+            prev, seq = built.id, seq + 1
+        self._own = own
+        effects.append(Persist(tuple(_stored(built) for built, _ in made)))
+        changes: list[Change] = []
+        for built, operations_made in made:
+            self.chains.add_entry(built)
+            changes += self._deliver(built, operations_made)
+        effects.append(Changed(self.mandate, tuple(changes)))
+        effects += self._refold_if_stale()
+        return effects
+
+    # -- taking in ----------------------------------------------------------------------------
+
+    def receive(self, raws: Sequence[bytes], wall_ms: int, *, more: bool) -> Received:
+        """Take entries from a peer, in the order of their chains.
+
+        Entries that are held already are passed over. Entries at the end of a chain that no signature
+        covers yet wait for the next batch when there is ``more``. Raises ``WireError``, and
+        changes nothing, for anything that no honest peer sends.
+        """
+        try:
+            entries = [entry.decode(raw) for raw in raws]
+        except BadInputError as error:
+            raise WireError(cause=error.text) from None
+        runs, gaps = self._runs(entries)
+        accepted: list[Entry] = []
+        uncovered: dict[bytes, list[Entry]] = {}
+        for run in runs:
+            count = entry.covered(run)
+            accepted += run[:count]
+            if count < len(run):
+                if not more or sum(len(e.raw) for e in run[count:]) > UNCOVERED_BYTES_MAX:
+                    raise WireError(cause="entries that no signature covers")
+                uncovered[run[0].log] = run[count:]
+        opened = [(item, self._open(item)) for item in accepted]
+        self._check_room(opened)
+        for item in entries:
+            self._uncovered.pop(item.log, None)
+        self._uncovered.update(uncovered)
+        return self._take(opened, gaps)
+
+    def _runs(self, entries: Sequence[Entry]) -> tuple[list[list[Entry]], tuple[bytes, ...]]:
+        """Sort a batch into consecutive chains, each behind what is held."""
+        runs: list[list[Entry]] = []
+        gaps: dict[bytes, None] = {}
+        ends: dict[bytes, list[Entry]] = {}
+        logs = dict.fromkeys(item.log for item in entries)
+        known = [item for log in logs for item in self._uncovered.get(log, [])]
+        for item in [*known, *entries]:
+            if item.header.mandate != self.mandate:
+                raise WireError(cause="an entry of another mandate")
+            if item.id in self.chains or item.id in ends:
+                continue
+            prev = item.header.prev
+            run = ends.get(prev)
+            if run is not None and run[-1].id == prev:
+                if run[-1].seq + 1 != item.seq or run[-1].log != item.log:
+                    raise WireError(cause="an entry that does not continue its log")
+                run.append(item)
+                ends[item.id] = run
+                continue
+            if prev:
+                position = self.chains.position(prev)
+                if position is None and prev not in ends:
+                    gaps[item.log] = None
+                    continue
+                before = position or (ends[prev][0].log, item.seq - 1)
+                if before != (item.log, item.seq - 1):
+                    raise WireError(cause="an entry that does not continue its log")
+            run = [item]
+            runs.append(run)
+            ends[item.id] = run
+        return runs, tuple(gaps)
+
+    def _open(self, item: Entry) -> tuple[Operation, ...]:
+        """Decrypt and read a payload; what cannot be read counts as nothing, for everyone alike."""
+        key = self._epochs.get(item.header.epoch)
+        try:
+            if key is None:
+                raise CryptoError(cause="sealed with a key that this device does not have")
+            operations = ops.decode(entry.open_payload(item, key))
+        except BadInputError as error:
+            if item.seq == 0:
+                raise WireError(cause=f"a log that does not open: {error.text}") from None
+            return ()
+        first = operations[0]
+        if item.seq == 0 and not (
+            isinstance(first, OpenLog) and membership.log_certified(first, self.mandate, item.log)
+        ):
+            raise WireError(cause="a log without its device's certificate")
+        return operations
+
+    def _check_room(self, opened: Sequence[tuple[Entry, tuple[Operation, ...]]]) -> None:
+        strangers = [
+            device
+            for device in self.state.logs.values()
+            if device not in self.state.membership.members
+        ]
+        new = sum(1 for item, _ in opened if item.seq == 0)
+        if new and len(strangers) + new > STRANGER_LOGS_MAX:
+            raise WireError(cause="too many logs of devices that are no members")
+        for item, _ in opened:
+            if self._waiting_by_log[item.log] > WAITING_ENTRIES_MAX:
+                raise WireError(cause="too many entries that wait for others")
+
+    def _take(
+        self, opened: Sequence[tuple[Entry, tuple[Operation, ...]]], gaps: tuple[bytes, ...]
+    ) -> Received:
+        if not opened:
+            return Received(gaps=gaps)
+        effects: list[Effect] = [Persist(tuple(_stored(item) for item, _ in opened))]
+        changes: list[Change] = []
+        for item, operations in opened:
+            if self.chains.add_entry(item):
+                effects += self._forked(item)
+            changes += self._deliver_or_wait(item, operations)
+        effects.append(Changed(self.mandate, tuple(changes)))
+        effects += self._refold_if_stale()
+        return Received(tuple(effects), tuple(item.id for item, _ in opened), gaps)
+
+    def _forked(self, item: Entry) -> list[Effect]:
+        device = self.state.logs.get(item.log, b"")
+        if self._own is not None and item.log == self._own.log:
+            self.close_log()
+        return [Warn(self.mandate, "forked-log", device, item.log.hex()[:16])]
+
+    def _deliver_or_wait(self, item: Entry, operations: tuple[Operation, ...]) -> list[Change]:
+        lacking = self._lacking(item)
+        if lacking is not None:
+            self._waiting[item.id] = _Waiting(item, operations)
+            self._waiting_by_log[item.log] += 1
+            self._waiters[lacking].append(item.id)
+            return []
+        return self._deliver(item, operations)
+
+    def _lacking(self, item: Entry) -> bytes | None:
+        header = item.header
+        if header.prev and header.prev not in self._stamps:
+            return header.prev
+        return next((dep for dep in header.deps if dep not in self._stamps), None)
+
+    def _deliver(self, first: Entry, operations: tuple[Operation, ...]) -> list[Change]:
+        """Fold an entry whose past is folded, then all that waited for it."""
+        changes: list[Change] = []
+        queue = [_Waiting(first, operations)]
+        while queue:
+            ready = queue.pop()
+            applied = self._stamp(ready.entry, ready.operations)
+            changes += self.state.apply(applied)
+            if self._refolding is not None:
+                self._refolding.append(applied)
+            for waiter in self._waiters.pop(ready.entry.id, []):
+                waiting = self._waiting[waiter]
+                lacking = self._lacking(waiting.entry)
+                if lacking is None:
+                    del self._waiting[waiter]
+                    self._waiting_by_log[waiting.entry.log] -= 1
+                    queue.append(waiting)
+                else:
+                    self._waiters[lacking].append(waiter)
+        return changes
+
+    def _stamp(self, item: Entry, operations: tuple[Operation, ...]) -> Applied:
+        header = item.header
+        past = [self._stamps[dep] for dep in header.deps]
+        if header.prev:
+            past.append(self._stamps[header.prev])
+        stamp = clock.effective(header.hlc, max(past, default=None))
+        self._stamps[item.id] = stamp
+        self._last_stamp = max(self._last_stamp, stamp)
+        for seen in (*header.deps, header.prev):
+            self._heads.pop(seen, None)
+        self._heads[item.id] = None
+        return Applied(item.id, item.log, item.seq, header.hlc, stamp, operations)
+
+    # -- admission ----------------------------------------------------------------------------
+
+    def admit(self, device: bytes, raws: Sequence[bytes], wall_ms: int) -> Received:
+        """Take a newcomer's opening entries and make it a member.
+
+        Checks the admission secret, expiry, revocation and uses (B-TIC-3). Raises the ``TicketError``
+        that says which does not hold, ``NotAdmitting`` when this device's role does not admit, and
+        ``WireError`` for entries that are not this device's opening; then nothing has changed.
+        """
+        if self.is_member(device):
+            return self.receive(raws, wall_ms, more=False)
+        try:
+            entries = [entry.decode(raw) for raw in raws]
+        except BadInputError as error:
+            raise WireError(cause=error.text) from None
+        if not entries or len(entries) > OPENING_ENTRIES_MAX or entries[0].seq != 0:
+            raise WireError(cause="not the opening of a log")
+        operations = self._open(entries[0])
+        opener = operations[0]
+        if not isinstance(opener, OpenLog) or opener.device != device:
+            raise WireError(cause="the opening of another device's log")
+        proof = next((item for item in operations if isinstance(item, Redeem)), None)
+        if proof is None or not membership.redeem_holds(proof, self.mandate, device):
+            raise WireError(cause="an opening without the ticket's proof")
+        self._check_invitation(proof.invitation, wall_ms)
+        received = self.receive(raws, wall_ms, more=False)
+        admitted = self.author([ops.Admit(device, proof.invitation)], wall_ms)
+        return Received((*received.effects, *admitted), received.new, received.gaps)
+
+    def _check_invitation(self, invitation: bytes, wall_ms: int) -> None:
+        members = self.state.membership
+        if not members.may(self.device, MAY_INVITE):
+            raise NotAdmitting()
+        known = members.invitations.get(invitation)
+        if known is None:
+            raise TicketForeign()
+        if invitation in members.revoked:
+            raise TicketRevoked()
+        if known.expires_ms <= wall_ms:
+            raise TicketExpired(expired=known.expires_ms)
+        used = members.used_by.get(invitation, ())
+        if len(used) >= known.uses:
+            raise TicketUsedUp(uses=len(used))
+
+    # -- starting and folding anew ------------------------------------------------------------
+
+    def load(self, raws: Iterable[bytes]) -> None:
+        """Take up what was persisted, in the order in which it was, and fold it."""
+        applied: list[Applied] = []
+        for raw in raws:
+            item = entry.decode(raw)
+            self.chains.add_entry(item)
+            operations = self._open(item)
+            lacking = self._lacking(item)
+            if lacking is not None:
+                self._waiting[item.id] = _Waiting(item, operations)
+                self._waiting_by_log[item.log] += 1
+                self._waiters[lacking].append(item.id)
+                continue
+            queue = [_Waiting(item, operations)]
+            while queue:
+                ready = queue.pop()
+                applied.append(self._stamp(ready.entry, ready.operations))
+                for waiter in self._waiters.pop(ready.entry.id, []):
+                    waiting = self._waiting[waiter]
+                    lacking = self._lacking(waiting.entry)
+                    if lacking is None:
+                        del self._waiting[waiter]
+                        self._waiting_by_log[waiting.entry.log] -= 1
+                        queue.append(waiting)
+                    else:
+                        self._waiters[lacking].append(waiter)
+        self.state = Mandate.fold(self.mandate, self.reader, applied)
+        if self._own is not None and len(self.chains.heads(self._own.log)) > 1:
+            self.close_log()
+
+    def _refold_if_stale(self) -> list[Effect]:
+        if not self.state.stale or self._refolding is not None:
+            return []
+        self._refolding = []
+        return [Refold(self.mandate)]
+
+    def refold(self, raws: Iterable[bytes]) -> Changed:
+        """Answer ``Refold``: fold all persisted entries anew; what came since is folded on top."""
+        since, self._refolding = self._refolding or [], None
+        fresh = {item.id for item in since}
+        applied: list[Applied] = []
+        for raw in raws:
+            item = entry.decode(raw)
+            stamp = self._stamps.get(item.id)
+            if stamp is not None and item.id not in fresh:
+                applied.append(
+                    Applied(item.id, item.log, item.seq, item.header.hlc, stamp, self._open(item))
+                )
+        applied += since
+        applied.sort(key=lambda item: (item.stamp, item.id))  # causal: stamps rise along it
+        self.state = Mandate.fold(self.mandate, self.reader, applied)
+        return Changed(self.mandate, ())
+
+    def lines_of(self, raws: Iterable[bytes]) -> dict[bytes, tuple[Lines, ...]]:
+        """Return the segment changes in some entries, by entry id; for replaying a version."""
+        out: dict[bytes, tuple[Lines, ...]] = {}
+        for raw in raws:
+            item = entry.decode(raw)
+            out[item.id] = tuple(op for op in self._open(item) if isinstance(op, Lines))
+        return out
+
+
+def _with_parts(operation: Operation, parts: Sequence[bytes]) -> Save:
+    assert isinstance(operation, Save)
+    return Save(
+        operation.file,
+        operation.parents,
+        tuple(parts),
+        operation.content,
+        operation.mergeable,
+        operation.size_bytes,
+        operation.digest,
+    )
+
+
+def _stored(item: Entry) -> StoredEntry:
+    return StoredEntry(item.header.mandate, item.id, item.log, item.seq, item.header.prev, item.raw)
