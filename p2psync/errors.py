@@ -391,3 +391,199 @@ class ApiAnswerInvalid(UnavailableError):
     code = "answer-invalid"
     template = "the answer of the node makes no sense: {cause}"
     hint_template = "restart it with: p2psync node stop, then p2psync node start"
+
+
+# -- names, files and folders (docs/spec/storage.md) ------------------------------------------
+
+
+class NameRefused(BadInputError):
+    """A file or folder name that is not the same, or not allowed, on every system."""
+
+    code = "name-refused"
+    template = "the name {name} is not allowed: {cause}"
+    hint_template = "give the file another name and attach it again"
+
+
+class FileBusy(UnavailableError):
+    """A file changed while it was being read."""
+
+    code = "file-busy"
+    template = "{path} is being written by another program"
+    hint_template = "it is taken up as soon as that program has finished"
+
+
+class FileAbsent(UnavailableError):
+    """A file is not in its folder; never taken for a deletion (B-MIG-1)."""
+
+    code = "file-absent"
+    template = "{path} is not there"
+    hint_template = "if it was moved or renamed, restore the link"
+
+
+class FileTooLarge(BadInputError):
+    """A file is larger than what it is read for allows."""
+
+    code = "file-too-large"
+    template = "{path} is too large ({size_bytes} bytes; at most {limit_bytes})"
+
+
+class NotARegularFile(RefusedError):
+    """A link, a folder or a device stands where a plain file should."""
+
+    code = "not-a-regular-file"
+    template = "{path} is left alone: it is {cause}"
+    hint_template = "put a plain file in its place"
+
+
+class TargetChanged(UnavailableError):
+    """A file is no longer what it was when its replacement was decided; nothing was written."""
+
+    code = "target-changed"
+    template = "{path} was changed by another program in the meantime"
+    hint_template = "its new content is taken up first"
+
+
+class FolderMissing(StorageError):
+    """A folder is gone, moved or not mounted; never taken for a deletion."""
+
+    code = "folder-missing"
+    template = "the folder {path} is not there"
+    hint_template = "connect the drive or put the folder back; nothing was deleted elsewhere"
+
+
+class NotAFolder(StorageError):
+    """A link or a file stands where a folder should."""
+
+    code = "not-a-folder"
+    template = "{path} is not a folder of its own: it is {cause}"
+    hint_template = "put a plain folder in its place"
+
+
+class DiskFull(StorageError):
+    """No space, or none within the quota."""
+
+    code = "disk-full"
+    template = "the disk that holds {path} is full"
+    hint_template = "free some space; what waits is written then"
+
+
+class DiskReadOnly(StorageError):
+    """The file system is mounted read-only."""
+
+    code = "disk-read-only"
+    template = "the disk that holds {path} is read-only"
+    hint_template = "mount it writable, or mend the disk"
+
+
+class AccessDenied(StorageError):
+    """The system's permissions forbid it."""
+
+    code = "access-denied"
+    template = "no permission for {path}"
+    hint_template = "give your account the right to read and write it"
+
+
+class DiskFailed(StorageError):
+    """Any other error of the file system."""
+
+    code = "disk-failed"
+    template = "the disk failed on {path}: {cause}"
+
+
+class ChunkMissing(StorageError):
+    """A piece of file content is not in the store."""
+
+    code = "chunk-missing"
+    template = "a piece of file content is missing ({address})"
+    hint_template = "it is fetched again from another device"
+
+
+class ChunkDamaged(StorageError):
+    """A stored piece of file content is not what it was."""
+
+    code = "chunk-damaged"
+    template = "a stored piece of file content is damaged ({address})"
+    hint_template = "it is fetched again from another device; check the disk"
+
+
+# -- home and device key ----------------------------------------------------------------------
+
+
+class AlreadyRunning(UnavailableError):
+    """Another process holds the home."""
+
+    code = "already-running"
+    template = "the home {home} is in use by process {pid}"
+    hint_template = "stop it with: p2psync node stop"
+
+
+class HomeExposed(StorageError):
+    """Others may write into the home."""
+
+    code = "home-exposed"
+    template = "other users may write into {home}"
+    hint_template = "take the right away with: chmod 700 {home}"
+
+
+class HomeUnsuitable(StorageError):
+    """The home is on a network or cloud-synchronised folder, where a database breaks."""
+
+    code = "home-unsuitable"
+    template = "{home} is on a {cause}: the database would break there"
+    hint_template = "choose a folder on a disk of this machine with --home or P2PSYNC_HOME"
+
+
+class KeyMissing(StorageError):
+    """The home holds no device key."""
+
+    code = "key-missing"
+    template = "there is no device key {path}"
+    hint_template = "restore it from a backup, or choose another home"
+
+
+class KeyExists(RefusedError):
+    """A device key is never overwritten."""
+
+    code = "key-exists"
+    template = "there is already a device key {path}"
+    hint_template = "keep it: without it this device loses its place in every mandate"
+
+
+class KeyExposed(StorageError):
+    """Other users may read the device key."""
+
+    code = "key-exposed"
+    template = "other users may read the device key {path}"
+    hint_template = "take the right away with: chmod 600 {path}"
+
+
+class KeyDamaged(StorageError):
+    """The device key file cannot be understood."""
+
+    code = "key-damaged"
+    template = "the device key {path} cannot be used: {cause}"
+    hint_template = "restore the file from a backup"
+
+
+class IdentityLocked(UnavailableError):
+    """The device key is sealed and nobody signed in (B-ID-1)."""
+
+    code = "identity-locked"
+    template = "nobody is signed in: the device key is locked"
+    hint_template = "sign in with: p2psync identity unlock"
+
+
+class IdentityPassphraseWrong(BadInputError):
+    """The passphrase does not open the device key."""
+
+    code = "identity-passphrase-wrong"
+    template = "the passphrase does not open the device key"
+    hint_template = "try again; nobody can recover a forgotten passphrase"
+
+
+class NotAdmitting(UnavailableError):
+    """This member's role does not admit newcomers."""
+
+    code = "not-admitting"
+    template = "this member may not admit anyone"
+    hint_template = "a member with the role owner or accounting has to be on line"
