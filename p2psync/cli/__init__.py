@@ -1,0 +1,1 @@
+"""The commands; they talk to the API of the running node."""

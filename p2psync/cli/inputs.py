@@ -1,0 +1,106 @@
+"""Reads what people type: durations, paths, passphrases, tickets."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from p2psync import errors
+from p2psync.i18n import _
+from p2psync.limits import KIB
+
+PASSPHRASE_FILE_BYTES_MAX = 64 * KIB
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
+
+
+def duration_seconds(text: str) -> int:
+    """Return the seconds of ``90s``, ``30m``, ``12h``, ``14d`` or ``2w``; raises ``UsageError``."""
+    parts = re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip().lower())
+    if parts is None or int(parts[1]) == 0:
+        raise errors.UsageError(
+            cause=_("{text} is no duration: write 30m, 12h, 14d or 2w", text=text)
+        )
+    return int(parts[1]) * _SECONDS[parts[2]]
+
+
+def absolute(path: str) -> str:
+    """Return a path of the user's folder as an absolute one; links in it stay."""
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def file_name(text: str) -> str:
+    """Return a FILE for the node: a path (it has a separator) absolute, a shown name as it is."""
+    separators = {os.sep, os.altsep or os.sep}
+    return absolute(text) if any(separator in text for separator in separators) else text
+
+
+def read_passphrase(path: str | None) -> str | None:
+    """Return the first line with text of a file (``-``: standard input); None without a file."""
+    if path is None:
+        return None
+    content = _read(path, PASSPHRASE_FILE_BYTES_MAX).decode("utf-8-sig", "replace")
+    for line in content.splitlines():
+        if line.strip():
+            return line.strip()
+    raise errors.InputUnreadable(path=path, cause=_("it is empty"))
+
+
+def ask_passphrase(text: str, *, twice: bool = False) -> str | None:
+    """Ask at the terminal without echo; None when nobody sits there."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    import getpass
+
+    while True:
+        passphrase = getpass.getpass(f"{text}: ").strip()
+        if not twice or passphrase == getpass.getpass(_("once more") + ": ").strip():
+            return passphrase or None
+        sys.stderr.write(_("the two differ; try again") + "\n")
+
+
+def read_ticket(path: str, limit_bytes: int) -> str:
+    """Return the text of a ticket file (``-``: standard input); raises ``TicketError``."""
+    content = _read(path, limit_bytes + 1)
+    if len(content) > limit_bytes:
+        size: object = "-" if path == "-" else Path(path).stat().st_size
+        raise errors.TicketTooLarge(size_bytes=size, limit_bytes=limit_bytes)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise errors.TicketError(cause=_("it is not text")) from None
+
+
+def write_secret(path: str, text: str, *, force: bool) -> None:
+    """Write a file that only its owner may read; an existing one only with ``force``.
+
+    Raises ``OutputExists`` or ``OutputUnwritable``.
+    """
+    mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        descriptor = os.open(path, mode, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            os.chmod(path, 0o600)
+            file.write(text)
+    except FileExistsError:
+        raise errors.OutputExists(path=path) from None
+    except OSError as error:
+        raise errors.OutputUnwritable(path=path, cause=error.strerror or error) from None
+
+
+def check_writable(path: str, *, force: bool) -> None:
+    """Raise what ``write_secret`` would, before anything has changed."""
+    if not force and os.path.lexists(path):
+        raise errors.OutputExists(path=path)
+    if not os.path.isdir(os.path.dirname(path)):
+        raise errors.OutputUnwritable(path=path, cause=_("there is no such folder"))
+
+
+def _read(path: str, limit_bytes: int) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(limit_bytes)
+        with open(path, "rb") as file:
+            return file.read(limit_bytes)
+    except OSError as error:
+        raise errors.InputUnreadable(path=path, cause=error.strerror or error) from None

@@ -1,0 +1,171 @@
+"""Prints results: one JSON object for programs; sentences and tables for people."""
+
+import datetime
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from p2psync.cli.settings import current
+from p2psync.i18n import _
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its heading, and whether it holds numbers."""
+
+    heading: str
+    right: bool = False
+
+
+def emit(result: Mapping[str, Any], show: Callable[[Mapping[str, Any]], None]) -> None:
+    """Print a result as JSON, or let ``show`` print it for people."""
+    if current().json:
+        print_json(result)
+    else:
+        show(result)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on one line of standard output."""
+    _write(json.dumps(value, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """Print a line for people."""
+    _write(safe(text))
+
+
+def say_error(text: str) -> None:
+    """Print a line on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def safe(text: str) -> str:
+    """Return the text without control characters: names and texts come from other machines."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text
+    )
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table: fitted to a terminal, else as wide as it needs, nothing ever cut."""
+    cells = [[safe("" if cell is None else str(cell)) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich(columns, cells)
+        return
+    lines = [[column.heading for column in columns], *cells]
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (
+            _pad(cell, width, column.right)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        )
+        _write("  ".join(padded).rstrip())
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> None:
+    """Print labels and values, one pair a line; pairs without a value are left out."""
+    shown = [(label, safe(str(value))) for label, value in pairs if value not in (None, "")]
+    width = max((_width(label) for label, _value in shown), default=0)
+    for label, value in shown:
+        _write(f"{_pad(label, width, False)}  {value}")
+
+
+def local_time(iso: object) -> str:
+    """Return an ISO time as local time to the minute; anything else as it is."""
+    if not iso:
+        return ""
+    try:
+        at = datetime.datetime.fromisoformat(str(iso))
+    except ValueError:
+        return str(iso)
+    return at.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def counts(pending: object) -> str:
+    """Return ``+3 -1`` for pending counts, nothing when there is nothing."""
+    if not isinstance(pending, Mapping):
+        return ""
+    added, deleted = pending.get("added", 0), pending.get("deleted", 0)
+    return f"+{added} -{deleted}" if added or deleted else ""
+
+
+def short(identifier: object) -> str:
+    """Return the beginning of an id, enough to name it on a terminal; whole when piped."""
+    text = "" if identifier is None else str(identifier)
+    return text[:12] if sys.stdout.isatty() else text
+
+
+def word(value: object) -> str:
+    """Return one of the words that the API uses, in the reader's language."""
+    words = {
+        "local": _("local"),
+        "shared": _("shared"),
+        "ok": _("ok"),
+        "offline": _("offline"),
+        "posted": _("posted"),
+        "retracted": _("retracted"),
+        "contested": _("contested"),
+        "owner": _("owner"),
+        "accounting": _("accounting"),
+        "writer": _("writer"),
+        "reader": _("reader"),
+        "relay": _("relay"),
+        "invoicing": _("invoicing"),
+        "payroll": _("payroll"),
+        "other": _("other"),
+        "added": _("added"),
+        "deleted": _("deleted"),
+        "revoked": _("revoked"),
+        "expired": _("expired"),
+        "open": _("open"),
+        "used-up": _("used up"),
+        "waiting": _("waiting"),
+        "locked": _("locked"),
+        "missing": _("missing"),
+        "held": _("held back"),
+    }
+    text = "" if value is None else str(value)
+    return words.get(text, text)
+
+
+def yes(value: object) -> str:
+    """Return yes or no."""
+    return _("yes") if value else _("no")
+
+
+def _print_rich(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(
+            column.heading, justify="right" if column.right else "left", overflow="fold"
+        )
+    for row in cells:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(highlight=False).print(shown)
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def _write(line: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
