@@ -10,6 +10,8 @@ NESTING_DEPTH_MAX = 16
 ENTRY_BYTES_MAX = 256 * KIB
 ENTRY_OPERATIONS_MAX = 4096
 ENTRY_DEPS_MAX = 32
+ENTRY_REFERENCES_MAX = 1 << 14
+"""Operations that one entry may name in runs: few bytes can stand for many of them."""
 ENTRY_PAYLOAD_TARGET_BYTES = 192 * KIB
 """A save is cut into entries of about this size, well below the hard limit."""
 CLOCK_AHEAD_MS_MAX = 7 * 24 * 3600 * 1000
@@ -33,11 +35,13 @@ TEXT_BYTES_MAX = 4 * KIB
 # -- files
 RECORD_FILE_BYTES_MAX = 64 * MIB
 """A larger file is synchronised whole, not record by record."""
+FILE_HEAD_BYTES = 64 * KIB
+"""How much of a file is read to tell its format."""
 LINE_BYTES_MAX = 64 * KIB
 SEGMENT_RECORDS_MAX = 1_000
 SEGMENT_BYTES_MAX = 128 * KIB
 """A group of lines that is larger is not merged as one; fits an entry with room to spare."""
-RECORD_FILE_LINES_MAX = 1_000_000
+RECORD_FILE_LINES_MAX = 250_000
 """A file of more lines is synchronised whole, not record by record."""
 RECORD_TEXT_CHARS_MAX = 500
 FILE_PROBLEMS_MAX = 1_000
@@ -115,3 +119,11 @@ API_HEARTBEAT_SECONDS = 15
 API_STOP_SECONDS_MAX = 2
 EVENTS_QUEUED_MAX = 64
 """Events taken from the node that wait for one slow reader."""
+
+# -- the node's queues
+COMMIT_EFFECTS_MAX = 10_000
+"""Effects that one transaction takes together at most."""
+LINK_FRAMES_UNSETTLED_MAX = 8
+"""Frames of one link that were read and wait for the disk."""
+LINK_SENDS_WAITING_MAX = 10_000
+"""Sends of one link that wait for the peer to read."""
