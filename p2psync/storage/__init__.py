@@ -1,0 +1,1 @@
+"""The disk: log and state, chunks, shared folders, the watcher, key files."""

@@ -1,0 +1,168 @@
+"""What all files of p2psync have in common: errors by name, whole writes, one seam to the disk."""
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NoReturn
+
+from p2psync.errors import (
+    AccessDenied,
+    DiskFailed,
+    DiskFull,
+    DiskReadOnly,
+    FolderMissing,
+    NotAFolder,
+    NotARegularFile,
+    StorageError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskCalls:
+    """The calls that may fail or be cut off half-way; tests put failing and crashing ones here."""
+
+    write: Callable[[int, memoryview], int] = os.write
+    fsync: Callable[[int], None] = os.fsync
+
+
+DISK_CALLS = DiskCalls()
+
+
+def disk_error(error: OSError, path: str) -> StorageError:
+    """Return the storage error that says what an ``OSError`` means for ``path``."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return DiskFull(path=path)
+        case errno.EROFS:
+            return DiskReadOnly(path=path)
+        case errno.EACCES | errno.EPERM:
+            return AccessDenied(path=path)
+        case errno.ENODEV | errno.ENXIO | errno.ENOTCONN | errno.ESTALE:
+            return FolderMissing(path=path)
+        case _:
+            return DiskFailed(path=path, cause=error.strerror or str(error))
+
+
+@contextmanager
+def disk_errors(path: str) -> Iterator[None]:
+    """Turn every ``OSError`` of the block into the storage error that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def open_directory(path: str, *, parent: int | None = None) -> int:
+    """Open a directory and return its descriptor; its last component is never followed.
+
+    Raises ``FolderMissing``, ``NotAFolder`` for a link or a file, or another storage error.
+    """
+    try:
+        return os.open(
+            path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
+        )
+    except FileNotFoundError as error:
+        raise FolderMissing(path=path) from error
+    except NotADirectoryError as error:
+        # Linux answers so for a link too, when both O_DIRECTORY and O_NOFOLLOW are given.
+        raise NotAFolder(path=path, cause=_kind_at(path, parent)) from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotAFolder(path=path, cause="a link") from error
+        raise disk_error(error, path) from error
+
+
+def refuse_kind(path: str, mode: int) -> NoReturn:
+    """Raise ``NotARegularFile`` that names the kind of file that ``mode`` says."""
+    raise NotARegularFile(path=path, cause=kind(mode))
+
+
+def kind(mode: int) -> str:
+    """Return what people call a file of this mode, with its article."""
+    if stat.S_ISLNK(mode):
+        return "a link"
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISREG(mode):
+        return "a file"
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a device"
+
+
+def write_all(descriptor: int, data: bytes, calls: DiskCalls = DISK_CALLS) -> None:
+    """Write every byte; raises ``OSError``."""
+    view = memoryview(data)
+    while view:
+        written = calls.write(descriptor, view)
+        view = view[written:]
+
+
+def fsync_directory(descriptor: int, calls: DiskCalls = DISK_CALLS) -> None:
+    """Make the names in a directory durable; raises ``OSError``."""
+    try:
+        calls.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot; there is nothing more to do there.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _kind_at(path: str, parent: int | None) -> str:
+    try:
+        mode = os.stat(path, dir_fd=parent, follow_symlinks=False).st_mode
+    except OSError:
+        return "no folder any more"
+    return kind(mode)
+
+
+# -- renames that check in the same step (renameat2(2)) ---------------------------------------
+
+_RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
+_UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+def rename_new(descriptor: int, source: str, target: str) -> bool:
+    """Rename within a directory unless the target exists; False when the system cannot.
+
+    Raises ``FileExistsError`` and other ``OSError``s.
+    """
+    return _renameat2(descriptor, source, target, _RENAME_NOREPLACE)
+
+
+def exchange(descriptor: int, one: str, other: str) -> bool:
+    """Swap two names of a directory in one step; False when the system cannot."""
+    return _renameat2(descriptor, one, other, _RENAME_EXCHANGE)
+
+
+def _renameat2(descriptor: int, source: str, target: str, flags: int) -> bool:
+    function = _LIBC_RENAMEAT2
+    if function is None:
+        return False
+    if function(descriptor, os.fsencode(source), descriptor, os.fsencode(target), flags) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), source, None, target)
+
+
+def _find_renameat2() -> "Callable[[int, bytes, int, bytes, int], int] | None":
+    if sys.platform != "linux":
+        return None
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        return None
+    function.argtypes = [
+        ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint,
+    ]  # fmt: skip
+    return function  # type: ignore[no-any-return]  # ctypes functions carry no types
+
+
+_LIBC_RENAMEAT2 = _find_renameat2()
