@@ -20,15 +20,19 @@ die() {
 
 can_apt() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 
+# Shows what apt-get says only when it fails: dpkg is never quiet.
+_apt_get() {
+    local output
+    output=$(DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" </dev/null 2>&1) ||
+        { say "$output" && return 1; }
+}
+
 _apt_updated=
 apt_install() {
     say "setup: installing $* with apt-get"
-    if [ -z "$_apt_updated" ]; then
-        DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >&2 || return 1
-        _apt_updated=yes
-    fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" \
-        </dev/null >&2
+    [ -n "$_apt_updated" ] || _apt_get update || return 1
+    _apt_updated=yes
+    _apt_get install -y --no-install-recommends "$@"
 }
 
 ensure_command() {
