@@ -120,7 +120,9 @@ class Libp2pTransport:
             try:
                 await nursery.start(self.run)
                 yield self
-            except Exception as error:
+            except trio.Cancelled:
+                raise
+            except BaseException as error:
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -49,6 +49,8 @@ class Rig:
     caller: Libp2pTransport
     called: Libp2pTransport
     inbound: trio.MemoryReceiveChannel[Link]
+    raws: list[ByteStream] = field(default_factory=list)
+    """Closed at the end."""
 
     async def links(self) -> tuple[StreamLink, Link]:
         """One link, both of its ends."""
@@ -57,7 +59,8 @@ class Rig:
 
     async def raw(self) -> ByteStream:
         """A bare TCP connection to the called transport."""
-        return await raw_to(self.called)
+        self.raws.append(await raw_to(self.called))
+        return self.raws[-1]
 
     async def session(self, seed: bytes = CALLER_SEED) -> NoiseSession:
         """A secured channel to the called transport on which anything can be sent."""
@@ -87,4 +90,9 @@ async def rig(
     )
     caller = Libp2pTransport(CALLER_SEED, [], hold, config=config)
     async with called.open(), caller.open():
-        yield Rig(caller, called, take)
+        made = Rig(caller, called, take)
+        try:
+            yield made
+        finally:
+            for raw in made.raws:
+                raw.close()
