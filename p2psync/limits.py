@@ -72,8 +72,33 @@ ARGON2_OPERATIONS_MAX = 10
 MEMBERS_MAX = 1_000
 INVITATION_USES_MAX = 1_000
 
-# -- wire
+# -- wire (docs/spec/wire.md)
 FRAME_BYTES_MAX = 1 * MIB
+FRAME_TARGET_BYTES = 512 * KIB
+"""Entries are cut into frames of about this size."""
+OFFER_TAGS_MAX = 1024
+"""Mandates offered in one frame."""
+OFFERS_PER_LINK_MAX = 8192
+"""Mandates offered over one link by one side."""
+FRONTIER_TIPS_MAX = 10_000
+"""Tips of one mandate that a peer may announce."""
+LOCATOR_POINTS_MAX = 128
+WANTS_PER_FRAME_MAX = 256
+ENTRIES_PER_FRAME_MAX = 4096
+CHUNKS_WANTED_MAX = 16
+"""Chunks asked for over one link and not yet come: at most 4 MiB."""
+CHUNKS_UNREQUESTED_MAX = 4
+"""Chunks of one link that came ahead of the entry that names them."""
+DIALS_MAX = 32
+"""Devices dialled at one time."""
+DEVICES_SIGHTED_MAX = 1024
+"""Devices whose addresses are remembered although no mandate asks for them."""
+HANDSHAKE_SECONDS_MAX = 10
+IDLE_LINK_SECONDS_MAX = 5
+"""A link without a mandate in common is ended after this."""
+WANT_SECONDS_MAX = 10
+"""A peer that sends nothing of what was asked for so long: another is asked."""
+CHUNK_SECONDS_MAX = 30
 ADDRESS_BYTES_MAX = 256
 ADDRESSES_PER_PEER_MAX = 16
 
@@ -127,3 +152,8 @@ LINK_FRAMES_UNSETTLED_MAX = 8
 """Frames of one link that were read and wait for the disk."""
 LINK_SENDS_WAITING_MAX = 10_000
 """Sends of one link that wait for the peer to read."""
+WRITE_TRIES_MAX = 5
+"""How often a file that changes under us is taken up and written again in one go."""
+EVENTS_AT_ONCE_MAX = 1_000
+PROGRESS_WAITING_MAX = 64
+"""Passing events that wait for one listener; more are dropped."""

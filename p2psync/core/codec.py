@@ -15,6 +15,7 @@ Value = Any
 """``None | bool | int | bytes | str | tuple[Value, ...]``; checked by ``unpack``, not by types."""
 
 _SCALARS = frozenset({bytes, int, str, bool, type(None)})
+_INTEGER_MAX = (1 << 63) - 1
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 
@@ -70,8 +71,12 @@ def _check(value: Value, depth: int) -> None:
                 _check(item, depth + 1)
             elif type(item) not in _SCALARS:
                 raise CodecError(cause=f"{type(item).__name__} is not allowed")
+            elif type(item) is int and item > _INTEGER_MAX:
+                raise CodecError(cause="an integer beyond 63 bits")
     elif type(value) not in _SCALARS:
         raise CodecError(cause=f"{type(value).__name__} is not allowed")
+    elif type(value) is int and value > _INTEGER_MAX:
+        raise CodecError(cause="an integer beyond 63 bits")
 
 
 def _refuse_map(_pairs: object) -> Value:

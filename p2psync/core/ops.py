@@ -29,6 +29,7 @@ from p2psync.limits import (
     CHUNK_BYTES,
     ENTRY_BYTES_MAX,
     ENTRY_OPERATIONS_MAX,
+    ENTRY_REFERENCES_MAX,
     FILE_CHUNKS_MAX,
     INVITATION_USES_MAX,
     NAME_BYTES_MAX,
@@ -42,19 +43,9 @@ OpId = tuple[bytes, int]
 ROLES = ("owner", "accounting", "writer", "reader", "relay")
 FILE_KINDS = ("accounting", "invoicing", "payroll", "other")
 FILE_ID_BYTES = 16
+SEGMENT_KEY_BYTES = 16
 CHUNK_REFERENCE_BYTES = 64
 """A sealed chunk's address, then its plaintext's digest."""
-
-
-def _op_id(maximum: int) -> Kind[OpId]:
-    identifier, index = binary(32), integer(0, maximum)
-
-    def load(value: codec.Value) -> OpId:
-        if type(value) is not tuple or len(value) != 2:
-            raise ValueError("not [entry, index]")
-        return identifier.load(value[0]), index.load(value[1])
-
-    return Kind(load, list)
 
 
 def _op_ids(maximum: int) -> Kind[tuple[OpId, ...]]:
@@ -71,6 +62,8 @@ def _op_ids(maximum: int) -> Kind[tuple[OpId, ...]]:
                     if not encoded or any(type(number) is not int for number in encoded):
                         raise ValueError("not runs of indexes")
                     indexes = unrun(encoded, maximum - len(out))
+                    if indexes[-1] >= ENTRY_BYTES_MAX:
+                        raise ValueError("an index beyond any entry")
                     out += [(entry, index) for index in indexes]
                     last = entry
                 case _:
@@ -82,6 +75,39 @@ def _op_ids(maximum: int) -> Kind[tuple[OpId, ...]]:
         for entry, index in sorted(value):
             groups.setdefault(entry, []).append(index)
         return [[entry, runs(indexes)] for entry, indexes in groups.items()]
+
+    return Kind(load, dump)
+
+
+def _edits() -> Kind["Edits"]:
+    """References that are not expanded unless as many contents stand beside them."""
+
+    def load(value: codec.Value) -> Edits:
+        match value:
+            case (elements, tuple() as contents):
+                return Edits(_op_ids(len(contents)).load(elements), _raws.load(contents))
+            case _:
+                raise ValueError("not edits")
+
+    def dump(value: Edits) -> codec.Value:
+        return [_references.dump(value.elements), _raws.dump(value.raws)]
+
+    return Kind(load, dump)
+
+
+def _taken() -> Kind["Taken"]:
+    """References that are not expanded unless as many keys stand beside them."""
+
+    def load(value: codec.Value) -> Taken:
+        match value:
+            case (file, elements, bytes() as keys):
+                most = len(keys) // SEGMENT_KEY_BYTES
+                return Taken(_file.load(file), _op_ids(most).load(elements), keys)
+            case _:
+                raise ValueError("not segments of a file")
+
+    def dump(value: Taken) -> codec.Value:
+        return [value.file, _references.dump(value.elements), value.keys]
 
     return Kind(load, dump)
 
@@ -379,7 +405,7 @@ _name = text(NAME_BYTES_MAX)
 _signature = binary(64)
 _day = optional(integer(1, 3_652_059))
 _raws = array(binary(1, ENTRY_BYTES_MAX), _MANY)
-_taken = structure(Taken, file=_file, elements=_op_ids(_MANY), keys=binary(0, ENTRY_BYTES_MAX))
+_references = _op_ids(ENTRY_REFERENCES_MAX)
 _chunked = structure(
     Chunked,
     indirect=boolean(),
@@ -433,8 +459,8 @@ _operations.add(
     Lines,
     file=_file,
     adds=array(structure(Run, base=binary(1, POSITION_BASE_BYTES_MAX), raws=_raws), _MANY),
-    edits=structure(Edits, elements=_op_ids(_MANY), raws=_raws),
-    removes=_op_ids(_MANY),
+    edits=_edits(),
+    removes=_references,
 )
 _operations.add(
     23,
@@ -451,8 +477,8 @@ _operations.add(
     30,
     Post,
     term=integer(0, 1 << 32),
-    adds=array(_taken, 1024),
-    drops=array(_taken, 1024),
+    adds=array(_taken(), 1024),
+    drops=array(_taken(), 1024),
     added=integer(),
     deleted=integer(),
 )
@@ -460,9 +486,14 @@ _operations.add(31, Unpost, receipts=_op_ids(1024))
 
 
 def encode(operations: Sequence[Operation]) -> bytes:
-    """Return a payload; raises ``OperationError`` unless it holds 1 to 4,096 operations."""
+    """Return a payload.
+
+    Raises ``OperationError`` unless it holds 1 to 4,096 operations that name at most
+    ``ENTRY_REFERENCES_MAX`` others.
+    """
     if not 1 <= len(operations) <= ENTRY_OPERATIONS_MAX:
         raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
+    _bound(sum(map(_named, operations)))
     return codec.pack([_operations.dump(operation) for operation in operations])
 
 
@@ -471,12 +502,34 @@ def decode(payload: bytes) -> tuple[Operation, ...]:
     value = codec.unpack(payload, ENTRY_BYTES_MAX)
     if type(value) is not tuple or not 1 <= len(value) <= ENTRY_OPERATIONS_MAX:
         raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
-    return tuple([_consistent(_load(item)) for item in value])
+    out: list[Operation] = []
+    named = 0
+    for item in value:
+        operation = _consistent(_load(item))
+        named += _named(operation)
+        _bound(named)
+        out.append(operation)
+    return tuple(out)
 
 
 def _load(item: codec.Value) -> Operation:
     operation: Operation | None = _operations.load(item)
     return Unknown(item[0]) if operation is None else operation
+
+
+def _named(operation: Operation) -> int:
+    """How many references an operation holds whose number its bytes do not bound."""
+    match operation:
+        case Lines(removes=references) | Detach(versions=references):
+            return len(references)
+        case Save(parents=references) | Unpost(receipts=references):
+            return len(references)
+    return 0
+
+
+def _bound(named: int) -> None:
+    if named > ENTRY_REFERENCES_MAX:
+        raise OperationError(cause=f"names more than {ENTRY_REFERENCES_MAX} operations")
 
 
 def _consistent(operation: Operation) -> Operation:
@@ -488,7 +541,7 @@ def _consistent(operation: Operation) -> Operation:
             raise OperationError(cause="half a chunk reference")
         case Post(adds=adds, drops=drops):
             for taken in (*adds, *drops):
-                if len(taken.keys) != 16 * len(taken.elements):
+                if len(taken.keys) != SEGMENT_KEY_BYTES * len(taken.elements):
                     raise OperationError(cause="a receipt without the keys of what it names")
     return operation
 
@@ -497,7 +550,8 @@ def keyed(taken: Iterable[Taken]) -> Iterable[tuple[bytes, OpId, bytes]]:
     """Yield (file, element, 16-byte content key) for all that a receipt names."""
     for part in taken:
         for place, element in enumerate(part.elements):
-            yield part.file, element, part.keys[16 * place : 16 * place + 16]
+            at = SEGMENT_KEY_BYTES * place
+            yield part.file, element, part.keys[at : at + SEGMENT_KEY_BYTES]
 
 
 def take(file: bytes, items: Iterable[tuple[OpId, bytes]]) -> Taken:
