@@ -24,9 +24,10 @@ def effective(hlc: int, past: int | None) -> int:
     """Clamp a claimed time by the past it depends on (docs/spec/entry.md, "Time").
 
     ``past`` is the greatest effective time of prev and deps, ``None`` for an entry that depends
-    on nothing. A clock that runs ahead gains at most seven days, one that runs behind still comes after
-    its past; the result does not depend on who computes it, or when.
+    on nothing. A clock that runs ahead gains at most seven days, one that runs behind still comes
+    after its past; the result does not depend on who computes it, or when.
     """
     if past is None:
         return hlc
-    return max(min(hlc, past + (CLOCK_AHEAD_MS_MAX << COUNTER_BITS)), past + 1)
+    ahead = past + (CLOCK_AHEAD_MS_MAX << COUNTER_BITS)
+    return min(max(min(hlc, ahead), past + 1), HLC_MAX)

@@ -131,7 +131,8 @@ def build(
     The nonce is hedged: a digest of fresh ``entropy`` (32 bytes), the header and the plaintext, under a
     key of its own. A cloned machine that draws the same randomness still never seals two
     plaintexts under one nonce. ``sign=False`` leaves the signature to a later entry of the same
-    batch. Raises ``EntryError`` when the entry would be larger than ``ENTRY_BYTES_MAX``.
+    batch. Raises ``EntryError`` for what ``decode`` would refuse: more than ``ENTRY_BYTES_MAX``, or
+    ``prev`` and ``deps`` that break a rule.
     """
     header = Header(
         mandate,
@@ -143,6 +144,10 @@ def build(
         epoch_id(epoch_key),
         len(payload) + crypto.SEAL_BYTES,
     )
+    if len(header.deps) > ENTRY_DEPS_MAX or len({prev, *deps}) != len(header.deps) + 1:
+        raise EntryError(cause="deps are too many, repeated, or hold prev")
+    if len(prev) != (ID_BYTES if seq else 0):
+        raise EntryError(cause="prev does not fit seq")
     header_bytes = header.encode()
     nonce = crypto.derive(
         key.nonce_key, _NONCE, entropy, header_bytes, payload, size=crypto.NONCE_BYTES
