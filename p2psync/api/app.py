@@ -335,6 +335,7 @@ def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI
     app.add_exception_handler(errors.P2PSyncError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_bug)
     return app
 
 
@@ -360,3 +361,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     else:
         answer = errors.ApiRouteUnknown(path=path)
     return error_answer(answer, language())
+
+
+async def _on_bug(request: Request, error: Exception) -> Response:
+    # The details are for the log, where the guard writes them.
+    return error_answer(errors.P2PSyncError(cause="see the node's log"), language())

@@ -1,7 +1,8 @@
 """Serves the local API on a loopback port of its own; the only importer of hypercorn.
 
-``hypercorn.trio.serve`` is taken apart here for two bounds that it lacks: the number of
-connections, and how long a reader may take nothing.
+``hypercorn.trio.serve`` is taken apart here for three bounds that it lacks: the number of
+connections, how long a reader may take nothing, and HTTP/1.1 alone (a connection that has
+switched to HTTP/2 would stay open without ever showing a token).
 """
 
 import logging
@@ -9,6 +10,8 @@ from typing import Any, Protocol, TypeVar, cast
 
 import trio
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
@@ -89,12 +92,49 @@ class _Connections:
         try:
             bounded = cast(Any, _BoundedStream(stream, self._bounds))
             state = ConnectionState(LifespanState())
-            await TCPServer(self._app, self._config, self._context, state, bounded)
+            await _Http1Server(self._app, self._config, self._context, state, bounded)
         except* Exception:
             _log.exception("a connection of the local API failed")
         finally:
             self._open -= 1
             stream.socket.close()
+
+
+class _Http1Protocol(H11Protocol):
+    async def _check_protocol(self, event: Any) -> None:
+        """Look for no upgrade: the guard refuses what is not HTTP/1.1."""
+
+
+class _Http1Server(TCPServer):
+    async def run(self) -> None:
+        """Serve the connection, as the base class does, without its switch of protocols."""
+        try:
+            socket = cast(Any, self.stream).socket
+            client, server = socket.getpeername(), socket.getsockname()
+            async with TaskGroup() as task_group:
+                self._task_group = task_group
+                self.protocol = cast(
+                    Any,
+                    _Http1Protocol(
+                        self.app,
+                        self.config,
+                        self.context,
+                        cast(Any, task_group),
+                        ConnectionState(self.state),
+                        False,
+                        client,
+                        server,
+                        self.protocol_send,
+                    ),
+                )
+                await self.protocol.initiate()
+                await self.idle_task.restart(cast(Any, task_group), self._idle_timeout)
+                await self._read_data()
+        except OSError:
+            # The connection is gone, which is all there is to know about it.
+            return
+        finally:
+            await self._close()
 
 
 class _BoundedStream(trio.abc.HalfCloseableStream):

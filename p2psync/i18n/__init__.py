@@ -15,7 +15,7 @@ from typing import Any
 
 LANGUAGES = ("en", "fr")
 
-_PLACE = re.compile(r"\{(\w+)\}")
+_PLACE = re.compile(r"\{(\w+)(?:!r)?\}")
 _language: ContextVar[str] = ContextVar("p2psync_language", default="en")
 
 
@@ -35,8 +35,18 @@ def translate(template: str, language: str) -> str:
 
 
 def fill(template: str, params: Mapping[str, object]) -> str:
-    """Fill the ``{name}`` places; a place without a parameter stays. Total: never raises."""
-    return _PLACE.sub(lambda place: str(params.get(place[1], place[0])), template)
+    """Fill the ``{name}`` places, ``{name!r}`` in quotes; a place without a parameter stays.
+
+    Total: never raises.
+    """
+
+    def filled(place: re.Match[str]) -> str:
+        if place[1] not in params:
+            return place[0]
+        value = str(params[place[1]])
+        return repr(value) if place[0].endswith("!r}") else value
+
+    return _PLACE.sub(filled, template)
 
 
 def places(template: str) -> frozenset[str]:
