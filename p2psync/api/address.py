@@ -55,7 +55,7 @@ def read_address(home: Path) -> ApiAddress | None:
         if scheme != "http" or host != "127.0.0.1" or not token:
             return None
         return ApiAddress(host, int(port), int(said["pid"]), str(said["version"]), token)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from p2psync.cli.values import use_plain_values
 from p2psync.i18n import _, language
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -77,6 +78,11 @@ def _phrases() -> dict[str, str]:
 class Command(TyperCommand):
     """A command whose help is translated."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments without loading what typer would."""
+        use_plain_values(self)
+        return super().parse_args(ctx, args)
+
     def get_help(self, ctx: Any) -> str:
         """Return the help in the reader's language."""
         return _help(self, ctx, super().get_help)
@@ -84,6 +90,11 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group whose help is translated."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments without loading what typer would."""
+        use_plain_values(self)
+        return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
         """Return the help in the reader's language."""
