@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from p2psync.engine.ports import AcceptLink, LinkBroken
+from p2psync.engine.ports import AcceptLink, LinkBroken, LinkEnded
 from p2psync.errors import BadAddress, PortTaken
 from p2psync.network import identify
 from p2psync.network.address import (
@@ -239,6 +239,8 @@ class Libp2pTransport:
         link = StreamLink(connection, stream)
         try:
             await self._accept(link)
+        except LinkEnded:
+            pass
         except BaseException:
             link.cut()
             raise
