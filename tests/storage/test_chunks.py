@@ -1,0 +1,202 @@
+"""The chunk store: whole, durable, checked (protocol.md, "Chunks")."""
+
+import errno
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from p2psync.core.crypto import chunk_address
+from p2psync.core.names import TEMPORARY_PREFIX
+from p2psync.errors import ChunkDamaged, ChunkMissing, DiskFull, FolderMissing
+from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.disk import DiskCalls
+
+
+def chunk(data: bytes) -> tuple[bytes, bytes]:
+    return chunk_address(data), data
+
+
+ONE = chunk(b"one")
+TWO = chunk(b"two!")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ChunkStore]:
+    opened = ChunkStore(tmp_path)
+    yield opened
+    opened.close()
+
+
+def stored_at(root: Path, address: bytes) -> Path:
+    return root / address.hex()[:2] / address.hex()
+
+
+def test_what_was_put_is_there(store: ChunkStore) -> None:
+    store.put(*ONE)
+    assert store.get(ONE[0]) == b"one"
+    assert store.has(ONE[0])
+    assert not store.has(TWO[0])
+    assert store.missing([TWO[0], ONE[0]]) == [TWO[0]]
+    assert store.addresses() == [ONE[0]]
+
+
+def test_a_missing_chunk_is_named(store: ChunkStore) -> None:
+    with pytest.raises(ChunkMissing, match=ONE[0].hex()):
+        store.get(ONE[0])
+
+
+def test_many_at_once_and_twice(store: ChunkStore) -> None:
+    chunks = [chunk(os.urandom(100)) for _ in range(300)]
+    store.put_many([*chunks, chunks[0]])
+    store.put_many(chunks)
+    assert sorted(store.addresses()) == sorted(address for address, _data in chunks)
+    assert all(store.get(address) == data for address, data in chunks)
+    assert store.usage_bytes() == 300 * 100
+
+
+def test_chunks_survive_the_store(tmp_path: Path, store: ChunkStore) -> None:
+    store.put(*ONE)
+    store.close()
+    store.close()
+    again = ChunkStore(tmp_path)
+    assert again.get(ONE[0]) == b"one"
+    again.close()
+
+
+def test_usage_follows_puts_and_deletes(tmp_path: Path, store: ChunkStore) -> None:
+    store.put(*ONE)
+    assert store.usage_bytes() == 3
+    store.put_many([ONE, TWO])
+    assert store.usage_bytes() == 7
+    store.delete(ONE[0])
+    store.delete(ONE[0])
+    assert store.usage_bytes() == 4
+    assert not store.has(ONE[0])
+    fresh = ChunkStore(tmp_path)
+    assert fresh.usage_bytes() == 4
+    fresh.close()
+
+
+def test_a_damaged_chunk_is_never_given_out_and_can_be_stored_again(
+    tmp_path: Path, store: ChunkStore
+) -> None:
+    store.put(*ONE)
+    for damage in (b"onf", b"on", b""):
+        stored_at(tmp_path, ONE[0]).write_bytes(damage)
+        with pytest.raises(ChunkDamaged, match=ONE[0].hex()):
+            store.get(ONE[0])
+        store.delete(ONE[0])
+        store.put(*ONE)
+        assert store.get(ONE[0]) == b"one"
+
+
+def test_a_shortened_chunk_is_replaced(tmp_path: Path, store: ChunkStore) -> None:
+    store.put(*ONE)
+    assert store.usage_bytes() == 3
+    stored_at(tmp_path, ONE[0]).write_bytes(b"")
+    store.put(*ONE)
+    assert store.get(ONE[0]) == b"one"
+
+
+def test_strange_files_are_no_chunks(tmp_path: Path, store: ChunkStore) -> None:
+    (tmp_path / "00" / "notes.txt").write_bytes(b"x")
+    (tmp_path / "00" / ("ff" * 32)).write_bytes(b"x")
+    assert store.addresses() == []
+    assert store.usage_bytes() == 0
+
+
+def test_free_space_is_told(store: ChunkStore) -> None:
+    assert store.free_bytes() > 0
+
+
+def test_a_missing_root_is_an_error_not_an_empty_store(tmp_path: Path) -> None:
+    with pytest.raises(FolderMissing):
+        ChunkStore(tmp_path / "never")
+
+
+def test_a_full_disk_is_said_and_leaves_no_rest(tmp_path: Path) -> None:
+    room = [5]
+
+    def write(descriptor: int, data: memoryview) -> int:
+        if len(data) > room[0]:
+            raise OSError(errno.ENOSPC, "no space")
+        room[0] -= len(data)
+        return os.write(descriptor, data)
+
+    store = ChunkStore(tmp_path, calls=DiskCalls(write=write))
+    with pytest.raises(DiskFull):
+        store.put_many([ONE, TWO])
+    assert store.addresses() == []
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(TEMPORARY_PREFIX)]
+    store.close()
+
+
+def test_every_file_is_synced_before_it_has_its_name_and_its_folder_after(tmp_path: Path) -> None:
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if os.path.isfile(path):
+            assert opened.addresses() == [], "a name appeared before all content was durable"
+        synced.append(os.path.relpath(path, tmp_path))
+
+    opened = ChunkStore(tmp_path, calls=DiskCalls(fsync=fsync))
+    synced.clear()
+    opened.put_many([ONE, TWO])
+    assert [name.startswith(TEMPORARY_PREFIX) for name in synced] == [True, True, False, False]
+    assert synced[2:] == sorted([ONE[0].hex()[:2], TWO[0].hex()[:2]])
+    opened.close()
+
+
+def test_a_crash_at_any_step_leaves_whole_chunks_only(tmp_path: Path) -> None:
+    for step in range(20):
+        root = tmp_path / str(step)
+        root.mkdir()
+        ChunkStore(root).close()
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                left = [step]
+
+                def count(left: list[int] = left) -> None:
+                    if left[0] == 0:
+                        os._exit(7)
+                    left[0] -= 1
+
+                def write(descriptor: int, data: memoryview) -> int:
+                    count()
+                    return os.write(descriptor, data[:2])
+
+                def fsync(descriptor: int) -> None:
+                    count()
+                    os.fsync(descriptor)
+
+                ChunkStore(root, calls=DiskCalls(write, fsync)).put_many([ONE, TWO])
+                os._exit(0)
+            os._exit(1)
+        _pid, status = os.waitpid(child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        assert code in (0, 7)
+        store = ChunkStore(root)
+        for address in store.addresses():
+            store.get(address)
+        assert not [name for name in os.listdir(root) if name.startswith(TEMPORARY_PREFIX)]
+        if code == 0:
+            assert store.missing([ONE[0], TWO[0]]) == []
+        store.close()
+        if code == 0:
+            return
+    raise AssertionError("never finished")
+
+
+def test_threads_may_put_the_same_chunks_at_once(store: ChunkStore) -> None:
+    chunks = [chunk(os.urandom(50)) for _ in range(50)]
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(store.put_many, chunks) for _ in range(4)]:
+            done.result()
+    assert len(store.addresses()) == 50
+    assert all(store.get(address) == data for address, data in chunks)
