@@ -132,7 +132,8 @@ ANNOUNCED_TAGS_MAX = 64
 ANNOUNCEMENT_BYTES_MAX = 1 * KIB
 ANNOUNCEMENTS_REMEMBERED_MAX = 1_024
 ANNOUNCEMENTS_WAITING_MAX = 256
-ANNOUNCEMENTS_MATCHED_PER_SECOND_MAX = 50
+ANNOUNCEMENTS_MATCHED_PER_SECOND_MAX = 20
+ANNOUNCED_ADDRESSES_MAX = 8
 API_BODY_SECONDS_MAX = 30
 API_DRAIN_BYTES_MAX = 4 * MIB
 """Read and thrown away of a body that is too large, so that the caller sees the answer."""
@@ -157,3 +158,16 @@ WRITE_TRIES_MAX = 5
 EVENTS_AT_ONCE_MAX = 1_000
 PROGRESS_WAITING_MAX = 64
 """Passing events that wait for one listener; more are dropped."""
+
+# -- database (docs/spec/storage.md)
+WAL_BYTES_MAX = 16 * MIB
+"""The write-ahead log is carried over into the database, and cut, at about this size."""
+DATABASE_BUSY_SECONDS_MAX = 5
+DATABASE_CHECK_SECONDS_MAX = 2
+"""How long a database that was not closed properly is looked through at the start."""
+EVENTS_KEPT_MAX = 100_000
+"""Messages and closed alerts beyond this many are forgotten, oldest first."""
+ALERTS_OPEN_MAX = 10_000
+"""Further alerts are kept in the history only."""
+CONTACT_DEVICES_MAX = 10_000
+HIGH_WATER_MARKS_MAX = 65_536
