@@ -246,10 +246,10 @@ class Muxer:
 
     async def output(self) -> None:
         """Wait until ``collect`` may have something; raises ``LinkBroken`` at the end."""
+        if not self._control and not self._sendable and self._over is None:
+            await self._output.park()
         if self._over is not None:
             raise LinkBroken(self._over)
-        if not self._control and not self._sendable:
-            await self._output.park()
 
     def wake_output(self) -> None:
         """Let the waiter of ``output`` look again."""
