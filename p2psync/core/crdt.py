@@ -1,8 +1,8 @@
 """The merge of a record file: a sequence of segments, each an observed-remove set of values.
 
-An *element* is a place in the file that lives as long as its content is only edited; a *value* is one
-content of it, made by one operation. Adding a value never undoes another's; a removal names the values
-that it saw, so a concurrent edit wins over a removal and two concurrent edits both stay
+An *element* is a place in the file that lives as long as its content is only edited; a *value* is
+one content of it, made by one operation. Adding a value never undoes another's; a removal names the
+values that it saw, so a concurrent edit wins over a removal and two concurrent edits both stay
 (Shapiro et al., "A comprehensive study of Convergent and Commutative Replicated Data Types",
 2011, section 3.3.5). Applying the same changes in any order gives the same state.
 
@@ -30,9 +30,9 @@ _TIE_BYTES = 4
 def between(left: bytes | None, right: bytes | None, tie: bytes) -> bytes:
     """Return a base that sorts after the position ``left`` and before ``right``.
 
-    ``None`` is the start or the end of the file. ``tie`` (at least 4 bytes of the author's log) keeps
-    apart what two authors insert at the same place. Everything that starts with the base sorts
-    like it. Raises ``ValueError`` unless ``left < right``.
+    ``None`` is the start or the end of the file. ``tie`` (at least 4 bytes of the author's log)
+    keeps apart what two authors insert at the same place. Everything that starts with the base
+    sorts like it. Raises ``ValueError`` unless ``left < right``.
     """
     if left is not None and right is not None and left >= right:
         raise ValueError("positions out of order")
@@ -110,13 +110,22 @@ class Element:
             return self.values
         winners: dict[bytes, Value] = {}
         for value in self.values:
-            money = value.segment.money_key if value.segment.records else b""
+            money = _money(value)
             best = winners.get(money)
             if best is None or (value.stamp, value.id) > (best.stamp, best.id):
                 winners[money] = value
         if len(winners) > 1:
             winners.pop(b"", None)
         return tuple(sorted(winners.values(), key=lambda value: (value.stamp, value.id)))
+
+    def behind(self, value: Value) -> tuple[OpId, ...]:
+        """The values that go when a shown one goes: itself, and what it keeps from being shown."""
+        money = _money(value)
+        return tuple([other.id for other in self.values if _money(other) in (money, b"")])
+
+
+def _money(value: Value) -> bytes:
+    return value.segment.money_key if value.segment.records else b""
 
 
 @dataclass(frozen=True, slots=True)

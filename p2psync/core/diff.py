@@ -37,7 +37,9 @@ def diff(file: bytes, old: Sequence[Shown], new: Sequence[Segment], tie: bytes) 
         return list(_operations(file, plan, tie))
     except ValueError:  # no room between two positions: number the whole file anew
         rewrite = _Plan(
-            [(None, None, [segment.raw for segment in new])], [], [value.id for _, value in old]
+            [(None, None, [segment.raw for segment in new])],
+            [],
+            [value_id for element, value in old for value_id in element.behind(value)],
         )
         return list(_operations(file, rewrite, tie))
 
@@ -63,7 +65,7 @@ def _plan(old: Sequence[Shown], new: Sequence[Segment]) -> _Plan:
             element, value = old_middle[old_index]
             if value.segment.raw != new_middle[new_index].raw:
                 plan.edits.append((element.id, new_middle[new_index].raw))
-                plan.removes.append(value.id)
+                plan.removes.extend(element.behind(value))
             left = element.position
         old_at, new_at = old_index + 1, new_index + 1
     return plan
@@ -82,20 +84,24 @@ def _common(old: Sequence[Shown], new: Sequence[Segment]) -> tuple[int, int]:
 
 
 def _matches(old: Sequence[Shown], new: Sequence[Segment]) -> list[tuple[int, int]]:
-    """Pairs (old index, new index) of equal keys, ascending in both; one element only once."""
+    """Pairs (old index, new index) of equal keys, ascending in both.
+
+    One of several contents that an element shows has a pair only when it is the very same: an edit
+    would change its place among the others.
+    """
     places: dict[bytes, list[int]] = defaultdict(list)
-    seen: set[OpId] = set()
-    for index, (element, value) in enumerate(old):
-        if element.id not in seen:  # of two contents of one element the first is its line
-            seen.add(element.id)
+    exact: dict[bytes, list[int]] = defaultdict(list)
+    for index in range(len(old) - 1, -1, -1):
+        element, value = old[index]
+        if len(element.shown()) == 1:
             places[value.segment.key].append(index)
-    for indexes in places.values():
-        indexes.reverse()
-    pairs = [
-        (places[segment.key].pop(), index)
-        for index, segment in enumerate(new)
-        if places.get(segment.key)
-    ]
+        else:
+            exact[value.segment.raw].append(index)
+    pairs: list[tuple[int, int]] = []
+    for index, segment in enumerate(new):
+        candidates = exact.get(segment.raw) or places.get(segment.key)
+        if candidates:
+            pairs.append((candidates.pop(), index))
     return _increasing(pairs)
 
 
@@ -134,7 +140,7 @@ def _gap(
     for index in range(len(gone) - 1, -1, -1):
         element, value = gone[index]
         segment = value.segment
-        if segment.records and len(element.values) == 1:
+        if segment.records and len(element.shown()) == 1:
             editable[segment.money_key].append(index)
     run: list[bytes] = []
     edited_up_to = -1
@@ -150,7 +156,7 @@ def _gap(
                 plan.adds.append((left, element.position, run))
                 run = []
             plan.edits.append((element.id, segment.raw))
-            plan.removes.append(value.id)
+            plan.removes.extend(element.behind(value))
             taken.add(place)
             edited_up_to = place
             left = element.position
@@ -158,7 +164,9 @@ def _gap(
             run.append(segment.raw)
     if run:
         plan.adds.append((left, right, run))
-    plan.removes.extend(value.id for index, (_, value) in enumerate(gone) if index not in taken)
+    for index, (element, value) in enumerate(gone):
+        if index not in taken:
+            plan.removes.extend(element.behind(value))
     return left
 
 
@@ -206,7 +214,7 @@ def _operations(file: bytes, plan: _Plan, tie: bytes) -> Iterator[Lines]:
             yield flush()
         edits.append((element, raw))
         size += len(raw) + _OVERHEAD_BYTES
-    for value in plan.removes:
+    for value in dict.fromkeys(plan.removes):
         if size + _OVERHEAD_BYTES > ENTRY_PAYLOAD_TARGET_BYTES:
             yield flush()
         removes.append(value)

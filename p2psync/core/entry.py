@@ -128,8 +128,8 @@ def build(
 ) -> Entry:
     """Seal a payload and sign it as the log's next entry.
 
-    The nonce is hedged: a digest of fresh ``entropy`` (32 bytes), the header and the plaintext, under a
-    key of its own. A cloned machine that draws the same randomness still never seals two
+    The nonce is hedged: a digest of fresh ``entropy`` (32 bytes), the header and the plaintext,
+    under a key of its own. A cloned machine that draws the same randomness still never seals two
     plaintexts under one nonce. ``sign=False`` leaves the signature to a later entry of the same
     batch. Raises ``EntryError`` for what ``decode`` would refuse: more than ``ENTRY_BYTES_MAX``, or
     ``prev`` and ``deps`` that break a rule.
