@@ -26,6 +26,9 @@ from p2psync.storage.disk import (
 
 ADDRESS_BYTES = 32
 
+SYNC_ALL_FROM = 4
+"""From so many files or folders on, the whole file system is synced instead of each."""
+
 _TEMPORARY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -69,7 +72,7 @@ class ChunkStore:
         """Store chunks durably; all are when this returns.
 
         The caller has checked that each address (32 bytes) is that of its data. All are written
-        before the first is synced, and each folder is synced once. Raises ``DiskFull`` or another
+        before the first is synced, and named only when all are. Raises ``DiskFull`` or another
         storage error; what was stored before it stays.
         """
         written: list[tuple[str, str, int]] = []
@@ -83,8 +86,7 @@ class ChunkStore:
                     if self._size(name) != len(data):
                         written.append((self._write(data), name, len(data)))
                 self._publish(written)
-                for folder in sorted(folders):
-                    self._sync_folder(folder)
+                self._sync_folders(sorted(folders))
         except BaseException:
             for temporary, _, _ in written:
                 with suppress(OSError):
@@ -171,8 +173,7 @@ class ChunkStore:
 
     def _publish(self, written: list[tuple[str, str, int]]) -> None:
         """Sync, then rename; takes what it has done off the list."""
-        for temporary, _, _ in written:
-            self._sync_file(temporary)
+        self._sync_files([temporary for temporary, _, _ in written])
         while written:
             temporary, name, size = written[-1]
             before = self._size(name) or 0
@@ -180,19 +181,28 @@ class ChunkStore:
             written.pop()
             self._add_usage(size - before)
 
-    def _sync_folder(self, folder: str) -> None:
-        descriptor = open_directory(folder, parent=self._descriptor)
-        try:
-            fsync_directory(descriptor, self._calls)
-        finally:
-            os.close(descriptor)
+    def _sync_files(self, names: Sequence[str]) -> None:
+        if self._sync_all(len(names)):
+            return
+        for name in names:
+            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._descriptor)
+            try:
+                self._calls.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
-    def _sync_file(self, temporary: str) -> None:
-        descriptor = os.open(temporary, _READ_FLAGS, dir_fd=self._descriptor)
-        try:
-            self._calls.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    def _sync_folders(self, names: Sequence[str]) -> None:
+        if self._sync_all(len(names)):
+            return
+        for name in names:
+            descriptor = open_directory(name, parent=self._descriptor)
+            try:
+                fsync_directory(descriptor, self._calls)
+            finally:
+                os.close(descriptor)
+
+    def _sync_all(self, count: int) -> bool:
+        return count >= SYNC_ALL_FROM and self._calls.sync_file_system(self._descriptor)
 
     def _size(self, name: str) -> int | None:
         try:

@@ -12,8 +12,8 @@ import pytest
 from p2psync.core.crypto import chunk_address
 from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.errors import ChunkDamaged, ChunkMissing, DiskFull, FolderMissing
-from p2psync.storage.chunks import ChunkStore
-from p2psync.storage.disk import DiskCalls
+from p2psync.storage.chunks import SYNC_ALL_FROM, ChunkStore
+from p2psync.storage.disk import DiskCalls, sync_file_system
 
 
 def chunk(data: bytes) -> tuple[bytes, bytes]:
@@ -135,24 +135,43 @@ def test_a_full_disk_is_said_and_leaves_no_rest(tmp_path: Path) -> None:
     store.close()
 
 
-def test_every_file_is_synced_before_it_has_its_name_and_its_folder_after(tmp_path: Path) -> None:
-    synced: list[str] = []
+@pytest.mark.parametrize("can_sync_all", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_content_is_synced_before_it_has_its_name_and_its_folder_after(
+    tmp_path: Path, count: int, can_sync_all: bool
+) -> None:
+    chunks = [chunk(os.urandom(9)) for _ in range(count)]
+    folders = sorted({address.hex()[:2] for address, _data in chunks})
+    named_at: list[tuple[str, int]] = []
+
+    def note(what: str) -> None:
+        named_at.append((what, len(opened.addresses())))
 
     def fsync(descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
-        if os.path.isfile(path):
-            assert opened.addresses() == [], "a name appeared before all content was durable"
-        synced.append(os.path.relpath(path, tmp_path))
+        note("file" if os.path.isfile(path) else os.path.relpath(path, tmp_path))
 
-    opened = ChunkStore(tmp_path, calls=DiskCalls(fsync=fsync))
-    synced.clear()
-    opened.put_many([ONE, TWO])
-    assert [name.startswith(TEMPORARY_PREFIX) for name in synced] == [True, True, False, False]
-    assert synced[2:] == sorted([ONE[0].hex()[:2], TWO[0].hex()[:2]])
+    def sync_all(descriptor: int) -> bool:
+        if can_sync_all:
+            note("all")
+        return can_sync_all
+
+    ChunkStore(tmp_path).close()
+    opened = ChunkStore(tmp_path, calls=DiskCalls(fsync=fsync, sync_file_system=sync_all))
+    opened.put_many(chunks)
     opened.close()
+    each = not can_sync_all or count < SYNC_ALL_FROM
+    assert named_at == (
+        [("file", 0)] * count + [(folder, count) for folder in folders]
+        if each
+        else [("all", 0), ("all", count)]
+    )
 
 
-def test_a_crash_at_any_step_leaves_whole_chunks_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize("chunks", [[ONE, TWO], [chunk(bytes([number])) for number in range(5)]])
+def test_a_crash_at_any_step_leaves_whole_chunks_only(
+    tmp_path: Path, chunks: list[tuple[bytes, bytes]]
+) -> None:
     for step in range(20):
         root = tmp_path / str(step)
         root.mkdir()
@@ -175,7 +194,11 @@ def test_a_crash_at_any_step_leaves_whole_chunks_only(tmp_path: Path) -> None:
                     count()
                     os.fsync(descriptor)
 
-                ChunkStore(root, calls=DiskCalls(write, fsync)).put_many([ONE, TWO])
+                def sync_all(descriptor: int) -> bool:
+                    count()
+                    return sync_file_system(descriptor)
+
+                ChunkStore(root, calls=DiskCalls(write, fsync, sync_all)).put_many(chunks)
                 os._exit(0)
             os._exit(1)
         _pid, status = os.waitpid(child, 0)
@@ -186,7 +209,7 @@ def test_a_crash_at_any_step_leaves_whole_chunks_only(tmp_path: Path) -> None:
             store.get(address)
         assert not [name for name in os.listdir(root) if name.startswith(TEMPORARY_PREFIX)]
         if code == 0:
-            assert store.missing([ONE[0], TWO[0]]) == []
+            assert store.missing([address for address, _data in chunks]) == []
         store.close()
         if code == 0:
             return
