@@ -1,8 +1,8 @@
 """Who may do what in a mandate: a pure function of the membership operations, in any order.
 
-The creator has rank 0, an admitted device its inviter's rank and one. Members are found in rounds: each
-round counts the invitations of those who are members, then the admissions by them, and the next
-round starts with whom that brought. See docs/spec/membership.md.
+The creator has rank 0, an admitted device its inviter's rank and one. Members are found in rounds:
+each round counts the invitations of those who are members, then the admissions by them, and the
+next round starts with whom that brought. See docs/spec/membership.md.
 
 Removal and rotation have their place in the format (``ops.Remove``, ``ops.Rotate``); this version
 neither writes nor applies them, and says so when it meets one.
@@ -114,10 +114,12 @@ class Membership:
 def compute(mandate: bytes, operations: Iterable[Stamped]) -> Membership:
     """Fold all membership operations, of whatever device, into who is a member.
 
-    Invitations count when their author is a member whose role allows to give that role. Admissions
-    count when their author may invite and the newcomer's proof holds. Of more
-    devices than an invitation has uses, those with the lowest (admitter's rank, operation id) are in
-    (protocol.md: "the lower (rank, hash) wins").
+    The caller leaves out what proves nothing: a ``Create`` that does not hash to the mandate, a
+    ``Redeem`` whose proof does not hold. Invitations count when their author is a member whose role
+    allows to give that role; of several with one public key the first, by (round, rank, id).
+    Admissions count when their author may invite and the newcomer has shown the invitation's proof.
+    Of more devices than an invitation has uses, those with the lowest (admitter's rank, operation
+    id) are in (protocol.md: "the lower (rank, hash) wins").
     """
     creates: list[Stamped] = []
     invites: dict[bytes, list[Stamped]] = {}
@@ -134,8 +136,8 @@ def compute(mandate: bytes, operations: Iterable[Stamped]) -> Membership:
                 revokes.setdefault(stamped.device, []).append(stamped)
             case Admit() as admit:
                 admits.setdefault(stamped.device, []).append((stamped, admit))
-            case Redeem(invitation=invitation):
-                proven.add((stamped.device, invitation))
+            case Redeem(invitation=redeemed):
+                proven.add((stamped.device, redeemed))
             case Describe():
                 pass
 
@@ -145,9 +147,13 @@ def compute(mandate: bytes, operations: Iterable[Stamped]) -> Membership:
     displaced: set[bytes] = set()
     settled: set[bytes] = set()
     while unsettled := members.keys() - settled:
-        for device in unsettled:
-            for stamped in invites.get(device, []):
-                _count_invitation(invitations, stamped, members[device])
+        authored = [
+            (members[device], stamped)
+            for device in unsettled
+            for stamped in invites.get(device, [])
+        ]
+        for author, stamped in sorted(authored, key=lambda pair: (pair[0].rank, pair[1].id)):
+            _count_invitation(invitations, stamped, author)
         settled |= unsettled
         ordered = sorted(
             [
@@ -197,13 +203,15 @@ def _count_invitation(
     invite = stamped.operation
     if not isinstance(invite, Invite) or invite.role not in MAY_GIVE.get(author.role, frozenset()):
         return
-    known = invitations.get(invite.invitation)
-    if known is None or stamped.id < known.operation:
-        invitations[invite.invitation] = Invitation(
+    # The first stays: its public half is in the log, where others could invite with it again.
+    invitations.setdefault(
+        invite.invitation,
+        Invitation(
             invite.invitation,
             stamped.id,
             author.device,
             invite.role,
             invite.expires_ms,
             invite.uses,
-        )
+        ),
+    )
