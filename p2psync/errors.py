@@ -278,10 +278,10 @@ class IdentityUnprotected(RefusedError):
     hint_template = "give one with: p2psync identity lock --passphrase-file FILE"
 
 
-class OutputExists(RefusedError):
-    """A file is in the way of what would be written."""
+class TicketFileExists(RefusedError):
+    """A file is where the ticket would be written."""
 
-    code = "output-exists"
+    code = "ticket-file-exists"
     template = "{path} is already there"
     hint_template = "choose another name, or overwrite it with --force"
 
@@ -490,6 +490,49 @@ class DiskFailed(StorageError):
     template = "the disk failed on {path}: {cause}"
 
 
+class DatabaseDamaged(StorageError):
+    """The database file is not what p2psync wrote."""
+
+    code = "database-damaged"
+    template = "the database {path} is damaged: {cause}"
+    hint_template = (
+        "stop p2psync, keep a copy of the file, check the disk, then put back a backup; "
+        "what other devices have is fetched from them again"
+    )
+
+
+class DatabaseForeign(StorageError):
+    """A database of another program stands where p2psync's should."""
+
+    code = "database-foreign"
+    template = "{path} is a database of another program"
+    hint_template = "move that file away, or choose another home with --home"
+
+
+class DatabaseNewer(StorageError):
+    """A later p2psync wrote the database."""
+
+    code = "database-newer"
+    template = "the database {path} has version {version}; this p2psync reads up to {known}"
+    hint_template = "bring p2psync up to date; nothing was changed"
+
+
+class DatabaseBusy(StorageError):
+    """Another process keeps the database locked."""
+
+    code = "database-busy"
+    template = "another program keeps the database {path} locked"
+    hint_template = "end the program that reads or copies this file"
+
+
+class SystemTooOld(StorageError):
+    """The SQLite library of this Python is too old."""
+
+    code = "sqlite-too-old"
+    template = "this Python brings SQLite {version}; p2psync needs {needed} or later"
+    hint_template = "install a later Python"
+
+
 class ChunkMissing(StorageError):
     """A piece of file content is not in the store."""
 
@@ -587,3 +630,201 @@ class NotAdmitting(UnavailableError):
     code = "not-admitting"
     template = "this member may not admit anyone"
     hint_template = "a member with the role owner or accounting has to be on line"
+
+
+# -- what people name, and what rules refuse ----------------------------------------------------
+
+
+class MandateUnknown(UsageError):
+    """There is no such mandate on this node."""
+
+    code = "mandate-unknown"
+    template = "there is no mandate {mandate!r} here"
+    hint_template = "see p2psync mandate list"
+
+
+class MandateAmbiguous(UsageError):
+    """Several mandates answer to that name (B-MAN-5)."""
+
+    code = "mandate-ambiguous"
+    template = "several mandates are called {mandate!r}"
+    hint_template = "use the beginning of an id: {ids}"
+
+
+class FileNotAttached(UsageError):
+    """The mandate has no such file."""
+
+    code = "file-not-attached"
+    template = "{mandate} has no file {file!r}"
+    hint_template = "see p2psync mandate show"
+
+
+class VersionUnknown(UsageError):
+    """The file has no such version, or several."""
+
+    code = "version-unknown"
+    template = "{file} has no single version {version!r}"
+    hint_template = "see p2psync history"
+
+
+class ReceiptUnknown(UsageError):
+    """The mandate has no such receipt, or several."""
+
+    code = "receipt-unknown"
+    template = "{mandate} has no single receipt {receipt!r}"
+    hint_template = "see p2psync receipts"
+
+
+class InvitationUnknown(UsageError):
+    """The mandate has no such invitation, or several."""
+
+    code = "invitation-unknown"
+    template = "{mandate} has no single invitation {invitation!r}"
+    hint_template = "see p2psync invite list"
+
+
+class AlertUnknown(UsageError):
+    """There is no such open alert."""
+
+    code = "alert-unknown"
+    template = "there is no open alert {alert}"
+    hint_template = "see p2psync alerts"
+
+
+class TimeInvalid(UsageError):
+    """Not a time."""
+
+    code = "time-invalid"
+    template = "{time!r} is not a date or time"
+    hint_template = "write 2025-12-31 or 2025-12-31T18:00"
+
+
+class PersonNameInvalid(UsageError):
+    """Not a name to show to others."""
+
+    code = "person-name-invalid"
+    template = "that is no name to show to others"
+    hint_template = "use plain text of at most {limit} bytes"
+
+
+class PeriodInvalid(UsageError):
+    """Not a period."""
+
+    code = "period-invalid"
+    template = "{period!r} is not a period"
+    hint_template = "write the first and the last day: 2025-01-01..2025-12-31"
+
+
+class TicketUnsealedRefused(UsageError):
+    """Both a passphrase and no seal were asked for."""
+
+    code = "ticket-unsealed-refused"
+    template = "a ticket with a passphrase is sealed"
+    hint_template = "leave out --unsealed or the passphrase"
+
+
+class AttachedAlready(RefusedError):
+    """The file is attached already, here or to another mandate (B-ATT-4)."""
+
+    code = "attached-already"
+    template = "{file} is already attached to {mandate}"
+    hint_template = "a file belongs to one mandate, once"
+
+
+class FileInMandateFolder(RefusedError):
+    """A file in a mandate folder is p2psync's own copy."""
+
+    code = "file-in-mandate-folder"
+    template = "{path} lies in a mandate folder of p2psync"
+    hint_template = "attach the file where the program writes it"
+
+
+class AccountingTaken(RefusedError):
+    """The mandate has another accounting (B-MAN-1)."""
+
+    code = "accounting-taken"
+    template = "{mandate} already has an accounting, attached by {who}"
+    hint_template = (
+        "make a mandate of its own for another accounting, or attach a new year of the same one "
+        "with --follows FILE"
+    )
+
+
+class MandateFull(RefusedError):
+    """The mandate has as many files as it may have."""
+
+    code = "mandate-full"
+    template = "{mandate} has {limit} files, as many as a mandate may have"
+    hint_template = "use another mandate"
+
+
+class MandateLocal(RefusedError):
+    """Nobody can be invited to a local mandate (B-MAN-4)."""
+
+    code = "mandate-local"
+    template = "{mandate} is local: nobody else can subscribe"
+    hint_template = "share it first: p2psync mandate share"
+
+
+class NotAllowed(RefusedError):
+    """This device's role does not allow it."""
+
+    code = "not-allowed"
+    template = "this device may not {action}"
+    hint_template = "that takes the role: {roles}"
+
+
+class SubscribedAlready(RefusedError):
+    """This device is a member already."""
+
+    code = "subscribed-already"
+    template = "this device already subscribes to {mandate}"
+    hint_template = "there is nothing to do"
+
+
+class SeatEmpty(RefusedError):
+    """Nobody can post before an accounting is attached (B-POS-7)."""
+
+    code = "seat-empty"
+    template = "{mandate} has no accounting: nobody can post"
+    hint_template = "attach the accounting file: p2psync attach --kind accounting"
+
+
+class SeatElsewhere(RefusedError):
+    """Another device holds the accounting seat (B-POS-7)."""
+
+    code = "seat-elsewhere"
+    template = "the accounting of {mandate} is with {who} ({machine}): only that device posts"
+    hint_template = "post there"
+
+
+class OutputExists(RefusedError):
+    """The output file is there already."""
+
+    code = "output-exists"
+    template = "{path} exists already and is not overwritten"
+    hint_template = "choose another name"
+
+
+class FileHeldBack(RefusedError):
+    """A save that guts a file waits for a person's word (B-HIS-3)."""
+
+    code = "file-held-back"
+    template = "a save of {file} in {mandate} is held back: it lost most of its content"
+    hint_template = "take it with p2psync confirm, or undo it with p2psync restore"
+
+
+class NothingHeld(RefusedError):
+    """No save of the file is held back here."""
+
+    code = "nothing-held"
+    template = "no save of {file} is held back on this device"
+    hint_template = "it is confirmed where the file was saved"
+
+
+class NotInStep(UnavailableError):
+    """The wait ended before everyone had everything."""
+
+    code = "not-in-step"
+    template = "{mandate} is not in step with its members: {cause}"
+    hint_template = "see p2psync mandate show; wait longer with --timeout"

@@ -29,6 +29,7 @@ STRANGER_LOGS_MAX = 2_000
 """Logs of devices that are no members (yet: a log may arrive before its device's admission)."""
 
 # -- names and texts
+MACHINE_NAME_BYTES_MAX = 64
 NAME_BYTES_MAX = 200
 TEXT_BYTES_MAX = 4 * KIB
 
@@ -156,6 +157,8 @@ LINK_SENDS_WAITING_MAX = 10_000
 WRITE_TRIES_MAX = 5
 """How often a file that changes under us is taken up and written again in one go."""
 EVENTS_AT_ONCE_MAX = 1_000
+RECEIPT_SEGMENTS_MAX = 10_000
+"""Lines or groups that one receipt names; it has to fit into an entry."""
 PROGRESS_WAITING_MAX = 64
 """Passing events that wait for one listener; more are dropped."""
 

@@ -49,6 +49,11 @@ def content_digest(data: bytes) -> bytes:
     return blake3.blake3(data).digest()
 
 
+def content_hasher() -> blake3.blake3:
+    """The same digest of content that comes in pieces: ``update`` and ``digest``."""
+    return blake3.blake3()
+
+
 # -- signatures -------------------------------------------------------------------------------
 
 

@@ -142,6 +142,11 @@ class Replica:
         """Tell whether a device is a member now."""
         return device in self.state.membership.members
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether the next entry takes the device key, because it opens a log."""
+        return self._own is None
+
     def tips(self) -> tuple[Tip, ...]:
         """The frontier: all that is held, folded or not."""
         return self.chains.tips()

@@ -33,10 +33,10 @@ NOT_RUNNING_EXIT_CODE = 4
 @command(group, "run", example="p2psync node run --listen /ip4/0.0.0.0/tcp/4001")
 def run(listen: Listen = None, no_lan: NoLan = False) -> None:
     """Run the node in the foreground; print one line when it is ready."""
-    from p2psync.node import main as node_main
+    from p2psync.cli import daemon
 
     settings = current()
-    code = node_main.run(settings.home, listen or [], not no_lan, on_ready=_show_ready)
+    code = daemon.run(settings.home, listen or [], not no_lan, on_ready=_show_ready)
     raise typer.Exit(code)
 
 

@@ -1,0 +1,148 @@
+"""The node's process: opens a home, joins node, disk, network and local API, and ends in order."""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2psync import __version__
+from p2psync.api.address import remove_address, write_address
+from p2psync.api.server import serve
+from p2psync.errors import P2PSyncError
+from p2psync.node.key_file import KeyFile
+from p2psync.node.node import Node
+from p2psync.node.online import Online
+from p2psync.node.service import NodeService
+from p2psync.node.store import Store
+from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.database import Database
+from p2psync.storage.home import Home
+from p2psync.storage.watcher import Watcher
+
+logger = logging.getLogger(__name__)
+FLUSH_SECONDS = 5.0
+
+
+def run(
+    home: Path, listen: list[str], lan: bool, on_ready: Callable[[Mapping[str, Any]], None]
+) -> int:
+    """Run the node until it is stopped; returns the exit code.
+
+    Raises what keeps it from starting: ``AlreadyRunning``, ``PortTaken``, storage errors.
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        trio.run(_main, home, listen, lan, on_ready, strict_exception_groups=True)
+    except* P2PSyncError as group:
+        raise _first(group) from None
+    return 0
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _main(
+    root: Path, listen: list[str], lan: bool, on_ready: Callable[[Mapping[str, Any]], None]
+) -> None:
+    home = Home.open(root)
+    with home:
+        home.lock()
+        remove_address(home.root)  # a process that was killed left it
+        chunks = ChunkStore(home.chunks)
+        database = Database.open(home.database)
+        try:
+            store = Store(database, chunks)
+            key_file = KeyFile(home, store)
+            identity = await key_file.open()
+            async with trio.open_nursery() as nursery:
+                node = Node(
+                    identity=identity,
+                    key_file=key_file,
+                    store=store,
+                    chunks=chunks,
+                    mandates_folder=home.mandates,
+                    entropy=secrets.token_bytes,
+                    nursery=nursery,
+                )
+                await _serve(node, home, listen, lan, on_ready, nursery)
+                nursery.cancel_scope.cancel()
+        finally:
+            remove_address(home.root)
+            database.close()
+            chunks.close()
+
+
+async def _serve(
+    node: Node,
+    home: Home,
+    listen: list[str],
+    lan: bool,
+    on_ready: Callable[[Mapping[str, Any]], None],
+    nursery: trio.Nursery,
+) -> None:
+    stopping = trio.Event()
+    nursery.start_soon(_wait_for_signals, stopping)
+    port = int(await node.store.setting("port") or 0)
+    online = Online(node, nursery, listen, port, lan=lan)
+    node.online = online
+    await node.start()
+    if not node.identity.locked:
+        chosen = await online.start()
+        if chosen is not None and chosen != port:
+            await node.store.put_setting("port", str(chosen))
+    nursery.start_soon(_watch, node, nursery)
+    node.look_at_all()
+    token = secrets.token_hex(32)
+    service = NodeService(node, stopping.set)
+    url = await nursery.start(serve, service, token)
+    write_address(home.root, url, os.getpid(), __version__, token)
+    on_ready(
+        {
+            "running": True,
+            "address": url,
+            "pid": os.getpid(),
+            "version": __version__,
+            "device": node.identity.device.hex(),
+            "listen": list(node.addresses()),
+            "home": str(home.root),
+        }
+    )
+    await stopping.wait()
+    remove_address(home.root)
+    with trio.move_on_after(FLUSH_SECONDS):
+        await node.runner.flushed()
+        await online.stop()
+
+
+async def _wait_for_signals(stopping: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            stopping.set()
+
+
+async def _watch(node: Node, nursery: trio.Nursery) -> None:
+    watcher = Watcher()
+    nursery.start_soon(watcher.run)
+
+    async def retarget() -> None:
+        while True:
+            node.watch_changed = trio.Event()
+            watcher.set_targets({each: frozenset(names) for each, names in node.targets().items()})
+            await node.watch_changed.wait()
+
+    nursery.start_soon(retarget)
+    async for hint in watcher:
+        node.hint(hint.directory, hint.name)

@@ -1,0 +1,137 @@
+"""The standing links: each has a task that reads and one that writes.
+
+Reading stops while the effects of what was read wait for the disk, so a peer that sends faster
+than the disk writes is slowed down by the network's own flow control. What is to be sent waits as
+a description (which entries, which chunks), not as bytes, and is read when its turn comes.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from p2psync.engine.effects import (
+    FrameReceived,
+    LinkDown,
+    LinkUp,
+    SendChunks,
+    SendEntries,
+    SendFrame,
+)
+from p2psync.engine.ports import Link, LinkBroken, LinkEnded
+from p2psync.errors import P2PSyncError
+from p2psync.limits import LINK_FRAMES_UNSETTLED_MAX, LINK_SENDS_WAITING_MAX
+from p2psync.node.runner import Runner, Ticket
+
+Send = SendFrame | SendEntries | SendChunks
+Frames = Callable[[SendEntries | SendChunks], AsyncIterator[bytes]]
+"""Reads what a send stands for and yields it in frames of bounded size."""
+
+
+@dataclass(slots=True)
+class _Standing:
+    link: Link
+    sends: deque[Send] = field(default_factory=deque)
+    work: trio.Event = field(default_factory=trio.Event)
+    closing: str | None = None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+
+class Links:
+    """All links of this node, by number."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        frames: Frames,
+    ) -> None:
+        self._runner = runner
+        self._frames = frames
+        self._links: dict[int, _Standing] = {}
+        self._next = 1
+
+    async def serve(self, link: Link) -> None:
+        """Join a link to the engine until it ends, whoever ends it."""
+        number, self._next = self._next, self._next + 1
+        standing = self._links[number] = _Standing(link)
+        outbound = link.direction == "outbound"
+        self._runner.feed(LinkUp(number, link.device, outbound, link.remote_address))
+        clean = False
+        try:
+            with standing.scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write, standing, nursery.cancel_scope)
+                    clean = await self._read(number, link)
+                    nursery.cancel_scope.cancel()
+        finally:
+            self._links.pop(number, None)
+            self._runner.feed(LinkDown(number, clean))
+            with trio.CancelScope(shield=True), trio.move_on_after(5):
+                await (link.abort() if standing.closing else link.close())
+
+    async def _read(self, number: int, link: Link) -> bool:
+        unsettled: deque[Ticket] = deque()
+        while True:
+            try:
+                frame = await link.receive()
+            except LinkEnded:
+                return True
+            except LinkBroken:
+                return False
+            unsettled.append(self._runner.feed(FrameReceived(number, frame)))
+            while unsettled and (unsettled[0].done or len(unsettled) >= LINK_FRAMES_UNSETTLED_MAX):
+                try:
+                    await unsettled.popleft().wait()
+                except P2PSyncError:
+                    return False
+
+    async def _write(self, standing: _Standing, scope: trio.CancelScope) -> None:
+        try:
+            while True:
+                if not standing.sends:
+                    if standing.closing is not None:
+                        break
+                    standing.work = trio.Event()
+                    await standing.work.wait()
+                    continue
+                send = standing.sends.popleft()
+                if isinstance(send, SendFrame):
+                    await standing.link.send(send.frame)
+                else:
+                    async for frame in self._frames(send):
+                        await standing.link.send(frame)
+        except LinkBroken:
+            pass
+        except P2PSyncError:
+            standing.closing = "cannot read what is to be sent"
+        scope.cancel()
+
+    def send(self, send: Send) -> None:
+        """Queue a send; a peer that asks for ever more without reading loses its link."""
+        standing = self._links.get(send.link)
+        if standing is None or standing.closing is not None:
+            return
+        if len(standing.sends) >= LINK_SENDS_WAITING_MAX:
+            standing.closing = "asks for more than it reads"
+            standing.scope.cancel()
+            return
+        standing.sends.append(send)
+        standing.work.set()
+
+    def close(self, number: int, error: str) -> None:
+        """End a link: at once after a mistake of the peer's, else when all is sent."""
+        standing = self._links.get(number)
+        if standing is None:
+            return
+        standing.closing = error
+        standing.work.set()
+        if error:
+            # The peer is told why (a last frame may wait), but not for long.
+            standing.scope.deadline = trio.current_time() + 1
+
+    def close_all(self) -> None:
+        """End every link at once."""
+        for standing in list(self._links.values()):
+            standing.closing = "this node stops"
+            standing.scope.cancel()

@@ -1,0 +1,434 @@
+"""Commands on mandates and attached files: create, list, show, share, attach."""
+
+import datetime
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2psync.core import membership, ops
+from p2psync.core.files import FileState
+from p2psync.core.membership import MAY_WRITE
+from p2psync.core.names import check_name, safe_folder_name
+from p2psync.core.records import Problem
+from p2psync.errors import (
+    AccountingTaken,
+    AttachedAlready,
+    FileAbsent,
+    FileInMandateFolder,
+    MandateFull,
+    NotAllowed,
+    P2PSyncError,
+    PeriodInvalid,
+)
+from p2psync.formats import registry
+from p2psync.formats.checks import check
+from p2psync.formats.cresus_list import read_list
+from p2psync.formats.cresus_settings import Settings, read_settings
+from p2psync.limits import FILES_PER_MANDATE_MAX, RECORD_FILE_BYTES_MAX
+from p2psync.node import copies as disk
+from p2psync.node import find, views
+from p2psync.node.copies import Copy
+from p2psync.node.node import Node
+from p2psync.node.opened import Opened
+from p2psync.node.runner import wall_ms
+from p2psync.storage.folder import Folder
+from p2psync.storage.rows import MandateRow
+
+Json = dict[str, Any]
+
+
+class Mandates:
+    """What people do with mandates and files on this node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._years: dict[bytes, tuple[bytes, Settings]] = {}
+        self._checked: dict[bytes, tuple[object, tuple[Problem, ...]]] = {}
+
+    # -- creating and sharing -----------------------------------------------------------------
+
+    async def create(self, name: str, accounting: str | None) -> Json:
+        """Found a local mandate (B-MAN-2), with its accounting file (B-MAN-3)."""
+        node = self._node
+        node.check_writable()
+        node.identity.check_unlocked()
+        check_name(name)
+        path = None if accounting is None else self.check_attachable(accounting)
+        salt = node.entropy(16)
+        mandate = membership.mandate_id(node.identity.device, salt)
+        row = MandateRow(
+            id=mandate,
+            epoch_keys=(node.entropy(32),),
+            folder=self.new_folder(name),
+            by_ticket=False,
+            created_ms=wall_ms(),
+        )
+        await node.store.add_mandate(row)
+        opened = Opened(node.replica(row, ()), row, node.mandates_folder / row.folder)
+        try:
+            await self.make_folder(opened.folder)
+            node.admit_opened(opened, {})
+            await node.author(opened, [ops.Create(node.identity.device, salt, name)]).wait()
+            opened.row = replace(row, genesis=opened.replica.opening()[0])
+            await node.store.update_mandate(opened.row)
+            offered: list[str] = []
+            if path is not None:
+                attached = await self.attach_paths(opened, [path], "accounting", None, None)
+                offered = attached["offered"]
+        except BaseException:
+            # A mandate whose first step failed never was: nothing has changed.
+            with trio.CancelScope(shield=True):
+                await node.forget(opened)
+            raise
+        return {
+            "id": mandate.hex(),
+            "name": name,
+            "kind": "local",
+            "folder": str(opened.folder),
+            "offered": offered,
+        }
+
+    async def make_folder(self, folder: Path) -> None:
+        await trio.to_thread.run_sync(lambda: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+
+    def new_folder(self, name: str) -> str:
+        """A free folder name under the mandates folder, near to the mandate's name."""
+        base = safe_folder_name(name)
+        taken = {opened.folder.name.casefold() for opened in self._node.opened.values()}
+        candidate, number = base, 2
+        while candidate.casefold() in taken or (self._node.mandates_folder / candidate).exists():
+            candidate = f"{base} ({number})"
+            number += 1
+        return candidate
+
+    async def share(self, mandate: str) -> Json:
+        """Let others subscribe (B-MAN-4)."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        node.check_writable()
+        node.identity.check_unlocked()
+        if not opened.state.shared:
+            if opened.state.membership.role(node.identity.device) != "owner":
+                raise NotAllowed(action="share the mandate", roles="owner")
+            await node.author(opened, [ops.Share()]).wait()
+            node.update_discovery()
+        return {"id": opened.id.hex(), "name": opened.state.name, "kind": "shared"}
+
+    # -- showing ------------------------------------------------------------------------------
+
+    def kind(self, opened: Opened) -> str:
+        """``local`` or ``shared``."""
+        return "shared" if opened.shared else "local"
+
+    def condition(self, opened: Opened) -> Json:
+        """The state of a mandate, and the cause and next step when it cannot sync (B-MAN-6)."""
+        node = self._node
+        if node.failure is not None:
+            return {
+                "state": "read-only",
+                "cause": node.failure.text,
+                "action": node.failure.hint,
+            }
+        if not opened.shared:
+            return {"state": "ok"}
+        if node.identity.locked:
+            return {"state": "locked", "cause": "the key is locked", "action": "identity unlock"}
+        if not opened.replica.is_member(node.identity.device):
+            if opened.refused:
+                return {
+                    "state": "refused",
+                    "cause": opened.refused,
+                    "action": "ask for a new ticket",
+                }
+            return {
+                "state": "waiting",
+                "cause": "no member that may admit this device was reached yet",
+                "action": "wait until a member is on line",
+            }
+        peers = node.engine.peers(opened.id)
+        others = opened.state.membership.members.keys() - {node.identity.device}
+        if not others:
+            return {"state": "ok"}
+        if not any(peer.online for peer in peers):
+            return {
+                "state": "offline",
+                "cause": "no other device of the mandate is reachable",
+                "action": "see that another device is on line",
+            }
+        return {"state": "ok" if node.engine.in_step(opened.id) else "syncing"}
+
+    def all(self) -> Json:
+        """All mandates of this node (B-MAN-6)."""
+        mandates = []
+        for opened in sorted(
+            self._node.opened.values(), key=lambda each: (each.state.name.casefold(), each.id)
+        ):
+            pending = [
+                file.pending() for file in opened.state.present_files() if views.counts(file)
+            ]
+            mandates.append(
+                {
+                    "id": opened.id.hex(),
+                    "name": opened.state.name,
+                    "kind": self.kind(opened),
+                    **self.condition(opened),
+                    "pending": {
+                        "added": sum(added for added, _ in pending),
+                        "deleted": sum(deleted for _, deleted in pending),
+                    },
+                }
+            )
+        return {"mandates": mandates}
+
+    async def show(self, mandate: str) -> Json:
+        """Everything about one mandate."""
+        opened = find.mandate(self._node.opened.values(), mandate)
+        names = opened.names()
+        files = []
+        for file in sorted(opened.state.present_files(), key=lambda each: names[each.id]):
+            problems = await self.problems(opened, file)
+            files.append(
+                views.file_view(opened, file, names[file.id], problems, self._node.identity.device)
+            )
+        return {
+            "id": opened.id.hex(),
+            "name": opened.state.name,
+            "kind": self.kind(opened),
+            **self.condition(opened),
+            "folder": str(opened.folder),
+            "seat": (views.person(opened.state, seat) if (seat := opened.state.seat()) else None),
+            "files": files,
+            "members": await self.members(opened),
+        }
+
+    async def members(self, opened: Opened) -> list[Json]:
+        """The members, and devices that wait to be admitted (B-ID-2)."""
+        node = self._node
+        state = opened.state
+        online = {peer.device for peer in node.engine.peers(opened.id) if peer.online}
+        seen = await node.store.last_seen(opened.id)
+        out = []
+        for device, member in sorted(
+            state.membership.members.items(), key=lambda item: (item[1].rank, item[0])
+        ):
+            own = device == node.identity.device
+            out.append(
+                {
+                    "device": device.hex(),
+                    "name": views.person(state, device),
+                    "machine": views.machine(state, device),
+                    "role": member.role,
+                    "phrase": node.identity.phrase_of(device),
+                    "this_device": own,
+                    "online": own or device in online,
+                    "last_seen": (
+                        views.iso(wall_ms())
+                        if own or device in online
+                        else views.iso(seen[device])
+                        if device in seen
+                        else None
+                    ),
+                }
+            )
+        return out
+
+    async def years(self, opened: Opened) -> list[Settings]:
+        """The settings of the mandate's accounting files whose content is here."""
+        out = []
+        for file in opened.state.present_files():
+            current = file.current()
+            if file.info.kind != "accounting" or current is None:
+                continue
+            cached = self._years.get(file.id)
+            if cached is None or cached[0] != current.digest:
+                if current.size_bytes > RECORD_FILE_BYTES_MAX:
+                    continue
+                try:
+                    content, _, _ = await self._node.shelf.content(opened, file, None)
+                    data = await trio.to_thread.run_sync(lambda: b"".join(content()))
+                except P2PSyncError:
+                    continue  # not here yet: nothing is known, so nothing is wrong
+                cached = (current.digest, read_settings(data))
+                self._years[file.id] = cached
+            out.append(cached[1])
+        return out
+
+    async def problems(self, opened: Opened, file: FileState) -> tuple[Problem, ...]:
+        """What a reader, or the accounting's settings, find wrong in a file (B-POS-8)."""
+        years = await self.years(opened)
+        mark = (tuple(file.heads), tuple(id(year) for year in years))
+        cached = self._checked.get(file.id)
+        if cached is not None and cached[0] == mark:
+            return cached[1]
+        current = file.current()
+        found: tuple[Problem, ...] = ()
+        format_ = registry.by_name(file.info.format)
+        if current is not None and current.content is None:
+            data = file.segments.emit()
+
+            def read() -> tuple[Problem, ...]:
+                document = format_.parse(data)
+                return (*document.problems, *check(document, years))
+
+            found = await trio.to_thread.run_sync(read)
+        elif current is not None and format_.merge == "records":
+            found = (
+                Problem(
+                    "not-readable",
+                    "the file is too large or its lines too long to be read record by record; it "
+                    "is synchronised whole",
+                ),
+            )
+        elif current is not None and file.info.kind in ("invoicing", "payroll"):
+            found = (
+                Problem(
+                    "unknown-format",
+                    "this is no exchange file that p2psync understands; it is synchronised whole "
+                    "and nothing in it is counted",
+                ),
+            )
+        self._checked[file.id] = (mark, found)
+        return found
+
+    # -- attaching ----------------------------------------------------------------------------
+
+    async def attach(
+        self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
+    ) -> Json:
+        """Attach files (B-ATT-1): all of them, or none when one is refused."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        node.check_writable()
+        paths = [self.check_attachable(each) for each in files]
+        predecessor = None if follows is None else find.file(opened, follows)
+        return await self.attach_paths(opened, paths, kind, _period(period), predecessor)
+
+    def check_attachable(self, text: str) -> Path:
+        """Check a path before anything is changed."""
+        path = Path(os.path.abspath(text))
+        parent = Path(os.path.realpath(path.parent))
+        path = parent / path.name
+        if not path.exists() and not path.is_symlink():
+            raise FileAbsent(path=str(path))
+        with Folder.open(parent) as folder, folder.open_stable(path.name):
+            pass
+        if self._node.mandates_folder in path.parents:
+            raise FileInMandateFolder(path=str(path))
+        for opened in self._node.opened.values():
+            for copy in opened.copies.values():
+                if copy.role == "attached" and copy.path == path:
+                    raise AttachedAlready(file=str(path), mandate=opened.state.name)
+        return path
+
+    async def attach_paths(
+        self,
+        opened: Opened,
+        paths: list[Path],
+        kind: str,
+        period: tuple[datetime.date, datetime.date] | None,
+        follows: FileState | None,
+    ) -> Json:
+        """Attach checked paths; ``follows`` is the file that the first of them continues."""
+        node = self._node
+        device = node.identity.device
+        role = opened.state.membership.role(device)
+        if role is not None and role not in MAY_WRITE:
+            raise NotAllowed(action="attach files", roles=", ".join(sorted(MAY_WRITE)))
+        if len(set(paths)) < len(paths):
+            raise AttachedAlready(file=str(paths[0]), mandate=opened.state.name)
+        if len(opened.state.files) + len(paths) > FILES_PER_MANDATE_MAX:
+            raise MandateFull(mandate=opened.state.name, limit=FILES_PER_MANDATE_MAX)
+        claim: list[ops.Operation] = []
+        if kind == "accounting":
+            claim = self._claim(opened, role, follows)
+        views_made = []
+        offered: list[str] = []
+        async with opened.lock:
+            for path in paths:
+                file_id = node.entropy(ops.FILE_ID_BYTES)
+                head, _ = await trio.to_thread.run_sync(disk.head_of, path)
+                format_ = registry.find(path.name, head)
+                span = period
+                if kind == "accounting" and span is None:
+                    span = read_settings(head).period
+                copy = Copy(opened.id, file_id, "attached", path.parent, path.name)
+                operation = ops.AddFile(
+                    file_id,
+                    path.name,
+                    kind,
+                    format_.name,
+                    str(path.parent),
+                    None if follows is None else follows.id,
+                    None if span is None else span[0].toordinal(),
+                    None if span is None else span[1].toordinal(),
+                )
+                await node.shelf.attach(opened, copy, operation)
+                if claim:
+                    await node.author(opened, claim).wait()
+                    claim = []
+                if kind == "accounting":
+                    offered += await trio.to_thread.run_sync(self._offered, path)
+                views_made.append(file_id)
+        names = opened.names()
+        return {
+            "files": [
+                views.file_view(
+                    opened,
+                    opened.state.files[file_id],
+                    names.get(file_id, ""),
+                    await self.problems(opened, opened.state.files[file_id]),
+                    device,
+                )
+                for file_id in views_made
+                if file_id in opened.state.files and opened.state.files[file_id].added
+            ],
+            "offered": offered,
+        }
+
+    def _claim(
+        self, opened: Opened, role: str | None, follows: FileState | None
+    ) -> list[ops.Operation]:
+        """See that this is the mandate's one accounting (B-MAN-1)."""
+        if role not in ("owner", "accounting"):
+            raise NotAllowed(action="attach the accounting", roles="owner, accounting")
+        seat = opened.state.seat()
+        known = [file for file in opened.state.present_files() if file.info.kind == "accounting"]
+        if seat is not None and seat != self._node.identity.device:
+            raise AccountingTaken(mandate=opened.state.name, who=views.person(opened.state, seat))
+        if known and (follows is None or follows.info.kind != "accounting"):
+            raise AccountingTaken(
+                mandate=opened.state.name,
+                who=views.person(opened.state, known[0].device),
+            )
+        return [] if seat is not None else [ops.ClaimSeat(1)]
+
+    def _offered(self, accounting: Path) -> list[str]:
+        """The exchange files that the list beside an accounting file points at (B-MAN-3)."""
+        listing = accounting.with_suffix(".ecc")
+        try:
+            with Folder.open(listing.parent) as folder:
+                data, _ = folder.read(listing.name, RECORD_FILE_BYTES_MAX)
+                return [
+                    str(listing.parent / item.name)
+                    for item in read_list(data)
+                    if folder.stat(item.name) is not None
+                ]
+        except (P2PSyncError, ValueError):
+            return []
+
+
+def _period(text: str | None) -> tuple[datetime.date, datetime.date] | None:
+    """Read ``FROM..TO``; raises ``PeriodInvalid``."""
+    if text is None:
+        return None
+    first, dots, last = text.partition("..")
+    try:
+        span = (datetime.date.fromisoformat(first), datetime.date.fromisoformat(last))
+    except ValueError:
+        raise PeriodInvalid(period=text) from None
+    if not dots or span[0] > span[1]:
+        raise PeriodInvalid(period=text)
+    return span

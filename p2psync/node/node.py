@@ -1,0 +1,622 @@
+"""The running node: opens the mandates, feeds the engine, runs its effects in one nursery."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from p2psync.core import ops
+from p2psync.core.crypto import SigningKey
+from p2psync.core.files import FileState
+from p2psync.core.mandate import (
+    Change,
+    DoublePosted,
+    FileAdded,
+    FilePosted,
+    FileSaved,
+    MandateChanged,
+    MemberJoined,
+    MemberWaiting,
+    NewerVersion,
+)
+from p2psync.core.words import key_phrase
+from p2psync.engine.effects import (
+    Changed,
+    ChunksKnown,
+    CloseLink,
+    ContentReady,
+    Dial,
+    DialFailed,
+    Effect,
+    FindChunks,
+    LoadReferences,
+    PeerChanged,
+    Progress,
+    ReferencesLoaded,
+    Refold,
+    Refused,
+    SendChunks,
+    SendEntries,
+    SendFrame,
+    Sighted,
+    Tick,
+    Warn,
+)
+from p2psync.engine.engine import Engine
+from p2psync.engine.ports import DiscoverableMandate, Discovery, Link, Sighting, Transport
+from p2psync.engine.replica import OwnLog, Replica, Secrets
+from p2psync.errors import P2PSyncError, StorageError, UnavailableError
+from p2psync.formats import registry
+from p2psync.node import copies as disk
+from p2psync.node import views
+from p2psync.node.identity import Identity, LockedKey, check_person_name
+from p2psync.node.key_file import KeyFile
+from p2psync.node.links import Links
+from p2psync.node.notices import Notices
+from p2psync.node.opened import Opened
+from p2psync.node.runner import Runner, Ticket, wall_ms
+from p2psync.node.shelf import Shelf
+from p2psync.node.store import Store
+from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.rows import MandateRow
+
+RECOVER_SECONDS = 5.0
+
+
+class Network(Protocol):
+    """What the node needs to go on line and off."""
+
+    async def start(self) -> int | None:
+        """Go on line."""
+
+    async def stop(self) -> None:
+        """Go off line."""
+
+
+class Node:
+    """All mandates of one user session, over one link per peer (B-MAN-7)."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        key_file: KeyFile,
+        store: Store,
+        chunks: ChunkStore,
+        mandates_folder: Path,
+        entropy: Callable[[int], bytes],
+        nursery: trio.Nursery,
+    ) -> None:
+        self.identity = identity
+        self.online: Network | None = None
+        self._key_file = key_file
+        self.store = store
+        self.chunks = chunks
+        self.mandates_folder = mandates_folder
+        self.entropy = entropy
+        self.opened: dict[bytes, Opened] = {}
+        self.transport: Transport | None = None
+        self.discovery: Discovery | None = None
+        self.failure: StorageError | None = None
+        """Why nothing can be written now; ``None`` when the disk works."""
+        self.pulse = trio.Event()
+        """Set, and replaced, whenever something changed that somebody may wait for."""
+        self.watch_changed = trio.Event()
+        self._nursery = nursery
+        self.engine = Engine(identity.device, entropy, self.addresses)
+        self.runner = Runner(self.engine, store, self._perform, self._disk_failed)
+        self.links = Links(self.runner, store.frames)
+        self.notices = Notices(store, lambda: views.iso(wall_ms()))
+        self.shelf = Shelf(
+            self.runner,
+            store,
+            chunks,
+            self.notices,
+            nursery,
+            self._watch_soon,
+            self._own_effects,
+        )
+
+    # -- life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open all mandates and begin to run effects."""
+        self._nursery.start_soon(self.runner.run)
+        self._nursery.start_soon(self.runner.keep_time, self._tick)
+        self._nursery.start_soon(self.notices.run)
+        await self._open_all()
+
+    async def _open_all(self) -> None:
+        for row in await self.store.mandates():
+            await self._open(row)
+        self.update_discovery()
+
+    def look_at_all(self) -> None:
+        """Compare every copy with its file: at the start, after an overflow, now and then."""
+        for opened in self.opened.values():
+            for copy in opened.copies.values():
+                self.shelf.look_at(opened, copy)
+            for file in opened.state.present_files():
+                self.shelf.write_out(opened, file.id)
+
+    def hint(self, directory: Path, name: str | None) -> None:
+        """The watcher saw something at a name, or anywhere in a directory."""
+        for opened in self.opened.values():
+            for copy in opened.copies.values():
+                if copy.directory == directory and name in (None, copy.name):
+                    self.shelf.look_at(opened, copy)
+
+    def targets(self) -> dict[Path, set[str]]:
+        """Directories to watch, with the names in them that matter."""
+        wanted: dict[Path, set[str]] = {}
+        for opened in self.opened.values():
+            for copy in opened.copies.values():
+                wanted.setdefault(copy.directory, set()).add(copy.name)
+        return wanted
+
+    def _watch_soon(self) -> None:
+        self.watch_changed.set()
+
+    def _tick(self) -> None:
+        self.runner.feed(Tick())
+
+    # -- mandates -----------------------------------------------------------------------------
+
+    def replica(self, row: MandateRow, own_logs: Sequence[OwnLog]) -> Replica:
+        """Make the replica of a mandate, without entries yet."""
+        return Replica(
+            row.id,
+            self.identity.signer,
+            Secrets(row.epoch_keys, row.admission_seed, tuple(own_logs)),
+            registry.read_segment,
+            self.entropy,
+            ops.Describe(self.identity.name, self.identity.machine),
+        )
+
+    async def _open(self, row: MandateRow) -> Opened:
+        replica = self.replica(row, await self.store.own_logs(row.id))
+        replica.load(await self.store.entries(row.id))
+        opened = Opened(replica, row, self.mandates_folder / row.folder)
+        for copy in await self.store.copies(row.id):
+            opened.copies[(copy.file, copy.role)] = copy
+        self.admit_opened(opened, await self.store.contacts(row.id))
+        return opened
+
+    def admit_opened(self, opened: Opened, contacts: dict[bytes, tuple[str, ...]]) -> None:
+        """Join a mandate to the engine and the watcher."""
+        self.opened[opened.id] = opened
+        self.runner.hand_in(
+            self.engine.add(opened.replica, contacts, trio.current_time(), wall_ms())
+        )
+        self._watch_soon()
+
+    def leave_engine(self, opened: Opened) -> None:
+        """Take a mandate out of the engine, to be joined anew."""
+        self.runner.hand_in(self.engine.remove(opened.id, trio.current_time(), wall_ms()))
+
+    async def forget(self, opened: Opened) -> None:
+        """Take a mandate that never came to be off this node again."""
+        self.opened.pop(opened.id, None)
+        self.leave_engine(opened)
+        await self.store.forget(opened.id)
+        self.update_discovery()
+        self._watch_soon()
+
+    def author(self, opened: Opened, operations: Sequence[ops.Operation]) -> Ticket:
+        """Write an entry; the ticket is done when it is durable and on its way."""
+        effects = opened.replica.author(operations, wall_ms())
+        return self.runner.hand_in(self._own_effects(opened.id, effects))
+
+    def _own_effects(self, mandate: bytes, effects: list[Effect]) -> list[Effect]:
+        return self.engine.publish(mandate, effects, trio.current_time(), wall_ms())
+
+    def check_writable(self) -> None:
+        """Raise what keeps the disk from being written, if anything does."""
+        if self.failure is not None:
+            raise self.failure
+
+    # -- the network --------------------------------------------------------------------------
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where this node can be dialled now."""
+        return () if self.transport is None else self.transport.addresses()
+
+    def connected(self) -> list[dict[str, str]]:
+        """The devices that a link is up with, each once."""
+        found: dict[bytes, dict[str, str]] = {}
+        for opened in self.opened.values():
+            for peer in self.engine.peers(opened.id):
+                if peer.online:
+                    found.setdefault(
+                        peer.device,
+                        {
+                            "device": peer.device.hex(),
+                            "name": views.person(opened.state, peer.device),
+                            "address": peer.address,
+                        },
+                    )
+        return [found[device] for device in sorted(found)]
+
+    async def accept(self, link: Link) -> None:
+        """Serve a link that a peer opened."""
+        await self.links.serve(link)
+
+    def sighted(self, sighting: Sighting) -> None:
+        """Discovery saw a device."""
+        self.runner.feed(Sighted(sighting.device, sighting.addresses))
+
+    def known(self, device: bytes) -> bool:
+        """Whether a device is a member of any mandate here."""
+        return any(opened.replica.is_member(device) for opened in self.opened.values())
+
+    def update_discovery(self) -> None:
+        """Tell discovery which mandates to show and whom to look for."""
+        if self.discovery is None:
+            return
+        wanted = []
+        for _, opened in sorted(self.opened.items()):
+            if opened.shared:
+                devices = self.engine.expected(opened.id)
+                wanted.append(DiscoverableMandate(opened.replica.discovery_key, devices))
+        self.discovery.update(wanted)
+
+    async def _dial(self, effect: Dial) -> None:
+        if self.transport is None:
+            self.runner.feed(DialFailed(effect.device, "the network is off"))
+            return
+        try:
+            link = await self.transport.dial(effect.device, effect.addresses)
+        except UnavailableError as error:
+            self.runner.feed(DialFailed(effect.device, error.text))
+            return
+        except P2PSyncError as error:
+            self.runner.feed(DialFailed(effect.device, error.text))
+            return
+        await self.links.serve(link)
+
+    # -- effects ------------------------------------------------------------------------------
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case SendFrame() | SendEntries() | SendChunks():
+                self.links.send(effect)
+            case CloseLink(link=link, error=error):
+                self.links.close(link, error)
+            case Dial():
+                self._nursery.start_soon(self._dial, effect)
+            case Changed(mandate=mandate, changes=changes):
+                self._changed(mandate, changes)
+            case Refold(mandate=mandate):
+                self._nursery.start_soon(self._refold, mandate)
+            case FindChunks():
+                self._nursery.start_soon(self._quietly, self._find_chunks, effect)
+            case LoadReferences():
+                self._nursery.start_soon(self._quietly, self._load_references, effect)
+            case ContentReady(mandate=mandate, file=file):
+                if opened := self.opened.get(mandate):
+                    opened.incomplete.pop(file, None)
+                    self.shelf.write_out(opened, file)
+            case Progress():
+                self._progress(effect)
+            case PeerChanged():
+                self._peer_changed(effect)
+            case Refused(mandate=mandate, code=code):
+                if opened := self.opened.get(mandate):
+                    self._refused(opened, code)
+            case Warn():
+                self._warn(effect)
+            case _:
+                raise AssertionError(f"an effect that only the disk runs: {effect}")
+        self._pulse()
+
+    def _pulse(self) -> None:
+        pulse, self.pulse = self.pulse, trio.Event()
+        pulse.set()
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return when the condition holds; looked at whenever something changed."""
+        while not condition():
+            await self.pulse.wait()
+
+    async def _refold(self, mandate: bytes) -> None:
+        opened = self.opened.get(mandate)
+        if opened is not None:
+            raws = await self.store.entries(mandate)
+            now = trio.current_time()
+            self.runner.hand_in(self.engine.refold(mandate, raws, now, wall_ms()))
+            for file in opened.state.present_files():
+                self.shelf.write_out(opened, file.id)
+
+    async def _quietly(
+        self, task: Callable[[FindChunks | LoadReferences], Awaitable[None]], effect: Effect
+    ) -> None:
+        assert isinstance(effect, FindChunks | LoadReferences)
+        try:
+            await task(effect)
+        except P2PSyncError as error:
+            self.notices.alert(
+                "cannot-read-chunks", error, mandate=effect.mandate, key="cannot-read-chunks"
+            )
+
+    async def _find_chunks(self, effect: FindChunks | LoadReferences) -> None:
+        assert isinstance(effect, FindChunks)
+
+        def lacking() -> tuple[bytes, ...]:
+            return tuple(address for address in effect.addresses if not self.chunks.has(address))
+
+        missing = await trio.to_thread.run_sync(lacking)
+        self.runner.feed(ChunksKnown(effect.mandate, effect.version, missing))
+
+    async def _load_references(self, effect: FindChunks | LoadReferences) -> None:
+        assert isinstance(effect, LoadReferences)
+        opened = self.opened.get(effect.mandate)
+        if opened is None:
+            return
+        secret = opened.replica.chunk_secret
+
+        def read() -> bytes:
+            return b"".join(disk.open_references(effect.references, self.chunks, secret))
+
+        references = await trio.to_thread.run_sync(read)
+        self.runner.feed(ReferencesLoaded(effect.mandate, effect.version, references))
+
+    def _progress(self, effect: Progress) -> None:
+        opened = self.opened.get(effect.mandate)
+        if opened is None:
+            return
+        opened.incomplete[effect.file] = (effect.done_bytes, effect.total_bytes)
+        file = opened.state.files.get(effect.file)
+        self.notices.progress(
+            effect.done_bytes,
+            effect.total_bytes,
+            mandate=effect.mandate,
+            file=file.info.name if file is not None and file.added else "",
+            phase="receiving",
+        )
+
+    def _peer_changed(self, effect: PeerChanged) -> None:
+        if effect.state != "synced":
+            self._nursery.start_soon(self._note_peer, effect.mandate, effect.device)
+
+    async def _note_peer(self, mandate: bytes, device: bytes) -> None:
+        """Keep when and where a member was reached; it only helps the next start."""
+        addresses = self.engine.known_addresses(device)
+        try:
+            await self.store.reached(mandate, device, addresses)
+        except StorageError:
+            return  # whatever has to be durable meets the same trouble, and says so
+
+    def _refused(self, opened: Opened, code: str) -> None:
+        opened.row = replace(opened.row, state=f"refused:{code}")
+        self._nursery.start_soon(self._keep_row, opened)
+        self.notices.alert_text(
+            "ticket-refused",
+            "a member of {name} refused this device's ticket ({code})",
+            mandate=opened.id,
+            action="subscribe",
+            key=f"ticket-refused:{code}",
+            name=opened.state.name,
+            code=code,
+        )
+
+    async def _keep_row(self, opened: Opened) -> None:
+        if opened.id in self.opened:
+            with suppress(StorageError):
+                await self.store.update_mandate(opened.row)
+
+    def _warn(self, effect: Warn) -> None:
+        opened = self.opened.get(effect.mandate) if effect.mandate else None
+        who = views.person(opened.state, effect.device) if opened and effect.device else "?"
+        texts = {
+            "forked-log": "two histories of one device ({who}) exist: its machine was cloned or "
+            "restored; nothing that it wrote is lost",
+            "own-log-behind": "this machine was restored from an older state; it goes on with a "
+            "new log, nothing is lost",
+        }
+        template = texts.get(effect.code, "a peer made a mistake: {detail}")
+        self.notices.alert_text(
+            effect.code,
+            template,
+            mandate=effect.mandate,
+            key=f"{effect.code}:{(effect.device or b'').hex()}:{effect.detail}",
+            who=who,
+            detail=effect.detail,
+        )
+
+    # -- what entries changed -----------------------------------------------------------------
+
+    def _changed(self, mandate: bytes, changes: Iterable[Change]) -> None:
+        opened = self.opened.get(mandate)
+        if opened is None:
+            return
+        members = False
+        for change in changes:
+            match change:
+                case FileAdded(file=file_id):
+                    self.shelf.write_out(opened, file_id)
+                    self._file_added(opened, opened.state.files[file_id])
+                case FileSaved(file=file_id):
+                    self.shelf.write_out(opened, file_id)
+                    file = opened.state.files[file_id]
+                    if file.added is not None:
+                        self._file_saved(opened, file)
+                case MemberJoined(device=device):
+                    members = True
+                    self._member_joined(opened, device)
+                case MandateChanged():
+                    members = True
+                    self._contested(opened)
+                case FilePosted(receipt=receipt, retracted=retracted):
+                    self._posted(opened, receipt, retracted=retracted)
+                case DoublePosted(file=file_id, receipts=receipts):
+                    self._double(opened, file_id, receipts)
+                case NewerVersion():
+                    self.notices.alert_text(
+                        "newer-version",
+                        "a newer p2psync wrote to {name}; bring this one up to date",
+                        mandate=mandate,
+                        key="newer-version",
+                        name=opened.state.name,
+                    )
+                case MemberWaiting():
+                    members = True
+        if members:
+            self.update_discovery()
+
+    def _file_added(self, opened: Opened, file: FileState) -> None:
+        self.notices.message(
+            "file-attached",
+            "{who} attached {file}",
+            mandate=opened.id,
+            file=file.info.name,
+            who=views.person(opened.state, file.device),
+        )
+
+    def _file_saved(self, opened: Opened, file: FileState) -> None:
+        """B-POS-1: tell what waits, how much it is, who and when."""
+        if not views.counts(file):
+            return
+        added, deleted = file.pending()
+        latest = file.current()
+        if latest is None or not (added or deleted):
+            return
+        self.notices.message(
+            "records-waiting",
+            "{file}: {added} added and {deleted} deleted wait to be posted (saved by {who})",
+            mandate=opened.id,
+            file=file.info.name,
+            action="post",
+            added=str(added),
+            deleted=str(deleted),
+            who=views.person(opened.state, latest.device),
+        )
+
+    def _member_joined(self, opened: Opened, device: bytes) -> None:
+        if device == opened.state.founder:
+            return
+        self.notices.message(
+            "member-joined",
+            "{who} joined {name} (key phrase: {phrase})",
+            mandate=opened.id,
+            who=views.person(opened.state, device),
+            name=opened.state.name,
+            phrase=key_phrase(device),
+        )
+
+    def _contested(self, opened: Opened) -> None:
+        contested = opened.state.contested()
+        if contested:
+            self.notices.alert_text(
+                "seat-contested",
+                "two devices attached an accounting: {holder} has the seat, {others} is contested",
+                mandate=opened.id,
+                key="seat-contested",
+                holder=views.person(opened.state, opened.state.seat() or b""),
+                others=", ".join(views.person(opened.state, each) for each in contested),
+            )
+
+    def _posted(self, opened: Opened, receipt: ops.OpId, *, retracted: bool) -> None:
+        known = opened.state.receipts.get(receipt)
+        if known is None:
+            return
+        self.notices.message(
+            "unposted" if retracted else "posted",
+            "{who} took the receipt {receipt} back"
+            if retracted
+            else "{who} posted {added} added and {deleted} deleted records (receipt {receipt})",
+            mandate=opened.id,
+            who=views.person(opened.state, known.device),
+            receipt=known.name,
+            added=str(known.added),
+            deleted=str(known.deleted),
+        )
+
+    def _double(self, opened: Opened, file_id: bytes, receipts: Sequence[ops.OpId]) -> None:
+        names = [opened.state.receipts[receipt].name for receipt in receipts]
+        file = opened.state.files[file_id]
+        self.notices.alert_text(
+            "double-posting",
+            "the same records of {file} were posted twice, by the receipts {receipts}; they count "
+            "once",
+            mandate=opened.id,
+            file=file.info.name if file.added else "",
+            action="unpost",
+            key=f"double:{':'.join(sorted(names))}",
+            receipts=", ".join(names),
+        )
+
+    # -- identity -----------------------------------------------------------------------------
+
+    async def set_name(self, name: str) -> None:
+        """Give this device's person a name, in every mandate (B-ID-1)."""
+        check_person_name(name)
+        self.check_writable()
+        await self.store.put_setting("name", name)
+        self.identity.name = name
+        describe = ops.Describe(name, self.identity.machine)
+        for opened in self.opened.values():
+            opened.replica.describe = describe
+            if not (self.identity.locked and opened.replica.needs_key):
+                await self.author(opened, [describe]).wait()
+
+    async def lock(self, passphrase: str | None) -> None:
+        """Forget the secret key until ``unlock``: shared mandates do not sync meanwhile."""
+        if self.identity.locked:
+            return
+        await self._key_file.protect(self.identity, passphrase)
+        if self.online is not None:
+            await self.online.stop()
+        self._use(LockedKey.of(self.identity.device))
+        self.notices.alert_text(
+            "identity-locked",
+            "nobody is signed in: shared mandates do not sync",
+            key="identity-locked",
+            action="sign-in",
+        )
+
+    async def unlock(self, passphrase: str) -> None:
+        """Open the secret key and go on line again."""
+        if self.identity.locked:
+            await self._key_file.unlock(self.identity, passphrase)
+            self._use(self.identity.signer)
+            await self.store.close_alert_key(None, "identity-locked")
+            if self.online is not None:
+                await self.online.start()
+
+    def _use(self, signer: SigningKey) -> None:
+        self.identity.signer = signer
+        for opened in self.opened.values():
+            opened.replica.signing = signer
+
+    # -- trouble with the disk ----------------------------------------------------------------
+
+    def _disk_failed(self, error: StorageError) -> None:
+        """Nothing was acknowledged: forget what is only in memory, and try again from time to time."""
+        first = self.failure is None
+        self.failure = error
+        self.links.close_all()
+        if first:
+            self._nursery.start_soon(self._recover)
+        self._pulse()
+
+    async def _recover(self) -> None:
+        while True:
+            await trio.sleep(RECOVER_SECONDS)
+            try:
+                await self.store.try_writing()
+                for mandate in list(self.opened):
+                    self.runner.hand_in(self.engine.remove(mandate, trio.current_time(), wall_ms()))
+                self.opened.clear()
+                await self._open_all()
+            except StorageError as error:
+                self.failure = error
+                continue
+            break
+        self.failure = None
+        self.notices.message("disk-works", "the disk can be written again")
+        self.update_discovery()
+        self.look_at_all()
+        self._pulse()

@@ -1,0 +1,175 @@
+"""What people and programs are told: messages and alerts, kept with rising ids, streamed as they come.
+
+*Messages* pass by themselves, *alerts* stay until a person closes them (B-NOT-2). An alert with a key
+that is open already is not raised twice.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import trio
+
+from p2psync.errors import P2PSyncError
+from p2psync.limits import EVENTS_AT_ONCE_MAX, PROGRESS_WAITING_MAX
+from p2psync.node.store import Store
+
+Event = dict[str, Any]
+
+
+class Notices:
+    """Raises events and hands them to whoever listens."""
+
+    def __init__(self, store: Store, now: Callable[[], str]) -> None:
+        """``now`` gives the time as ISO 8601 text."""
+        self._store = store
+        self._now = now
+        self._changed = trio.Event()
+        self._listeners: set[trio.MemorySendChannel[Event]] = set()
+        self._waiting: list[tuple[Event, str | None]] = []
+        self._work = trio.Event()
+
+    # -- raising ------------------------------------------------------------------------------
+
+    def message(
+        self,
+        kind: str,
+        template: str,
+        *,
+        mandate: bytes | None = None,
+        file: str | None = None,
+        action: str | None = None,
+        **params: str,
+    ) -> None:
+        """Tell something that passes by itself."""
+        self._raise("message", kind, template, mandate, file, action, params, None)
+
+    def alert_text(
+        self,
+        kind: str,
+        template: str,
+        *,
+        key: str,
+        mandate: bytes | None = None,
+        file: str | None = None,
+        action: str | None = None,
+        **params: str,
+    ) -> None:
+        """Tell something that stays until a person closes it."""
+        self._raise("alert", kind, template, mandate, file, action, params, key)
+
+    def alert(
+        self,
+        kind: str,
+        error: P2PSyncError,
+        *,
+        key: str,
+        mandate: bytes | None = None,
+        file: str | None = None,
+        action: str | None = None,
+    ) -> None:
+        """Tell of an error as an alert, in the error's words."""
+        self._raise("alert", kind, error.template, mandate, file, action, error.params, key)
+
+    def _raise(
+        self,
+        severity: str,
+        kind: str,
+        template: str,
+        mandate: bytes | None,
+        file: str | None,
+        action: str | None,
+        params: dict[str, str],
+        key: str | None,
+    ) -> None:
+        filled = dict(params)
+        if file is not None:
+            filled.setdefault("file", file)
+        event: Event = {
+            "at": self._now(),
+            "type": kind,
+            "severity": severity,
+            "mandate": None if mandate is None else mandate.hex(),
+            "file": file,
+            "template": template,
+            "params": filled,
+            "text": template.format_map(filled),
+            "action": action,
+        }
+        self._waiting.append((event, key))
+        self._work.set()
+
+    def progress(
+        self, done_bytes: int, total_bytes: int, *, mandate: bytes, file: str, phase: str
+    ) -> None:
+        """Tell how far something long has come; not kept, and dropped for slow listeners."""
+        event = {
+            "type": "progress",
+            "mandate": mandate.hex(),
+            "file": file,
+            "done_bytes": done_bytes,
+            "total_bytes": total_bytes,
+            "phase": phase,
+        }
+        for listener in self._listeners:
+            try:
+                listener.send_nowait(event)
+            except (trio.WouldBlock, trio.BrokenResourceError):
+                continue
+
+    async def run(self) -> None:
+        """Keep what is raised, many in one transaction, then wake the listeners."""
+        while True:
+            if not self._waiting:
+                self._work = trio.Event()
+                await self._work.wait()
+            batch, self._waiting = self._waiting, []
+            try:
+                await self._store.add_events(batch)
+            except P2PSyncError:
+                # The disk is full or failing: what people are told meanwhile is in ``status``.
+                await trio.sleep(1)
+                self._waiting = (batch + self._waiting)[-EVENTS_AT_ONCE_MAX:]
+                continue
+            changed, self._changed = self._changed, trio.Event()
+            changed.set()
+
+    # -- listening ----------------------------------------------------------------------------
+
+    async def events(self, mandate: bytes | None, since: int | None) -> AsyncIterator[Event]:
+        """Yield events with a higher id than ``since`` (none: from now on), and passing progress."""
+        last = await self._store.last_event_id() if since is None else since
+        send, receive = trio.open_memory_channel[Event](PROGRESS_WAITING_MAX)
+        self._listeners.add(send)
+        try:
+            while True:
+                changed = self._changed
+                batch = await self._store.events_since(last, mandate, EVENTS_AT_ONCE_MAX)
+                for event in batch:
+                    last = event["id"]
+                    yield event
+                if batch:
+                    continue
+                event_or_none = await _next(receive, changed)
+                if event_or_none is not None and mandate in (
+                    None,
+                    bytes.fromhex(event_or_none["mandate"]),
+                ):
+                    yield event_or_none
+        finally:
+            self._listeners.discard(send)
+
+
+async def _next(receive: "trio.MemoryReceiveChannel[Event]", changed: trio.Event) -> Event | None:
+    """Return a passing event, or ``None`` when kept ones have come."""
+    found: Event | None = None
+
+    async def take() -> None:
+        nonlocal found
+        found = await receive.receive()
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        await changed.wait()
+        nursery.cancel_scope.cancel()
+    return found

@@ -1,0 +1,131 @@
+"""Joins the node to the network while its key is unlocked (B-ID-1), and to the LAN if wanted."""
+
+import errno
+import logging
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2psync.engine.ports import Sighting
+from p2psync.network.config import TransportConfig
+from p2psync.network.discovery import LanDiscovery
+from p2psync.network.host import Libp2pTransport
+from p2psync.node.node import Node
+
+if TYPE_CHECKING:
+    # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
+    from trio_typing import TaskStatus
+
+logger = logging.getLogger(__name__)
+
+
+class Online:
+    """The transport and discovery of one node; on or off."""
+
+    def __init__(
+        self, node: Node, nursery: trio.Nursery, listen: Sequence[str], port: int, *, lan: bool
+    ) -> None:
+        """``listen``: multiaddrs; empty for all interfaces at ``port`` (another one if it is taken)."""
+        self._node = node
+        self._nursery = nursery
+        self._listen = tuple(listen)
+        self._port = port
+        self._lan = lan
+        self._scope: trio.CancelScope | None = None
+
+    async def start(self) -> int | None:
+        """Listen, dial and look around; returns the port when it was chosen here.
+
+        Raises ``PortTaken`` or ``BadAddress`` for addresses that were asked for.
+        """
+        assert self._scope is None, "already on line"
+        listen, chosen = self._listen, None
+        if not listen:
+            chosen = self._port if _is_free(self._port) else _free_port()
+            listen = _everywhere(chosen)
+        self._scope = trio.CancelScope()
+        try:
+            await self._nursery.start(self._run, listen, self._scope)
+        except BaseException as error:
+            self._scope = None
+            raise _first(error) from None
+        return chosen
+
+    async def stop(self) -> None:
+        """End all links and be seen no more."""
+        if self._scope is not None:
+            self._scope.cancel()
+            self._scope = None
+
+    async def _run(
+        self,
+        listen: Sequence[str],
+        scope: trio.CancelScope,
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        node = self._node
+        transport = Libp2pTransport(
+            node.identity.signer.seed, listen, node.accept, config=TransportConfig(node.known)
+        )
+        try:
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(transport.run)
+                    node.transport = transport
+                    if self._lan:
+                        discovery = LanDiscovery(
+                            node.identity.device, transport.addresses, self._seen
+                        )
+                        await nursery.start(discovery.run)
+                        node.discovery = discovery
+                        node.update_discovery()
+                    task_status.started()
+                    await trio.sleep_forever()
+        finally:
+            node.transport = None
+            node.discovery = None
+
+    def _seen(self, sighting: Sighting) -> None:
+        self._node.sighted(sighting)
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _is_free(port: int) -> bool:
+    if not port:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104 - members reach us on any interface
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("0.0.0.0", 0))  # noqa: S104 - members reach us on any interface
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _everywhere(port: int) -> tuple[str, ...]:
+    listen = [f"/ip4/0.0.0.0/tcp/{port}"]
+    if socket.has_ipv6:
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(("::", port))
+            listen.append(f"/ip6/::/tcp/{port}")
+        except OSError:
+            logger.info("IPv6 is not available; listening on IPv4 alone")
+    return tuple(listen)

@@ -1,0 +1,180 @@
+"""Runs the engine's effects: what must be durable first, in one transaction, then the rest in order.
+
+Whatever waits when the disk is free is committed together (group commit), so that many small entries
+cost one fsync. A send never goes before the commit that it depends on.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from p2psync.engine.effects import Effect, Event, KeepLogKey, Persist, StoreChunk
+from p2psync.errors import P2PSyncError, StorageError
+from p2psync.limits import COMMIT_EFFECTS_MAX
+from p2psync.storage.database import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class InBatch:
+    """Something of the node's own that belongs into the same transaction as the entries around it."""
+
+    write: Callable[[Batch], None]
+
+
+Work = Effect | InBatch
+
+
+class Disk(Protocol):
+    """What the runner needs of the disk; both block and are called in a thread."""
+
+    def store_chunks(self, chunks: Sequence[StoreChunk]) -> None:
+        """Make sealed chunks durable."""
+
+    def commit(self, work: Sequence[Persist | KeepLogKey | InBatch]) -> None:
+        """Make all of it durable in one transaction, or nothing of it; raises ``StorageError``."""
+
+
+class Machine(Protocol):
+    """What the runner needs of the engine."""
+
+    def step(self, event: Event, now: float, wall_ms: int) -> Sequence[Effect]:
+        """Take one event; return effects in order."""
+
+    def next_wake(self) -> float | None:
+        """When the engine wants a ``Tick``."""
+
+
+class Ticket:
+    """Stands for effects that were handed in; done when all of them have run."""
+
+    __slots__ = ("_done", "error")
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self.error: P2PSyncError | None = None
+
+    def settle(self, error: P2PSyncError | None = None) -> None:
+        """Let go of who waits."""
+        self.error = error
+        self._done.set()
+
+    @property
+    def done(self) -> bool:
+        """Whether the effects have run, or failed."""
+        return self._done.is_set()
+
+    async def wait(self) -> None:
+        """Return when the effects have run; raises what kept them from being durable."""
+        await self._done.wait()
+        if self.error is not None:
+            raise self.error
+
+
+def wall_ms() -> int:
+    """Milliseconds since 1970 by this machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class Runner:
+    """One queue of effects, run in order by one task."""
+
+    def __init__(
+        self,
+        engine: Machine,
+        disk: Disk,
+        perform: Callable[[Effect], None],
+        failed: Callable[[StorageError], None],
+    ) -> None:
+        """``perform`` runs one effect that is not for the disk, without waiting; ``failed`` is told
+        when a commit did not succeed: what waited in the queue is dropped then."""
+        self._engine = engine
+        self._disk = disk
+        self._perform = perform
+        self._failed = failed
+        self._queue: deque[tuple[Sequence[Work], Ticket]] = deque()
+        self._work = trio.Event()
+        self._rearm = trio.Event()
+
+    def feed(self, event: Event) -> Ticket:
+        """Let the engine take an event; its effects run soon."""
+        return self.hand_in(self._engine.step(event, trio.current_time(), wall_ms()))
+
+    def hand_in(self, work: Iterable[Work]) -> Ticket:
+        """Queue effects, in order, behind all that was handed in before."""
+        ticket = Ticket()
+        self._queue.append((tuple(work), ticket))
+        self._work.set()
+        self._rearm.set()
+        return ticket
+
+    async def flushed(self) -> None:
+        """Return when all that was handed in before has run."""
+        await self.hand_in(()).wait()
+
+    async def run(self) -> None:
+        """Run effects until cancelled."""
+        while True:
+            if not self._queue:
+                self._work = trio.Event()
+                await self._work.wait()
+            batch = self._drain()
+            try:
+                await self._commit(batch)
+            except StorageError as error:
+                dropped = [*batch, *self._queue]
+                self._queue.clear()
+                self._failed(error)
+                for _, ticket in dropped:
+                    ticket.settle(error)
+                continue
+            for work, ticket in batch:
+                for effect in work:
+                    if not isinstance(effect, Persist | KeepLogKey | StoreChunk | InBatch):
+                        self._perform(effect)
+                ticket.settle()
+            await trio.lowlevel.checkpoint()
+
+    def _drain(self) -> list[tuple[Sequence[Work], Ticket]]:
+        batch: list[tuple[Sequence[Work], Ticket]] = []
+        count = 0
+        while self._queue and count <= COMMIT_EFFECTS_MAX:
+            work, ticket = self._queue.popleft()
+            batch.append((work, ticket))
+            count += len(work)
+        return batch
+
+    async def _commit(self, batch: Sequence[tuple[Sequence[Work], Ticket]]) -> None:
+        durable = [
+            effect
+            for work, _ in batch
+            for effect in work
+            if isinstance(effect, Persist | KeepLogKey | InBatch)
+        ]
+        chunks = [effect for work, _ in batch for effect in work if isinstance(effect, StoreChunk)]
+        if chunks or durable:
+            # Never abandoned half-way: what a peer or a command is told depends on how it ended.
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._write, chunks, durable)
+
+    def _write(
+        self, chunks: Sequence[StoreChunk], durable: Sequence[Persist | KeepLogKey | InBatch]
+    ) -> None:
+        if chunks:
+            self._disk.store_chunks(chunks)
+        if durable:
+            self._disk.commit(durable)
+
+    async def keep_time(self, tick: Callable[[], None]) -> None:
+        """Call ``tick`` whenever the engine wants to be woken, until cancelled."""
+        while True:
+            self._rearm = trio.Event()
+            wake = self._engine.next_wake()
+            with trio.move_on_at(float("inf") if wake is None else wake) as scope:
+                await self._rearm.wait()
+            if scope.cancelled_caught:
+                tick()
+                await trio.lowlevel.checkpoint()

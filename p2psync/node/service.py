@@ -1,0 +1,225 @@
+"""The node as the local API sees it: each command handed to who does it."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import trio
+
+from p2psync import __version__
+from p2psync.errors import AlertUnknown, NotInStep
+from p2psync.node import find, views
+from p2psync.node.mandates import Mandates
+from p2psync.node.node import Node
+from p2psync.node.posting import Posting
+from p2psync.node.tickets import Tickets
+from p2psync.node.versions import Versions
+
+Json = dict[str, Any]
+
+
+class NodeService:
+    """Implements ``p2psync.api.service.Service``; see there for what each method returns."""
+
+    def __init__(self, node: Node, stop: Callable[[], None]) -> None:
+        """``stop`` begins to end the process."""
+        self._node = node
+        self._stop = stop
+        self._mandates = Mandates(node)
+        self._tickets = Tickets(node, self._mandates)
+        self._posting = Posting(node, self._mandates)
+        self._versions = Versions(node, self._posting)
+
+    # -- the node -----------------------------------------------------------------------------
+
+    async def status(self) -> Json:
+        """Describe the node."""
+        node = self._node
+        listed = self._mandates.all()["mandates"]
+        answer: Json = {
+            "version": __version__,
+            "device": node.identity.device.hex(),
+            "name": node.identity.name or views.ANONYMOUS,
+            "locked": node.identity.locked,
+            "listen": list(node.addresses()),
+            "peers": node.connected(),
+            "mandates": {
+                "local": sum(1 for each in listed if each["kind"] == "local"),
+                "shared": sum(1 for each in listed if each["kind"] == "shared"),
+                "offline": sum(1 for each in listed if each["state"] not in ("ok", "syncing")),
+            },
+            "pending": {
+                "added": sum(each["pending"]["added"] for each in listed),
+                "deleted": sum(each["pending"]["deleted"] for each in listed),
+            },
+            "alerts": len((await self.alerts(None))["alerts"]),
+        }
+        if node.failure is not None:
+            answer["read_only"] = {"text": node.failure.text, "hint": node.failure.hint}
+        return answer
+
+    async def stop(self) -> Json:
+        """Begin to end the node."""
+        self._stop()
+        return {"stopping": True}
+
+    # -- identity -----------------------------------------------------------------------------
+
+    async def identity_show(self) -> Json:
+        """Describe this device."""
+        return self._node.identity.view()
+
+    async def identity_set(self, name: str) -> Json:
+        """Set the person's name."""
+        await self._node.set_name(name)
+        return self._node.identity.view()
+
+    async def identity_lock(self, passphrase: str | None) -> Json:
+        """Lock the key (B-ID-1)."""
+        await self._node.lock(passphrase)
+        return self._node.identity.view()
+
+    async def identity_unlock(self, passphrase: str) -> Json:
+        """Unlock the key."""
+        await self._node.unlock(passphrase)
+        return self._node.identity.view()
+
+    # -- mandates -----------------------------------------------------------------------------
+
+    async def mandate_create(self, name: str, accounting: str | None) -> Json:
+        """Make a local mandate."""
+        return await self._mandates.create(name, accounting)
+
+    async def mandate_list(self) -> Json:
+        """List all mandates."""
+        return self._mandates.all()
+
+    async def mandate_show(self, mandate: str) -> Json:
+        """Everything about one mandate."""
+        return await self._mandates.show(mandate)
+
+    async def mandate_share(self, mandate: str) -> Json:
+        """Make a mandate shared."""
+        return await self._mandates.share(mandate)
+
+    async def member_list(self, mandate: str) -> Json:
+        """List the members."""
+        opened = find.mandate(self._node.opened.values(), mandate)
+        return {"members": await self._mandates.members(opened)}
+
+    async def attach(
+        self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
+    ) -> Json:
+        """Attach files."""
+        return await self._mandates.attach(mandate, files, kind, period, follows)
+
+    # -- tickets ------------------------------------------------------------------------------
+
+    async def invite(
+        self,
+        mandate: str,
+        role: str,
+        expires_seconds: int,
+        uses: int,
+        passphrase: str | None,
+        unsealed: bool,
+    ) -> Json:
+        """Make a ticket."""
+        return await self._tickets.invite(
+            mandate, role, expires_seconds, uses, passphrase, unsealed=unsealed
+        )
+
+    async def invite_list(self, mandate: str) -> Json:
+        """List the invitations."""
+        return self._tickets.invitations(mandate)
+
+    async def invite_revoke(self, mandate: str, invitation: str) -> Json:
+        """Take a ticket back."""
+        return await self._tickets.revoke(mandate, invitation)
+
+    async def subscribe(
+        self, ticket: str, passphrase: str | None, attach: str | None, kind: str | None
+    ) -> Json:
+        """Redeem a ticket."""
+        return await self._tickets.subscribe(ticket, passphrase, attach, kind)
+
+    # -- posting ------------------------------------------------------------------------------
+
+    async def pending(self, mandate: str) -> Json:
+        """What waits to be posted."""
+        return await self._posting.pending(mandate)
+
+    async def post(self, mandate: str, files: list[str], output: str | None) -> Json:
+        """Integrate pending records."""
+        return await self._posting.post(mandate, files, output)
+
+    async def unpost(self, mandate: str, receipt: str) -> Json:
+        """Retract a receipt."""
+        return await self._posting.unpost(mandate, receipt)
+
+    async def receipts(self, mandate: str) -> Json:
+        """List the receipts."""
+        return self._posting.receipts(mandate)
+
+    # -- versions -----------------------------------------------------------------------------
+
+    async def history(self, mandate: str, file: str | None, at: str | None) -> Json:
+        """List versions."""
+        return self._versions.history(mandate, file, at)
+
+    async def restore(self, mandate: str, file: str, version: str, output: str | None) -> Json:
+        """Restore a version."""
+        return await self._versions.restore(mandate, file, version, output)
+
+    async def confirm(self, mandate: str, file: str) -> Json:
+        """Take a save that was held back."""
+        return await self._versions.confirm(mandate, file)
+
+    # -- waiting and hearing ------------------------------------------------------------------
+
+    async def wait(self, mandate: str, synced: bool, timeout_seconds: float | None) -> Json:
+        """Return when every connected member has what this node has, and this node all of theirs.
+
+        At least one other member must be connected, unless the mandate has no other.
+        """
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+
+        def ready() -> bool:
+            others = opened.state.membership.members.keys() - {node.identity.device}
+            if not others and not opened.by_ticket:
+                return not opened.jobs and not opened.working
+            online = [peer for peer in node.engine.peers(opened.id) if peer.online]
+            if not online:
+                return False
+            return not synced or (
+                node.engine.in_step(opened.id) and not opened.jobs and not opened.working
+            )
+
+        limit = float("inf") if timeout_seconds is None else timeout_seconds
+        with trio.move_on_after(limit) as scope:
+            await node.wait_for(ready)
+        if scope.cancelled_caught:
+            condition = self._mandates.condition(opened)
+            raise NotInStep(
+                mandate=opened.state.name,
+                cause=condition.get("cause", "a member has not taken everything yet"),
+            )
+        online = [peer for peer in node.engine.peers(opened.id) if peer.online]
+        return {"synced": node.engine.in_step(opened.id), "members": len(online)}
+
+    async def alerts(self, mandate: str | None) -> Json:
+        """List the open alerts."""
+        chosen = None if mandate is None else find.mandate(self._node.opened.values(), mandate).id
+        return {"alerts": await self._node.store.open_alerts(chosen)}
+
+    async def close_alert(self, alert: int) -> Json:
+        """Close an alert."""
+        if not await self._node.store.close_alert(alert):
+            raise AlertUnknown(alert=alert)
+        return {"id": alert, "closed": True}
+
+    async def events(self, mandate: str | None, since: int | None) -> AsyncIterator[Json]:
+        """Yield events as they come."""
+        chosen = None if mandate is None else find.mandate(self._node.opened.values(), mandate).id
+        async for event in self._node.notices.events(chosen, since):
+            yield event

@@ -1,0 +1,246 @@
+"""What the node keeps in its database, in the node's own values; waits in threads.
+
+Reads and writes of single rows are quick, but an fsync is not: everything that writes goes through a
+thread, one batch at a time.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+
+from p2psync.engine import wire
+from p2psync.engine.effects import (
+    KeepLogKey,
+    Persist,
+    SendChunks,
+    SendEntries,
+    StoreChunk,
+)
+from p2psync.engine.replica import OwnLog
+from p2psync.errors import ChunkMissing
+from p2psync.node.copies import Copy
+from p2psync.node.runner import InBatch, wall_ms
+from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.database import Batch, Database
+from p2psync.storage.rows import CopyRow, MandateRow, NewEvent
+
+T = TypeVar("T")
+Event = dict[str, Any]
+_ENTRIES_READ = 256
+"""Entries that are read from the database at a time while sending."""
+
+
+class Store:
+    """The node's view of the database and the chunk store."""
+
+    def __init__(self, database: Database, chunks: ChunkStore) -> None:
+        self._database = database
+        self._chunks = chunks
+
+    async def _thread(self, call: Callable[..., T], *arguments: object) -> T:
+        return await trio.to_thread.run_sync(partial(call, *arguments))
+
+    async def _write(self, write: Callable[[Batch], T]) -> T:
+        def run() -> T:
+            with self._database.batch() as batch:
+                return write(batch)
+
+        with trio.CancelScope(shield=True):
+            return await trio.to_thread.run_sync(run)
+
+    # -- what the runner needs ------------------------------------------------------------------
+
+    def store_chunks(self, chunks: Sequence[StoreChunk]) -> None:
+        """Make sealed chunks durable; blocks."""
+        self._chunks.put_many((chunk.address, chunk.data) for chunk in chunks)
+
+    def commit(self, work: Sequence[Persist | KeepLogKey | InBatch]) -> None:
+        """Make all of it durable in one transaction; blocks."""
+        with self._database.batch() as batch:
+            for item in work:
+                match item:
+                    case Persist(entries=entries):
+                        batch.add_entries(entries)
+                    case KeepLogKey(mandate=mandate, log=log, seed=seed, incarnation=number):
+                        batch.keep_log_key(mandate, log, seed, number)
+                    case InBatch(write=write):
+                        write(batch)
+
+    async def try_writing(self) -> None:
+        """Find out whether the disk can be written; raises ``StorageError``."""
+        await self._thread(self._database.try_writing)
+
+    # -- mandates -----------------------------------------------------------------------------
+
+    async def mandates(self) -> list[MandateRow]:
+        """All mandates of this home."""
+        return await self._thread(self._database.mandates)
+
+    async def add_mandate(self, row: MandateRow) -> None:
+        """Keep a mandate's secrets and place, durably."""
+        await self._write(lambda batch: batch.add_mandate(row))
+
+    async def update_mandate(self, row: MandateRow) -> None:
+        """Keep a mandate's changed row, durably."""
+        await self._write(lambda batch: batch.add_mandate(row))
+
+    async def forget(self, mandate: bytes) -> None:
+        """Delete all that is kept of a mandate."""
+        await self._write(lambda batch: batch.delete_mandate(mandate))
+
+    async def own_logs(self, mandate: bytes) -> list[OwnLog]:
+        """The logs that this device opened in a mandate."""
+        rows = await self._thread(self._database.own_logs, mandate)
+        return [OwnLog(row.seed, row.incarnation, row.closed) for row in rows]
+
+    # -- entries ------------------------------------------------------------------------------
+
+    async def entries(self, mandate: bytes) -> list[bytes]:
+        """All entries of a mandate, in the order in which they came."""
+        return await self._thread(lambda: list(self._database.raws(mandate)))
+
+    async def raws(self, mandate: bytes, ids: Sequence[bytes]) -> list[bytes]:
+        """Some entries, in the order asked for."""
+        found = await self._thread(self._database.find, mandate, ids)
+        return list(found.values())
+
+    async def frames(self, send: SendEntries | SendChunks) -> AsyncIterator[bytes]:
+        """Yield the frames that a send stands for, read piece by piece."""
+        match send:
+            case SendEntries(handle=handle, mandate=mandate, ids=ids):
+                for start in range(0, len(ids), _ENTRIES_READ):
+                    raws = await self.raws(mandate, ids[start : start + _ENTRIES_READ])
+                    more = start + _ENTRIES_READ < len(ids)
+                    for frame in wire.entries_frames(handle, raws, more=more):
+                        yield frame
+            case SendChunks(handle=handle, addresses=addresses):
+                missing = []
+                for address in addresses:
+                    try:
+                        data = await self._thread(self._chunks.get, address)
+                    except ChunkMissing:
+                        missing.append(address)
+                        continue
+                    yield wire.chunk_frame(handle, address, data)
+                if missing:
+                    yield wire.chunks_missing_frame(handle, missing)
+
+    # -- copies -------------------------------------------------------------------------------
+
+    def keep_copy(self, copy: Copy) -> InBatch:
+        """Note, in the transaction around it, what a copy holds now."""
+        row = CopyRow(
+            mandate=copy.mandate,
+            file=copy.file,
+            role=copy.role,
+            directory=str(copy.directory),
+            name=copy.name,
+            heads=copy.heads,
+            digest=copy.digest,
+            stat=copy.stat,
+            writing=copy.writing,
+            held=copy.held,
+        )
+        return InBatch(lambda batch: batch.put_copy(row))
+
+    async def copies(self, mandate: bytes) -> list[Copy]:
+        """The copies of a mandate's files on this machine."""
+        rows = await self._thread(self._database.copies, mandate)
+        return [
+            Copy(
+                mandate=row.mandate,
+                file=row.file,
+                role=row.role,
+                directory=Path(row.directory),
+                name=row.name,
+                heads=row.heads,
+                digest=row.digest,
+                stat=row.stat,
+                writing=row.writing,
+                held=row.held,
+            )
+            for row in rows
+        ]
+
+    # -- peers --------------------------------------------------------------------------------
+
+    async def contacts(self, mandate: bytes) -> dict[bytes, tuple[str, ...]]:
+        """The devices that have to do with a mandate, and where each was reached."""
+        seen = await self._thread(self._database.last_seen, mandate)
+        known = await self._thread(self._database.contacts)
+        return {device: known.get(device, ()) for device in sorted(seen)}
+
+    async def add_contacts(self, mandate: bytes, devices: Mapping[bytes, Sequence[str]]) -> None:
+        """Keep what a ticket tells of devices and where they can be dialled."""
+        await self._note(mandate, devices, 0)
+
+    async def reached(self, mandate: bytes, device: bytes, addresses: Sequence[str]) -> None:
+        """Keep that a member was there now, and where."""
+        await self._note(mandate, {device: addresses}, wall_ms())
+
+    async def _note(
+        self, mandate: bytes, devices: Mapping[bytes, Sequence[str]], at_ms: int
+    ) -> None:
+        def write(batch: Batch) -> None:
+            for device, addresses in devices.items():
+                batch.put_seen(mandate, device, at_ms)
+                for address in addresses:
+                    batch.put_contact(device, address, at_ms)
+
+        await self._write(write)
+
+    async def last_seen(self, mandate: bytes) -> dict[bytes, int]:
+        """When each member was last there, in milliseconds since 1970."""
+        seen = await self._thread(self._database.last_seen, mandate)
+        return {device: at for device, at in seen.items() if at}
+
+    # -- events -------------------------------------------------------------------------------
+
+    async def add_events(self, events: Sequence[tuple[Event, str | None]]) -> None:
+        """Keep events; an alert with a key that is open already is not added again."""
+        rows = [
+            NewEvent(
+                None if event["mandate"] is None else bytes.fromhex(event["mandate"]),
+                event["severity"],
+                json.dumps(event, ensure_ascii=False),
+                key,
+            )
+            for event, key in events
+        ]
+        await self._write(lambda batch: batch.add_events(rows))
+
+    async def events_since(self, last: int, mandate: bytes | None, limit: int) -> list[Event]:
+        """Events with a higher id, ascending."""
+        rows = await self._thread(self._database.events_since, last, mandate, limit)
+        return [{"id": row.id, **json.loads(row.json)} for row in rows]
+
+    async def last_event_id(self) -> int:
+        """The id of the last event; 0 before the first."""
+        return await self._thread(self._database.last_event_id)
+
+    async def open_alerts(self, mandate: bytes | None) -> list[Event]:
+        """Alerts that nobody closed yet."""
+        rows = await self._thread(self._database.open_alerts, mandate)
+        return [{"id": row.id, **json.loads(row.json)} for row in rows]
+
+    async def close_alert_key(self, mandate: bytes | None, key: str) -> None:
+        """Close the open alert with a key, because its cause is gone."""
+        await self._write(lambda batch: batch.close_alert_key(mandate, key))
+
+    async def close_alert(self, alert: int) -> bool:
+        """Close an alert; false when there is none open with that id."""
+        return await self._write(lambda batch: batch.close_alert(alert))
+
+    # -- settings -----------------------------------------------------------------------------
+
+    async def setting(self, key: str) -> str | None:
+        """A small value of the node's own."""
+        return await self._thread(self._database.setting, key)
+
+    async def put_setting(self, key: str, value: str) -> None:
+        """Keep a small value, durably."""
+        await self._write(lambda batch: batch.put_setting(key, value))

@@ -1,0 +1,258 @@
+"""Commands that bring devices together: invite, revoke, subscribe."""
+
+from dataclasses import replace
+from typing import Any
+
+import trio
+
+from p2psync.core import crypto, ops, ticket, words
+from p2psync.core.membership import MAY_GIVE, Invitation
+from p2psync.core.ticket import Ticket, TicketPeer
+from p2psync.engine.replica import Secrets
+from p2psync.errors import (
+    InvitationUnknown,
+    MandateLocal,
+    NotAllowed,
+    P2PSyncError,
+    SubscribedAlready,
+    TicketError,
+    TicketExpired,
+    TicketForeign,
+    TicketRevoked,
+    TicketUnsealedRefused,
+    TicketUsedUp,
+)
+from p2psync.limits import TICKET_ADDRESSES_PER_PEER_MAX, TICKET_PEERS_MAX
+from p2psync.node import find, views
+from p2psync.node.mandates import Mandates
+from p2psync.node.node import Node
+from p2psync.node.opened import Opened
+from p2psync.node.runner import wall_ms
+from p2psync.storage.rows import MandateRow
+
+Json = dict[str, Any]
+ADMISSION_SECONDS = 15.0
+"""How long ``subscribe`` waits for a member before it leaves the rest to the node."""
+
+
+class Tickets:
+    """Invitations and subscriptions."""
+
+    def __init__(self, node: Node, mandates: Mandates) -> None:
+        self._node = node
+        self._mandates = mandates
+
+    # -- inviting -----------------------------------------------------------------------------
+
+    async def invite(
+        self,
+        mandate: str,
+        role: str,
+        expires_seconds: int,
+        uses: int,
+        passphrase: str | None,
+        *,
+        unsealed: bool,
+    ) -> Json:
+        """Make a ticket (B-TIC-1, B-TIC-2, B-TIC-3)."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        node.check_writable()
+        node.identity.check_unlocked()
+        if not opened.shared:
+            raise MandateLocal(mandate=opened.state.name)
+        own_role = opened.state.membership.role(node.identity.device) or ""
+        if role not in MAY_GIVE.get(own_role, frozenset()):
+            allowed = sorted(name for name, gives in MAY_GIVE.items() if role in gives)
+            raise NotAllowed(action=f"invite with the role {role}", roles=", ".join(allowed))
+        if unsealed and passphrase is not None:
+            raise TicketUnsealedRefused()
+        seed = node.entropy(crypto.SEED_BYTES)
+        invitation = crypto.SigningKey.from_seed(seed).public
+        expires_ms = wall_ms() + expires_seconds * 1000
+        made = Ticket(
+            mandate=opened.id,
+            genesis=opened.row.genesis or b"",
+            epoch_key=opened.replica.epoch_key,
+            admission_seed=seed,
+            name=opened.state.name,
+            role=role,
+            expires_ms=expires_ms,
+            uses=uses,
+            peers=self._peers(opened),
+            relays=(),
+        )
+        generated = None
+        if unsealed:
+            data = ticket.encode(made)
+        else:
+            if passphrase is None:
+                passphrase = generated = words.passphrase(node.entropy(32))
+            salt = node.entropy(crypto.SALT_BYTES)
+            secret = passphrase
+            data = await trio.to_thread.run_sync(lambda: ticket.seal(made, secret, salt))
+        # Durable before it is handed out: a ticket that no member knows would be worth nothing.
+        await node.author(opened, [ops.Invite(invitation, role, expires_ms, uses)]).wait()
+        answer: Json = {
+            "invitation": invitation.hex()[:16],
+            "ticket": data.decode("ascii"),
+            "expires": views.iso(expires_ms),
+        }
+        if generated is not None:
+            answer["passphrase"] = generated
+        return answer
+
+    def _peers(self, opened: Opened) -> tuple[TicketPeer, ...]:
+        node = self._node
+        own = TicketPeer(node.identity.device, node.addresses()[:TICKET_ADDRESSES_PER_PEER_MAX])
+        others = []
+        for device in sorted(opened.state.membership.members):
+            addresses = node.engine.known_addresses(device)
+            if device != node.identity.device and addresses:
+                others.append(TicketPeer(device, addresses[:TICKET_ADDRESSES_PER_PEER_MAX]))
+        return (own, *others[: TICKET_PEERS_MAX - 1])
+
+    def invitations(self, mandate: str) -> Json:
+        """The invitations of a mandate, newest last."""
+        opened = find.mandate(self._node.opened.values(), mandate)
+        invitations = sorted(
+            opened.state.membership.invitations.values(), key=lambda each: each.expires_ms
+        )
+        return {"invitations": [self._view(opened, each) for each in invitations]}
+
+    def _view(self, opened: Opened, invitation: Invitation) -> Json:
+        members = opened.state.membership
+        used = len(members.used_by.get(invitation.id, ()))
+        if invitation.id in members.revoked:
+            state = "revoked"
+        elif invitation.expires_ms <= wall_ms():
+            state = "expired"
+        elif used >= invitation.uses:
+            state = "used-up"
+        else:
+            state = "open"
+        return {
+            "id": invitation.id.hex()[:16],
+            "role": invitation.role,
+            "expires": views.iso(invitation.expires_ms),
+            "uses": invitation.uses,
+            "used": used,
+            "state": state,
+        }
+
+    async def revoke(self, mandate: str, text: str) -> Json:
+        """Take a ticket back: nobody is admitted with it from now on."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        node.check_writable()
+        found = [
+            each
+            for each in opened.state.membership.invitations
+            if text and each.hex().startswith(text.lower())
+        ]
+        if len(found) != 1:
+            raise InvitationUnknown(invitation=text, mandate=opened.state.name)
+        await node.author(opened, [ops.Revoke(found[0])]).wait()
+        return {"id": found[0].hex()[:16], "state": "revoked"}
+
+    # -- subscribing --------------------------------------------------------------------------
+
+    async def subscribe(
+        self, text: str, passphrase: str | None, attach: str | None, kind: str | None
+    ) -> Json:
+        """Redeem a ticket (B-TIC-4), and attach a file in the same step (B-TIC-5)."""
+        node = self._node
+        node.check_writable()
+        node.identity.check_unlocked()
+        data = text.encode("utf-8", "surrogateescape")
+        read = await trio.to_thread.run_sync(lambda: ticket.read(data, passphrase))
+        ticket.check_expiry(read, wall_ms())
+        path = None if attach is None else self._mandates.check_attachable(attach)
+        opened = node.opened.get(read.mandate)
+        fresh = opened is None
+        if opened is None:
+            opened = await self._open(read)
+        elif opened.replica.is_member(node.identity.device):
+            if path is None:
+                raise SubscribedAlready(mandate=opened.state.name or read.name)
+        else:
+            await self._try_again(opened, read)
+        try:
+            await self._admission(opened)
+        except TicketError:
+            if fresh:
+                with trio.CancelScope(shield=True):
+                    await node.forget(opened)
+            raise
+        if path is not None:
+            await self._mandates.attach_paths(opened, [path], kind or "other", None, None)
+        return {
+            "id": opened.id.hex(),
+            "name": opened.state.name or read.name,
+            "folder": str(opened.folder),
+            "state": self._mandates.condition(opened)["state"],
+        }
+
+    async def _open(self, read: Ticket) -> Opened:
+        node = self._node
+        row = MandateRow(
+            id=read.mandate,
+            epoch_keys=(read.epoch_key,),
+            folder=self._mandates.new_folder(read.name),
+            by_ticket=True,
+            created_ms=wall_ms(),
+            genesis=read.genesis,
+            admission_seed=read.admission_seed,
+        )
+        contacts = {
+            peer.device: peer.addresses
+            for peer in (*read.peers, *read.relays)
+            if peer.device != node.identity.device
+        }
+        await node.store.add_mandate(row)
+        await node.store.add_contacts(row.id, contacts)
+        opened = Opened(node.replica(row, ()), row, node.mandates_folder / row.folder)
+        opened.state.name = read.name
+        try:
+            await self._mandates.make_folder(opened.folder)
+            effects = opened.replica.author([ops.Observe()], wall_ms())
+            await node.runner.hand_in(effects).wait()
+        except P2PSyncError:
+            await node.store.forget(row.id)
+            raise
+        node.admit_opened(opened, contacts)
+        node.update_discovery()
+        return opened
+
+    async def _try_again(self, opened: Opened, read: Ticket) -> None:
+        """A new ticket for a mandate whose earlier ticket did not let this device in."""
+        node = self._node
+        old = opened.replica.secrets
+        opened.replica.secrets = Secrets(old.epoch_keys, read.admission_seed, old.own_logs)
+        opened.replica.close_log()
+        opened.row = replace(opened.row, admission_seed=read.admission_seed, state="active")
+        await node.store.update_mandate(opened.row)
+        await node.author(opened, [ops.Observe()]).wait()
+        node.leave_engine(opened)
+        node.admit_opened(opened, {peer.device: peer.addresses for peer in read.peers})
+
+    async def _admission(self, opened: Opened) -> None:
+        """Wait a little for a member's answer; without one the node goes on trying by itself."""
+        node = self._node
+
+        def answered() -> bool:
+            return bool(opened.refused) or opened.replica.is_member(node.identity.device)
+
+        with trio.move_on_after(ADMISSION_SECONDS):
+            await node.wait_for(answered)
+        refusal = _REFUSALS.get(opened.refused)
+        if refusal is not None and not opened.replica.is_member(node.identity.device):
+            raise refusal
+
+
+_REFUSALS: dict[str, TicketError] = {
+    TicketExpired.code: TicketExpired(expired="?"),
+    TicketRevoked.code: TicketRevoked(),
+    TicketUsedUp.code: TicketUsedUp(uses="?"),
+    TicketForeign.code: TicketForeign(),
+}

@@ -1,0 +1,132 @@
+"""Commands on what was: history, restore, and confirming a save that was held back."""
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from p2psync.core import clock
+from p2psync.core.files import FileState, Version
+from p2psync.errors import NothingHeld, OutputExists, TimeInvalid
+from p2psync.formats import registry
+from p2psync.node import find, views
+from p2psync.node.copies import Copy, Records, Whole
+from p2psync.node.node import Node
+from p2psync.node.opened import Opened
+from p2psync.node.posting import Posting
+from p2psync.storage.file_state import FileStat
+from p2psync.storage.folder import Folder
+
+Json = dict[str, Any]
+
+
+class Versions:
+    """The history of files."""
+
+    def __init__(self, node: Node, posting: Posting) -> None:
+        self._node = node
+        self._posting = posting
+
+    def history(self, mandate: str, name: str | None, at: str | None) -> Json:
+        """Versions, newest first (B-HIS-1); with ``at`` only those up to a time."""
+        opened = find.mandate(self._node.opened.values(), mandate)
+        until = None if at is None else _time(at)
+        names = opened.names()
+        rows = []
+        for file in find.files(opened, [] if name is None else [name]):
+            for version in file.versions.values():
+                if until is None or clock.milliseconds(version.hlc) <= until:
+                    rows.append((version.stamp, version.id, file, version))
+        rows.sort(key=lambda row: row[:2], reverse=True)
+        return {
+            "versions": [
+                views.version_view(opened, file, names[file.id], version)
+                for _, _, file, version in rows
+            ]
+        }
+
+    async def restore(self, mandate: str, name: str, text: str, output: str | None) -> Json:
+        """Bring a version back as a new one, or write it elsewhere and change nothing."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        file = find.file(opened, name)
+        shown = opened.names()[file.id]
+        version = find.version(file, text, shown)
+        if output is not None:
+            path = Path(os.path.realpath(os.path.dirname(output))) / os.path.basename(output)
+            content, _, _ = await node.shelf.content(opened, file, version)
+
+            def write() -> None:
+                with Folder.open(path.parent) as folder:
+                    if folder.stat(path.name) is not None:
+                        raise OutputExists(path=str(path))
+                    folder.replace(path.name, content(), None)
+
+            await trio.to_thread.run_sync(write)
+            return {"file": shown, "version": version.name, "path": str(path)}
+        node.check_writable()
+        self._posting.check_may_write(opened, "restore a version")
+        async with opened.lock:
+            made = await self._restore(opened, file, version)
+            await node.shelf.write(opened, file.id)
+        copy = opened.copies.get((file.id, "attached")) or opened.copies.get((file.id, "folder"))
+        return {
+            "file": shown,
+            "version": made.name,
+            "restored": version.name,
+            "path": str(copy.path) if copy else "",
+        }
+
+    async def _restore(self, opened: Opened, file: FileState, version: Version) -> Version:
+        """Write a version with the old content in place of all heads."""
+        node = self._node
+        for copy in opened.copies.values():
+            if copy.file == file.id and copy.held:
+                # The person chose what the file is to hold: what was held back is given up.
+                await node.shelf.give_up_held(opened, copy)
+        stat = FileStat(version.size_bytes, 0, 0, 0, 0)
+        heads = tuple(sorted(file.heads))
+        draft = Copy(opened.id, file.id, "folder", opened.folder, "", heads)
+        if version.content is not None:
+            return await node.shelf.save_content(opened, draft, version)
+        content, digest, _ = await node.shelf.content(opened, file, version)
+        data = b"".join(content())
+        document = await trio.to_thread.run_sync(registry.by_name(file.info.format).parse, data)
+        found: Records | Whole = Records(stat, digest, document)
+        return await node.shelf.save(opened, draft, found, keep=False)
+
+    async def confirm(self, mandate: str, name: str) -> Json:
+        """Take a save that was held back (B-HIS-3)."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        node.check_writable()
+        file = find.file(opened, name)
+        shown = opened.names()[file.id]
+        held = [
+            copy for (file_id, _), copy in opened.copies.items() if file_id == file.id and copy.held
+        ]
+        if not held:
+            raise NothingHeld(file=shown)
+        before = file.pending()
+        async with opened.lock:
+            for copy in held:
+                await node.shelf.take(opened, copy, confirmed=True)
+        added, deleted = file.pending()
+        return {
+            "file": shown,
+            "added": max(0, added - before[0]),
+            "deleted": max(0, deleted - before[1]),
+        }
+
+
+def _time(text: str) -> int:
+    """Read an ISO date (its end) or time as milliseconds; without an offset it is local time."""
+    try:
+        at = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise TimeInvalid(time=text) from None
+    if len(text) <= 10:
+        at = at.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,214 @@
+"""What people and programs see of a mandate, as JSON-able values in the shapes of docs/spec/api.md."""
+
+import datetime
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from p2psync.core import clock
+from p2psync.core.files import FileState, PendingRecord, Receipt, Version
+from p2psync.core.mandate import Mandate
+from p2psync.core.records import Problem, Record
+from p2psync.formats.checks import settings_for
+from p2psync.formats.cresus_settings import Settings
+from p2psync.node.opened import Opened
+
+Json = dict[str, Any]
+ANONYMOUS = "Anonymous"
+
+
+def iso(milliseconds: int) -> str:
+    """A time as ISO 8601 text with an offset, in UTC."""
+    try:
+        at = datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
+    except (OverflowError, ValueError, OSError):
+        at = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+    return at.isoformat(timespec="milliseconds")
+
+
+def iso_of(hlc: int) -> str:
+    """The time that a device's clock showed."""
+    return iso(clock.milliseconds(hlc))
+
+
+def person(state: Mandate, device: bytes) -> str:
+    """The name that a device's person gave; the founder of a local mandate is anonymous (B-MAN-2)."""
+    known = state.devices.get(device)
+    if known is None or not known.name:
+        return ANONYMOUS
+    return known.name
+
+
+def machine(state: Mandate, device: bytes) -> str:
+    """The machine's name, as its device tells it."""
+    known = state.devices.get(device)
+    return "" if known is None else known.machine
+
+
+def problem(found: Problem) -> Json:
+    """One problem of a file."""
+    return {
+        "code": found.code,
+        "line": found.line,
+        "template": found.template,
+        "params": dict(found.params),
+        "text": found.text,
+    }
+
+
+def day(number: int | None) -> datetime.date | None:
+    """The date of a day's number."""
+    return None if number is None else datetime.date.fromordinal(number)
+
+
+def period_text(period: tuple[datetime.date, datetime.date] | None) -> str | None:
+    """``FROM..TO`` in ISO dates."""
+    return None if period is None else f"{period[0].isoformat()}..{period[1].isoformat()}"
+
+
+def file_period(file: FileState) -> str | None:
+    """The period that the file was attached with."""
+    first, last = day(file.info.period_from), day(file.info.period_to)
+    return None if first is None or last is None else period_text((first, last))
+
+
+def file_view(
+    opened: Opened, file: FileState, name: str, problems: Iterable[Problem], own: bytes
+) -> Json:
+    """A file as ``mandate show`` lists it (B-ATT-2)."""
+    state = opened.state
+    current = file.current()
+    added, deleted = file.pending() if counts(file) else (0, 0)
+    copy = opened.copies.get((file.id, "attached"))
+    here = file.device == own and copy is not None
+    return {
+        "id": file.id.hex(),
+        "name": name,
+        "kind": file.info.kind,
+        "format": file.info.format,
+        "device": person(state, file.device),
+        "machine": machine(state, file.device),
+        "folder": str(copy.directory) if here and copy else file.info.folder,
+        "period": file_period(file),
+        "records": file.segments.record_count(),
+        "bytes": current.size_bytes if current else 0,
+        "changed": iso_of(current.hlc) if current else None,
+        "pending": {"added": added, "deleted": deleted},
+        "state": file_state(opened, file),
+        "problems": [problem(found) for found in problems],
+    }
+
+
+def file_state(opened: Opened, file: FileState) -> str:
+    """``ok``, or the one thing that is wrong with the file here."""
+    attached = opened.copies.get((file.id, "attached"))
+    copies = [copy for (file_id, _), copy in opened.copies.items() if file_id == file.id]
+    if attached is not None and attached.missing:
+        return "missing"
+    if any(copy.held for copy in copies):
+        return "held"
+    if file.id in opened.unwritten:
+        return "cannot-write"
+    if file.conflicts():
+        return "conflict"
+    if file.id in opened.incomplete:
+        return "incoming"
+    return "ok"
+
+
+def counts(file: FileState) -> bool:
+    """Whether the file's records are there to be posted."""
+    return file.info.kind != "accounting"
+
+
+def record_view(item: PendingRecord) -> Json:
+    """A record that is to be posted."""
+    record = item.record
+    fields = {name: value for name, value in dict(record.fields).items() if value}
+    return {
+        **fields,
+        "change": item.change,
+        "text": record.text,
+        "amount": None if record.amount is None else str(record.amount),
+        "date": None if record.date is None else record.date.isoformat(),
+    }
+
+
+def pending_view(opened: Opened, years: Sequence[Settings]) -> Json:
+    """What waits to be posted, by file and period (B-POS-1, B-POS-2, B-POS-8)."""
+    files: list[Json] = []
+    names = opened.names()
+    for file in opened.state.present_files():
+        if not counts(file):
+            continue
+        groups: dict[str | None, list[PendingRecord]] = {}
+        for item in file.pending_records():
+            groups.setdefault(_period_of(item.record, years, file), []).append(item)
+        for period in sorted(groups, key=lambda text: text or ""):
+            items = groups[period]
+            files.append(
+                {
+                    "name": names[file.id],
+                    "kind": file.info.kind,
+                    "period": period,
+                    "added": sum(1 for item in items if item.change == "added"),
+                    "deleted": sum(1 for item in items if item.change == "deleted"),
+                    "amount": str(_sum(items)),
+                    "records": [record_view(item) for item in items],
+                }
+            )
+    return {
+        "added": sum(file["added"] for file in files),
+        "deleted": sum(file["deleted"] for file in files),
+        "files": files,
+    }
+
+
+def _period_of(record: Record, years: Sequence[Settings], file: FileState) -> str | None:
+    year = settings_for(record.date, years)
+    return period_text(year.period) if year is not None else file_period(file)
+
+
+def _sum(items: Iterable[PendingRecord]) -> Decimal:
+    total = Decimal(0)
+    for item in items:
+        if item.record.amount is not None:
+            total += item.record.amount if item.change == "added" else -item.record.amount
+    return total
+
+
+def receipt_view(opened: Opened, receipt: Receipt) -> Json:
+    """A receipt as both sides list it (B-POS-4)."""
+    state = opened.state
+    names = opened.names()
+    return {
+        "receipt": receipt.name,
+        "at": iso_of(receipt.hlc),
+        "by": person(state, receipt.device),
+        "machine": machine(state, receipt.device),
+        "files": [
+            names.get(file) or (state.files[file].info.name if state.files[file].added else "?")
+            for file in receipt.files
+            if file in state.files
+        ],
+        "added": receipt.added,
+        "deleted": receipt.deleted,
+        "state": state.receipt_state(receipt.id),
+    }
+
+
+def version_view(opened: Opened, file: FileState, name: str, version: Version) -> Json:
+    """A version as ``history`` lists it (B-HIS-1)."""
+    state = opened.state
+    return {
+        "version": version.name,
+        "file": name,
+        "at": iso_of(version.hlc),
+        "by": person(state, version.device),
+        "machine": machine(state, version.device),
+        "bytes": version.size_bytes,
+        "records": version.records,
+        "added": version.added,
+        "deleted": version.deleted,
+        "current": version.id in file.heads,
+    }
