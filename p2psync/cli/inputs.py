@@ -74,7 +74,7 @@ def read_ticket(path: str, limit_bytes: int) -> str:
 def write_secret(path: str, text: str, *, force: bool) -> None:
     """Write a file that only its owner may read; an existing one only with ``force``.
 
-    Raises ``OutputExists`` or ``OutputUnwritable``.
+    Raises ``TicketFileExists`` or ``OutputUnwritable``.
     """
     mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
@@ -83,7 +83,7 @@ def write_secret(path: str, text: str, *, force: bool) -> None:
             os.chmod(path, 0o600)
             file.write(text)
     except FileExistsError:
-        raise errors.OutputExists(path=path) from None
+        raise errors.TicketFileExists(path=path) from None
     except OSError as error:
         raise errors.OutputUnwritable(path=path, cause=error.strerror or error) from None
 
@@ -91,7 +91,7 @@ def write_secret(path: str, text: str, *, force: bool) -> None:
 def check_writable(path: str, *, force: bool) -> None:
     """Raise what ``write_secret`` would, before anything has changed."""
     if not force and os.path.lexists(path):
-        raise errors.OutputExists(path=path)
+        raise errors.TicketFileExists(path=path)
     if not os.path.isdir(os.path.dirname(path)):
         raise errors.OutputUnwritable(path=path, cause=_("there is no such folder"))
 

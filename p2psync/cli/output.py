@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2psync.cli.settings import current
-from p2psync.i18n import _
+from p2psync.i18n import _, language, translate
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +127,31 @@ def word(value: object) -> str:
         "waiting": _("waiting"),
         "locked": _("locked"),
         "missing": _("missing"),
+        "syncing": _("syncing"),
+        "cannot-write": _("cannot be written"),
+        "conflict": _("changed on two sides"),
+        "incoming": _("on its way"),
+        "refused": _("refused"),
+        "read-only": _("read-only"),
         "held": _("held back"),
     }
     text = "" if value is None else str(value)
     return words.get(text, text)
+
+
+def action(value: object) -> str:
+    """Return what a person should do, for one of the actions that the API names."""
+    actions = {
+        "post": _("post"),
+        "unpost": _("unpost one receipt"),
+        "retry": _("retry"),
+        "restore": _("restore a version"),
+        "restore-link": _("restore the link"),
+        "confirm": _("confirm the save"),
+        "sign-in": _("sign in"),
+    }
+    text = "" if value is None else str(value)
+    return actions.get(text) or translate(text, language())
 
 
 def yes(value: object) -> str:

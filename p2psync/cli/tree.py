@@ -80,7 +80,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments without loading what typer would."""
-        use_plain_values(self)
+        use_plain_values(self, ctx)
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
@@ -93,7 +93,7 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments without loading what typer would."""
-        use_plain_values(self)
+        use_plain_values(self, ctx)
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:

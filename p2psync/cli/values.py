@@ -32,9 +32,9 @@ _KINDS = (str, bool, int, float, Path, list[str])
 _PLAIN_VALUE = _PlainValue()
 
 
-def use_plain_values(command: Any) -> None:
+def use_plain_values(command: Any, ctx: Any) -> None:
     """Give each parameter of a command our way, if its type is one of ours."""
-    for param in command.params:
+    for param in command.get_params(ctx):
         kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
         if getattr(param, "_runtime_param", "") is None and kind in _KINDS:
             param._runtime_param = _PLAIN_VALUE

@@ -82,7 +82,7 @@ def localise(value: Any, language: str) -> Any:
     """Return a JSON-able value with every text in it that has a template put into ``language``.
 
     Such a text is ``{"text": English, "template": …, "params": {…}, …}``; the template and the
-    parameters are left out of the answer.
+    parameters are left out of the answer. A ``cause`` without places is translated as well.
     """
     match value:
         case {"text": str(), "template": str(template), "params": dict(params)}:
@@ -93,7 +93,12 @@ def localise(value: Any, language: str) -> Any:
             }
             return {**rest, "text": fill(translate(template, language), params)}
         case dict():
-            return {name: localise(item, language) for name, item in value.items()}
+            return {
+                name: translate(item, language)
+                if name == "cause" and isinstance(item, str)
+                else localise(item, language)
+                for name, item in value.items()
+            }
         case list() | tuple():
             return [localise(item, language) for item in value]
         case _:

@@ -135,7 +135,7 @@ def test_the_exit_code_is_that_of_the_error(cli: CommandLine, error: Exception, 
 def test_an_existing_ticket_is_not_overwritten(acme: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "t.crsync").write_text("mine", "utf-8")
     ended = acme("invite", "Acme", "-o", "t.crsync", "--json")
-    assert (ended.code, ended.error["code"]) == (3, "output-exists")
+    assert (ended.code, ended.error["code"]) == (3, "ticket-file-exists")
     assert (tmp_path / "t.crsync").read_text("utf-8") == "mine"
     assert acme.service.invitations == []
     assert acme("invite", "Acme", "-o", "t.crsync", "--force").code == 0

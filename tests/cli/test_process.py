@@ -16,12 +16,12 @@ from tests.cli.rig import CommandLine
 ROOT = Path(p2psync.__file__).parent.parent
 SITE = """
 import sys, types
-module = types.ModuleType("p2psync.node.main")
+module = types.ModuleType("p2psync.cli.daemon")
 def run(*args, **kwargs):
-    from tests.fakes.node_main import run
+    from tests.fakes.daemon import run
     return run(*args, **kwargs)
 module.run = run
-sys.modules["p2psync.node.main"] = module
+sys.modules["p2psync.cli.daemon"] = module
 """
 
 

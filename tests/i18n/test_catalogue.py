@@ -1,22 +1,27 @@
 """Every text that people read has a French entry with the same places."""
 
 import ast
-import importlib
 import json
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import p2psync
-from p2psync import errors
 from p2psync.cli.app import app
 from p2psync.cli.tree import help_texts
 from p2psync.i18n import catalogue, places
 
 PACKAGE = Path(p2psync.__file__).parent
-TRANSLATING_FUNCTIONS = {"_": (0,), "ngettext": (0, 1), "Problem": (1,)}
+# Name of a function -> the positions of its arguments that are templates.
+TRANSLATING_FUNCTIONS = {
+    "_": (0,),
+    "ngettext": (0, 1),
+    "Problem": (1,),
+    "message": (1,),
+    "alert_text": (1,),
+}
+# Words of the API that stand for something, no texts.
 UNTRANSLATED = {"", "{cause}", "{text}", "{hint}"}
 
 
@@ -33,6 +38,8 @@ def constants(node: ast.expr | None) -> Iterator[str]:
         case ast.IfExp(body=one, orelse=other):
             yield from constants(one)
             yield from constants(other)
+        case ast.Call(func=ast.Attribute(attr="get"), args=[_, default]):
+            yield from constants(default)
         case _:
             return
 
@@ -48,26 +55,16 @@ def from_calls(tree: ast.Module) -> Iterator[str]:
                         yield from constants(keyword.value)
             case ast.Dict():
                 for key, value in zip(node.keys, node.values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value == "template":
+                    if isinstance(key, ast.Constant) and key.value in ("template", "cause"):
                         yield from constants(value)
             case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
                 if name in ("template", "hint_template"):
                     yield from constants(node.value)
+                if name.lower().endswith("texts") and isinstance(node.value, ast.Dict):
+                    for value in node.value.values:
+                        yield from constants(value)
             case _:
                 continue
-
-
-def from_error_classes() -> Iterator[tuple[str, str]]:
-    for module in pkgutil.walk_packages(p2psync.__path__, "p2psync."):
-        if module.name.startswith("p2psync.cli") or module.name == "p2psync.errors":
-            importlib.import_module(module.name)
-    waiting: list[type[errors.P2PSyncError]] = [errors.P2PSyncError]
-    while waiting:
-        kind = waiting.pop()
-        if kind.__module__.startswith("p2psync"):
-            yield f"errors: {kind.__name__}", kind.template
-            yield f"errors: {kind.__name__}", kind.hint_template
-        waiting += kind.__subclasses__()
 
 
 def from_help() -> Iterator[tuple[str, str]]:
@@ -85,7 +82,7 @@ def from_help() -> Iterator[tuple[str, str]]:
 def all_texts() -> dict[str, str]:
     """Text -> where it was first seen."""
     seen: dict[str, str] = {}
-    for place, text in [*from_error_classes(), *from_help()]:
+    for place, text in from_help():
         seen.setdefault(text, place)
     for name, tree in modules():
         for text in from_calls(tree):
@@ -124,7 +121,15 @@ def test_the_file_is_sorted_and_has_no_double_entry() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["_('a {b}')", "Problem('code', 'a {b}', 3)", "{'template': 'a {b}'}"]
+    "text",
+    [
+        "_('a {b}')",
+        "Problem('code', 'a {b}', 3)",
+        "x.message('code', 'a {b}')",
+        "{'template': 'a {b}'}",
+        "class E:\n template: str = 'a {b}'",
+        "TEXTS = {'x': 'a {b}'}",
+    ],
 )
 def test_the_collector_sees(text: str) -> None:
     assert list(from_calls(ast.parse(text))) == ["a {b}"]

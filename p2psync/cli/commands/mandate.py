@@ -139,8 +139,13 @@ def _show_list(said: Mapping[str, Any]) -> None:
         ),
     )
     for mandate in said["mandates"]:
-        if mandate.get("cause"):
-            output.say(f"{mandate['name']}: {mandate['cause']}")
+        _show_cause(mandate)
+
+
+def _show_cause(mandate: Mapping[str, Any]) -> None:
+    if mandate.get("cause"):
+        action = output.action(mandate.get("action"))
+        output.say(f"{mandate['name']}: {mandate['cause']}" + (f" ({action})" if action else ""))
 
 
 def _show(said: Mapping[str, Any]) -> None:
@@ -153,6 +158,7 @@ def _show(said: Mapping[str, Any]) -> None:
             (_("folder"), said["folder"]),
         )
     )
+    _show_cause(said)
     if said["files"]:
         output.say("")
         show_files(said["files"])

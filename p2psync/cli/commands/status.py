@@ -91,7 +91,7 @@ def _show_alerts(said: Mapping[str, Any]) -> None:
                 output.local_time(alert.get("at")),
                 alert.get("file"),
                 alert.get("text"),
-                alert.get("action"),
+                output.action(alert.get("action")),
             )
             for alert in said["alerts"]
         ),

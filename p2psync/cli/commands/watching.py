@@ -1,5 +1,6 @@
 """``p2psync wait`` and ``p2psync watch``: what happens over time."""
 
+import time
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,8 @@ from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _, ngettext
 
 group = new_group()
+
+RECONNECT_SECONDS = 0.5
 
 
 @command(group, "wait", example="p2psync wait Acme --synced --timeout 60")
@@ -60,11 +63,12 @@ def watch(
                 output.print_json(event)
             else:
                 output.say(_line(event))
+        time.sleep(RECONNECT_SECONDS)
 
 
 def _line(event: dict[str, Any]) -> str:
     mark = "!" if event.get("severity") == "alert" else " "
     parts = [output.local_time(event.get("at")), mark, str(event.get("text"))]
     if event.get("action"):
-        parts.append(f"[{event['action']}]")
+        parts.append(f"[{output.action(event['action'])}]")
     return " ".join(parts)

@@ -22,12 +22,12 @@ def run(
     if "broken" in listen:
         sys.stderr.write("error: another program already listens there\n")
         return 4
+    home.mkdir(parents=True, exist_ok=True)
     trio.run(_run, home, on_ready)
     return 0
 
 
 async def _run(home: Path, on_ready: Callable[[dict[str, Any]], None]) -> None:
-    home.mkdir(parents=True, exist_ok=True)
     service, token = FakeService(), secrets.token_hex(32)
     async with trio.open_nursery() as nursery:
 
