@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from p2psync.core import crypto
-from p2psync.core.ops import Admit, Create, Describe, Invite, OpId, OpenLog, Redeem, Revoke
+from p2psync.core.ops import Admit, Create, Describe, Invite, OpenLog, OpId, Redeem, Revoke
 from p2psync.limits import MEMBERS_MAX
 
 _MANDATE = b"p2psync.mandate"
