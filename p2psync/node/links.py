@@ -18,14 +18,15 @@ from p2psync.engine.effects import (
     SendChunks,
     SendEntries,
     SendFrame,
+    SendOpening,
 )
 from p2psync.engine.ports import Link, LinkBroken, LinkEnded
 from p2psync.errors import P2PSyncError
 from p2psync.limits import LINK_FRAMES_UNSETTLED_MAX, LINK_SENDS_WAITING_MAX
 from p2psync.node.runner import Runner, Ticket
 
-Send = SendFrame | SendEntries | SendChunks
-Frames = Callable[[SendEntries | SendChunks], AsyncIterator[bytes]]
+Send = SendFrame | SendEntries | SendOpening | SendChunks
+Frames = Callable[[SendEntries | SendOpening | SendChunks], AsyncIterator[bytes]]
 """Reads what a send stands for and yields it in frames of bounded size."""
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import trio
 
@@ -32,8 +32,10 @@ from p2psync.engine.effects import (
     DialFailed,
     Effect,
     FindChunks,
+    KeepLogKey,
     LoadReferences,
     PeerChanged,
+    Persist,
     Progress,
     ReferencesLoaded,
     Refold,
@@ -41,7 +43,9 @@ from p2psync.engine.effects import (
     SendChunks,
     SendEntries,
     SendFrame,
+    SendOpening,
     Sighted,
+    StoreChunk,
     Tick,
     Warn,
 )
@@ -281,7 +285,7 @@ class Node:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case SendFrame() | SendEntries() | SendChunks():
+            case SendFrame() | SendEntries() | SendOpening() | SendChunks():
                 self.links.send(effect)
             case CloseLink(link=link, error=error):
                 self.links.close(link, error)
@@ -308,8 +312,10 @@ class Node:
                     self._refused(opened, code)
             case Warn():
                 self._warn(effect)
+            case Persist() | KeepLogKey() | StoreChunk():
+                raise AssertionError("the runner makes these durable itself")
             case _:
-                raise AssertionError(f"an effect that only the disk runs: {effect}")
+                assert_never(effect)
         self._pulse()
 
     def _pulse(self) -> None:

@@ -18,6 +18,7 @@ from p2psync.engine.effects import (
     Persist,
     SendChunks,
     SendEntries,
+    SendOpening,
     StoreChunk,
 )
 from p2psync.engine.replica import OwnLog
@@ -108,7 +109,7 @@ class Store:
         found = await self._thread(self._database.find, mandate, ids)
         return list(found.values())
 
-    async def frames(self, send: SendEntries | SendChunks) -> AsyncIterator[bytes]:
+    async def frames(self, send: SendEntries | SendOpening | SendChunks) -> AsyncIterator[bytes]:
         """Yield the frames that a send stands for, read piece by piece."""
         match send:
             case SendEntries(handle=handle, mandate=mandate, ids=ids):
@@ -117,6 +118,9 @@ class Store:
                     more = start + _ENTRIES_READ < len(ids)
                     for frame in wire.entries_frames(handle, raws, more=more):
                         yield frame
+            case SendOpening(handle=handle, mandate=mandate, ids=ids):
+                raws = await self.raws(mandate, ids)
+                yield wire.encode(wire.Opening(handle, tuple(raws)))
             case SendChunks(handle=handle, addresses=addresses):
                 missing = []
                 for address in addresses:
