@@ -22,6 +22,7 @@ from p2psync.node.service import NodeService
 from p2psync.node.store import Store
 from p2psync.storage.chunks import ChunkStore
 from p2psync.storage.database import Database
+from p2psync.storage.highwater import HighWater
 from p2psync.storage.home import Home
 from p2psync.storage.watcher import Watcher
 
@@ -62,7 +63,8 @@ async def _main(
         home.lock()
         remove_address(home.root)  # a process that was killed left it
         chunks = ChunkStore(home.chunks)
-        database = Database.open(home.database)
+        marks = HighWater(home.root / "highwater")
+        database = Database.open(home.database, marks)
         try:
             store = Store(database, chunks)
             key_file = KeyFile(home, store)
@@ -82,6 +84,7 @@ async def _main(
         finally:
             remove_address(home.root)
             database.close()
+            marks.close()
             chunks.close()
 
 

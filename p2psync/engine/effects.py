@@ -49,10 +49,14 @@ class DialFailed:
 
 @dataclass(frozen=True, slots=True)
 class Sighted:
-    """Discovery, a ticket or a member says where a device may be dialled."""
+    """Discovery, a ticket or a member says where a device may be dialled.
+
+    ``mandates`` are those that the device showed to hold the key of, when that is known.
+    """
 
     device: bytes
     addresses: tuple[str, ...]
+    mandates: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,14 @@ class KeepLogKey:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseLog:
+    """Note durably that this device writes no more to one of its logs."""
+
+    mandate: bytes
+    log: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoreChunk:
     """Make a verified sealed chunk durable."""
 
@@ -158,6 +170,16 @@ class SendFrame:
 @dataclass(frozen=True, slots=True)
 class SendEntries:
     """Read entries from the log store and send them, in order, in frames of bounded size."""
+
+    link: int
+    handle: int
+    mandate: bytes
+    ids: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SendOpening:
+    """Read the first entries of this device's log and send them, to be admitted: one frame."""
 
     link: int
     handle: int
@@ -250,11 +272,13 @@ Effect = (
     Persist
     | Refold
     | KeepLogKey
+    | CloseLog
     | StoreChunk
     | FindChunks
     | LoadReferences
     | SendFrame
     | SendEntries
+    | SendOpening
     | SendChunks
     | CloseLink
     | Dial

@@ -18,6 +18,7 @@ from p2psync.core.ops import Chunked, Lines, Observe, OpenLog, Operation, OpId, 
 from p2psync.core.records import SegmentReader
 from p2psync.engine.effects import (
     Changed,
+    CloseLog,
     Effect,
     KeepLogKey,
     Persist,
@@ -180,9 +181,10 @@ class Replica:
 
     # -- writing ------------------------------------------------------------------------------
 
-    def close_log(self) -> None:
+    def close_log(self) -> list[Effect]:
         """Write no more to the current log: the next entry opens a new incarnation."""
-        self._own = None
+        closed, self._own = self._own, None
+        return [] if closed is None else [CloseLog(self.mandate, closed.log)]
 
     def author(self, operations: Sequence[Operation], wall_ms: int) -> list[Effect]:
         """Write one entry with these operations.
@@ -386,9 +388,10 @@ class Replica:
 
     def _forked(self, item: Entry) -> list[Effect]:
         device = self.state.logs.get(item.log, b"")
+        closed: list[Effect] = []
         if self._own is not None and item.log == self._own.log:
-            self.close_log()
-        return [Warn(self.mandate, "forked-log", device, item.log.hex()[:16])]
+            closed = self.close_log()
+        return [*closed, Warn(self.mandate, "forked-log", device, item.log.hex()[:16])]
 
     def _deliver_or_wait(self, item: Entry, operations: tuple[Operation, ...]) -> list[Change]:
         lacking = self._lacking(item)

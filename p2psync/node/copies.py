@@ -198,9 +198,7 @@ def write(copy: Copy, content: Iterable[bytes]) -> FileStat:
 
     A folder copy's directory is made when it is missing (the mandate folder is ours).
     """
-    if copy.role == "folder":
-        copy.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Folder.open(copy.directory) as folder:
+    with _folder_of(copy) as folder:
         expected = copy.digest or None
         if copy.stat is not None and expected is not None and folder.stat(copy.name) == copy.stat:
             return folder.replace(copy.name, content, copy.stat)
@@ -211,8 +209,15 @@ def write(copy: Copy, content: Iterable[bytes]) -> FileStat:
 
 def write_new(copy: Copy, content: Iterable[bytes]) -> FileStat:
     """Put content where nothing is; raises ``TargetChanged`` when something is there."""
-    with Folder.open(copy.directory) as folder:
+    with _folder_of(copy) as folder:
         return folder.replace(copy.name, content, None)
+
+
+def _folder_of(copy: Copy) -> Folder:
+    """Open where a copy is to be written; a mandate folder is never reached through a link."""
+    if copy.role == "folder":
+        return Folder.open_within(copy.directory.parent, copy.directory.name, create=True)
+    return Folder.open(copy.directory)
 
 
 def frozen(shown: Iterable[tuple[Element, Value]]) -> list[tuple[Element, Value]]:

@@ -27,6 +27,7 @@ from p2psync.engine.effects import (
     Changed,
     ChunksKnown,
     CloseLink,
+    CloseLog,
     ContentReady,
     Dial,
     DialFailed,
@@ -131,7 +132,14 @@ class Node:
         self._nursery.start_soon(self.runner.run)
         self._nursery.start_soon(self.runner.keep_time, self._tick)
         self._nursery.start_soon(self.notices.run)
+        overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
         await self._open_all()
+        if overtaken:
+            self.notices.alert_text(
+                "machine-restored",
+                "this home was restored or copied: it goes on with new logs, nothing is lost",
+                key="machine-restored",
+            )
 
     async def _open_all(self) -> None:
         for row in await self.store.mandates():
@@ -312,7 +320,7 @@ class Node:
                     self._refused(opened, code)
             case Warn():
                 self._warn(effect)
-            case Persist() | KeepLogKey() | StoreChunk():
+            case Persist() | KeepLogKey() | CloseLog() | StoreChunk():
                 raise AssertionError("the runner makes these durable itself")
             case _:
                 assert_never(effect)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from p2psync.engine.effects import Effect, Event, KeepLogKey, Persist, StoreChunk
+from p2psync.engine.effects import CloseLog, Effect, Event, KeepLogKey, Persist, StoreChunk
 from p2psync.errors import P2PSyncError, StorageError
 from p2psync.limits import COMMIT_EFFECTS_MAX
 from p2psync.storage.database import Batch
@@ -26,6 +26,8 @@ class InBatch:
 
 
 Work = Effect | InBatch
+Durable = Persist | KeepLogKey | CloseLog | InBatch
+"""What belongs into a transaction."""
 
 
 class Disk(Protocol):
@@ -34,7 +36,7 @@ class Disk(Protocol):
     def store_chunks(self, chunks: Sequence[StoreChunk]) -> None:
         """Make sealed chunks durable."""
 
-    def commit(self, work: Sequence[Persist | KeepLogKey | InBatch]) -> None:
+    def commit(self, work: Sequence[Durable]) -> None:
         """Make all of it durable in one transaction, or nothing of it; raises ``StorageError``."""
 
 
@@ -133,7 +135,7 @@ class Runner:
                 continue
             for work, ticket in batch:
                 for effect in work:
-                    if not isinstance(effect, Persist | KeepLogKey | StoreChunk | InBatch):
+                    if not isinstance(effect, Durable | StoreChunk):
                         self._perform(effect)
                 ticket.settle()
             await trio.lowlevel.checkpoint()
@@ -148,21 +150,14 @@ class Runner:
         return batch
 
     async def _commit(self, batch: Sequence[tuple[Sequence[Work], Ticket]]) -> None:
-        durable = [
-            effect
-            for work, _ in batch
-            for effect in work
-            if isinstance(effect, Persist | KeepLogKey | InBatch)
-        ]
+        durable = [effect for work, _ in batch for effect in work if isinstance(effect, Durable)]
         chunks = [effect for work, _ in batch for effect in work if isinstance(effect, StoreChunk)]
         if chunks or durable:
             # Never abandoned half-way: what a peer or a command is told depends on how it ended.
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._write, chunks, durable)
 
-    def _write(
-        self, chunks: Sequence[StoreChunk], durable: Sequence[Persist | KeepLogKey | InBatch]
-    ) -> None:
+    def _write(self, chunks: Sequence[StoreChunk], durable: Sequence[Durable]) -> None:
         if chunks:
             self._disk.store_chunks(chunks)
         if durable:

@@ -14,6 +14,7 @@ import trio
 
 from p2psync.engine import wire
 from p2psync.engine.effects import (
+    CloseLog,
     KeepLogKey,
     Persist,
     SendChunks,
@@ -24,9 +25,10 @@ from p2psync.engine.effects import (
 from p2psync.engine.replica import OwnLog
 from p2psync.errors import ChunkMissing
 from p2psync.node.copies import Copy
-from p2psync.node.runner import InBatch, wall_ms
+from p2psync.node.runner import Durable, InBatch, wall_ms
 from p2psync.storage.chunks import ChunkStore
 from p2psync.storage.database import Batch, Database
+from p2psync.storage.fingerprint import fingerprint, machine_facts
 from p2psync.storage.rows import CopyRow, MandateRow, NewEvent
 
 T = TypeVar("T")
@@ -59,7 +61,7 @@ class Store:
         """Make sealed chunks durable; blocks."""
         self._chunks.put_many((chunk.address, chunk.data) for chunk in chunks)
 
-    def commit(self, work: Sequence[Persist | KeepLogKey | InBatch]) -> None:
+    def commit(self, work: Sequence[Durable]) -> None:
         """Make all of it durable in one transaction; blocks."""
         with self._database.batch() as batch:
             for item in work:
@@ -68,6 +70,8 @@ class Store:
                         batch.add_entries(entries)
                     case KeepLogKey(mandate=mandate, log=log, seed=seed, incarnation=number):
                         batch.keep_log_key(mandate, log, seed, number)
+                    case CloseLog(log=log):
+                        batch.close_log(log)
                     case InBatch(write=write):
                         write(batch)
 
@@ -97,6 +101,28 @@ class Store:
         """The logs that this device opened in a mandate."""
         rows = await self._thread(self._database.own_logs, mandate)
         return [OwnLog(row.seed, row.incarnation, row.closed) for row in rows]
+
+    async def close_overtaken_logs(self, home: Path) -> int:
+        """Close the logs that this home must not go on with; return how many (B-ID-4).
+
+        That is all of them when the home was copied or moved to another machine, and those whose end
+        in the database is below the mark kept outside it, after a restored backup.
+        """
+
+        def close() -> int:
+            here = fingerprint(machine_facts(home))
+            before = self._database.setting("fingerprint")
+            logs = {mark.log for mark in self._database.behind()}
+            if before is not None and before != here:
+                logs |= {row.log for row in self._database.own_logs() if not row.closed}
+            if logs or before != here:
+                with self._database.batch() as batch:
+                    for log in sorted(logs):
+                        batch.close_log(log)
+                    batch.put_setting("fingerprint", here)
+            return len(logs)
+
+        return await self._thread(close)
 
     # -- entries ------------------------------------------------------------------------------
 

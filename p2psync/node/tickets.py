@@ -229,7 +229,7 @@ class Tickets:
         node = self._node
         old = opened.replica.secrets
         opened.replica.secrets = Secrets(old.epoch_keys, read.admission_seed, old.own_logs)
-        opened.replica.close_log()
+        node.runner.hand_in(opened.replica.close_log())
         opened.row = replace(opened.row, admission_seed=read.admission_seed, state="active")
         await node.store.update_mandate(opened.row)
         await node.author(opened, [ops.Observe()]).wait()
