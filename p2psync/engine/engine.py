@@ -1,0 +1,533 @@
+"""The protocol with no I/O: events in, effects out.
+
+One engine serves all mandates of a device; links are shared by all of them. What a peer does wrong
+ends its link and nothing else: ``step`` raises for no frame. Whoever runs the effects does so in
+list order, and feeds back what they are answered with.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from p2psync import __version__
+from p2psync.core.mandate import Change, FileAdded, FileSaved
+from p2psync.core.membership import Membership
+from p2psync.core.ops import Operation
+from p2psync.engine import wire
+from p2psync.engine.desk import Desk
+from p2psync.engine.effects import (
+    ChunksKnown,
+    CloseLink,
+    DialFailed,
+    Effect,
+    Event,
+    FrameReceived,
+    LinkDown,
+    LinkUp,
+    ReferencesLoaded,
+    SendChunks,
+    Sighted,
+    Tick,
+    Warn,
+)
+from p2psync.engine.handshake import Handshake, Match
+from p2psync.engine.peering import Peering
+from p2psync.engine.replica import Replica
+from p2psync.engine.session import Exchange, Session
+from p2psync.engine.transfer import Transfer
+from p2psync.errors import BadInputError, WireError
+from p2psync.limits import (
+    ADDRESSES_PER_PEER_MAX,
+    HANDSHAKE_SECONDS_MAX,
+    IDLE_LINK_SECONDS_MAX,
+)
+
+SOFTWARE = f"p2psync/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class PeerStatus:
+    """A device of a mandate as seen from here; ``since`` is when its link came up (monotonic)."""
+
+    device: bytes
+    online: bool
+    synced: bool
+    address: str
+    since: float | None
+
+
+@dataclass(slots=True)
+class _Link:
+    id: int
+    device: bytes
+    address: str
+    handshake: Handshake
+    since: float
+    mandates: dict[int, bytes] = field(default_factory=dict)
+    """What each handle stands for; a handle whose session ended is still there."""
+    contact: tuple[str, ...] | None = None
+    """The addresses that the peer was told."""
+
+    def open(self, handle: int, mandate: bytes) -> None:
+        """Give a mandate a handle."""
+        if handle in self.mandates:
+            raise WireError(cause="one handle for two mandates")
+        self.mandates[handle] = mandate
+
+
+@dataclass(slots=True)
+class _Held:
+    exchange: Exchange
+    contacts: dict[bytes, None]
+    """Devices that a ticket or a sighting names besides the members."""
+    members: Membership | None = None
+    """The membership that was last acted on."""
+    open: bool = False
+
+
+class Engine:
+    """All mandates and links of one device.
+
+    ``device`` is its public key (32 bytes); ``entropy`` returns so many random bytes; ``addresses``
+    says where it can be dialled now.
+    """
+
+    def __init__(
+        self,
+        device: bytes,
+        entropy: Callable[[int], bytes],
+        addresses: Callable[[], Sequence[str]],
+    ) -> None:
+        self.device = device
+        self._entropy = entropy
+        self._addresses = addresses
+        self._desk = Desk(entropy)
+        self._links: dict[int, _Link] = {}
+        self._held: dict[bytes, _Held] = {}
+        self._peering = Peering(device, self._desk)
+        self._transfer = Transfer(self._desk)
+
+    # -- mandates -----------------------------------------------------------------------------
+
+    def add(
+        self,
+        replica: Replica,
+        contacts: Mapping[bytes, Sequence[str]],
+        now: float,
+        wall_ms: int,
+    ) -> list[Effect]:
+        """Take up a mandate; ``contacts`` are devices that a ticket names, and addresses."""
+        assert replica.mandate not in self._held
+        self._desk.begin(now, wall_ms)
+        exchange = Exchange(replica, self._desk, self._on_changes)
+        self._held[replica.mandate] = _Held(exchange, dict.fromkeys(sorted(contacts)))
+        for file in sorted(replica.state.files):
+            self._want_content(replica, file)
+        self._tell_content()
+        self._after_entries(replica.mandate)
+        for device in sorted(contacts):
+            self._peering.sighted(device, contacts[device])
+        return self._finish()
+
+    def remove(self, mandate: bytes, now: float, wall_ms: int) -> list[Effect]:
+        """Let go of a mandate; peers are told nothing."""
+        self._desk.begin(now, wall_ms)
+        held = self._held.pop(mandate)
+        for number in list(held.exchange.sessions):
+            self._transfer.close(number, mandate)
+            held.exchange.close(number)
+        for link in self._links.values():
+            link.handshake.forget(mandate)
+            self._watch_idle(link)
+        self._transfer.forget(mandate)
+        self._update_peers()
+        return self._finish()
+
+    def replica(self, mandate: bytes) -> Replica:
+        """Return a mandate's replica."""
+        return self._held[mandate].exchange.replica
+
+    def mandates(self) -> tuple[bytes, ...]:
+        """The mandates held here, in the order in which they were added."""
+        return tuple(self._held)
+
+    def author(
+        self, mandate: bytes, operations: Sequence[Operation], now: float, wall_ms: int
+    ) -> list[Effect]:
+        """Write one entry and push it; raises ``EntryError`` when it would be too large."""
+        effects = self.replica(mandate).author(operations, wall_ms)
+        return self.publish(mandate, effects, now, wall_ms)
+
+    def publish(
+        self, mandate: bytes, effects: Iterable[Effect], now: float, wall_ms: int
+    ) -> list[Effect]:
+        """Return effects that the replica gave, and those that push to the peers what is new."""
+        self._desk.begin(now, wall_ms)
+        self._held[mandate].exchange.publish(effects)
+        self._after_entries(mandate)
+        return self._finish()
+
+    def refold(
+        self, mandate: bytes, raws: Iterable[bytes], now: float, wall_ms: int
+    ) -> list[Effect]:
+        """Answer ``Refold`` with all persisted entries of the mandate."""
+        replica = self.replica(mandate)
+        self._desk.begin(now, wall_ms)
+        changed = replica.refold(raws)
+        for file in sorted(replica.state.files):
+            self._want_content(replica, file)
+        return self.publish(mandate, [changed], now, wall_ms)
+
+    # -- events -------------------------------------------------------------------------------
+
+    def next_wake(self) -> float | None:
+        """When a ``Tick`` is due at the latest, in monotonic seconds; ``None`` for never."""
+        return self._desk.timers.next()
+
+    def step(self, event: Event, now: float, wall_ms: int) -> list[Effect]:
+        """Take one event; return what is to be done, in order."""
+        self._desk.begin(now, wall_ms)
+        match event:
+            case LinkUp():
+                self._link_up(event)
+            case LinkDown(link=link):
+                self._drop_link(link)
+            case FrameReceived(link=link, frame=frame):
+                self._frame(link, frame)
+            case DialFailed(device=device):
+                self._peering.dial_failed(device)
+            case Sighted():
+                self._sighted(event)
+            case ChunksKnown(mandate=mandate, version=version, missing=missing):
+                self._transfer.on_known(mandate, version, missing)
+                self._tell_content()
+            case ReferencesLoaded(mandate=mandate, version=version, references=references):
+                self._transfer.on_references(mandate, version, references)
+                self._tell_content()
+            case Tick():
+                pass
+            case _:
+                assert_never(event)
+        return self._finish()
+
+    def _finish(self) -> list[Effect]:
+        """Do what is due by now, then hand out the effects."""
+        timers = self._desk.timers
+        while (key := timers.due(self._desk.now)) is not None:
+            match key:
+                case ("handshake", int(link)):
+                    if not self._links[link].handshake.done:
+                        self._fail(self._links[link], "no greeting and offer in time")
+                case ("idle", int(link)):
+                    self._close_idle(link)
+                case ("frontier", bytes(mandate), int(link)):
+                    self._tell_contact(self._links[link])
+                    self._held[mandate].exchange.frontier_due(link)
+                case ("want", bytes(mandate), bytes(log)):
+                    self._held[mandate].exchange.want_due(log)
+                case ("dial", bytes(device)):
+                    self._peering.dial_due(device)
+                case ("chunks", int(link)):
+                    self._transfer.chunks_due(link)
+                case ("avoid", int(link), bytes(mandate), bytes(entry), int(index)):
+                    self._transfer.avoid_due(link, (mandate, (entry, index)))
+                case _:
+                    raise AssertionError(f"unknown deadline {key!r}")
+        return self._desk.finish()
+
+    # -- links --------------------------------------------------------------------------------
+
+    def _link_up(self, event: LinkUp) -> None:
+        if event.outbound and event.address:
+            self._peering.sighted(event.device, [event.address])
+        loser = self._peering.link_up(event.link, event.device, event.outbound)
+        if loser == event.link:
+            self._desk.out.append(CloseLink(event.link, ""))
+            return
+        if loser is not None:
+            self._drop_link(loser)
+            self._desk.out.append(CloseLink(loser, ""))
+        nonce = self._entropy(wire.NONCE_BYTES)
+        handshake = Handshake(self.device, event.device, event.outbound, nonce)
+        link = _Link(event.link, event.device, event.address, handshake, self._desk.now)
+        self._links[event.link] = link
+        self._desk.send(link.id, handshake.greet(SOFTWARE))
+        self._desk.after(("handshake", link.id), HANDSHAKE_SECONDS_MAX)
+
+    def _drop_link(self, number: int, *, mistake: bool = False) -> None:
+        link = self._links.pop(number, None)
+        if link is None:
+            return
+        self._desk.timers.cancel(("handshake", number))
+        self._desk.timers.cancel(("idle", number))
+        self._transfer.drop(number)
+        for mandate in dict.fromkeys(link.mandates.values()):
+            if mandate in self._held:
+                self._held[mandate].exchange.close(number)
+        self._peering.link_down(number, link.device, mistake=mistake)
+
+    def _fail(self, link: _Link, cause: str) -> None:
+        """End a link for a peer's mistake; only who shares a mandate is told which."""
+        if link.mandates:
+            self._desk.send(link.id, wire.Bye(WireError.code, cause[:80]))
+        self._drop_link(link.id, mistake=True)
+        self._desk.out.append(CloseLink(link.id, cause))
+
+    def _close_idle(self, number: int) -> None:
+        link = self._links[number]
+        if not self._is_used(link):
+            self._drop_link(number)
+            self._desk.out.append(CloseLink(number, ""))
+
+    def _is_used(self, link: _Link) -> bool:
+        return any(
+            mandate in self._held and link.id in self._held[mandate].exchange.sessions
+            for mandate in link.mandates.values()
+        )
+
+    # -- frames -------------------------------------------------------------------------------
+
+    def _frame(self, number: int, frame: bytes) -> None:
+        link = self._links.get(number)
+        if link is None:
+            return  # we ended it; its last frames do not count
+        try:
+            message = wire.decode(frame)
+            if message is not None:
+                self._message(link, message)
+        except BadInputError as error:
+            self._fail(link, error.text)
+
+    def _message(self, link: _Link, message: wire.Message) -> None:
+        if link.handshake.peer_nonce is None and not isinstance(message, wire.Hello):
+            raise WireError(cause="no greeting first")
+        match message:
+            case wire.Hello():
+                link.handshake.greeted(message)
+                if link.handshake.outbound:
+                    self._offer(link, self._held, first=True)
+            case wire.Offer():
+                self._on_offer(link, message)
+            case wire.Accept():
+                self._open(link, link.handshake.accepted(message))
+                self._handshake_progress(link)
+            case wire.Contact(addresses=addresses):
+                if not link.mandates:
+                    raise WireError(cause="addresses before a mandate in common")
+                self._peering.sighted(link.device, addresses)
+            case wire.Bye(reason=reason, detail=detail):
+                self._desk.out.append(Warn(None, f"peer-says-{reason}", link.device, detail))
+            case _:
+                self._session_message(link, message)
+
+    def _session_message(
+        self,
+        link: _Link,
+        message: wire.Opening
+        | wire.Refusal
+        | wire.Frontier
+        | wire.Want
+        | wire.Entries
+        | wire.Have
+        | wire.ChunkWant
+        | wire.Chunk
+        | wire.ChunkMissing
+        | wire.Content,
+    ) -> None:
+        mandate = link.mandates.get(message.handle)
+        if mandate is None:
+            raise WireError(cause="a handle that stands for nothing")
+        held = self._held.get(mandate)
+        session = None if held is None else held.exchange.sessions.get(link.id)
+        if held is None or session is None or session.handle != message.handle:
+            return  # the mandate was removed here, or offered anew
+        exchange = held.exchange
+        match message:
+            case wire.Opening(raws=raws):
+                exchange.on_opening(session, raws)
+                self._after_entries(mandate)
+            case wire.Refusal(reason=reason):
+                exchange.on_refusal(session, reason)
+            case wire.Frontier(tips=tips):
+                exchange.on_frontier(session, tips)
+                self._transfer.open(link.id, session.handle, mandate)
+                self._after_entries(mandate)
+            case wire.Have(tips=tips):
+                exchange.on_have(session, tips)
+            case wire.Want(wants=wants):
+                exchange.on_want(session, wants)
+            case wire.Entries(raws=raws, more=more):
+                exchange.on_entries(session, raws, more)
+                self._after_entries(mandate)
+            case wire.ChunkWant(addresses=addresses):
+                if exchange.replica.is_member(link.device):
+                    self._desk.out.append(SendChunks(link.id, session.handle, addresses))
+            case wire.Chunk(address=address, data=data):
+                self._transfer.on_chunk(link.id, address, data)
+                self._tell_content()
+            case wire.ChunkMissing(addresses=addresses):
+                self._transfer.on_missing(link.id, addresses)
+            case wire.Content(files=files):
+                exchange.on_content(session, files)
+                if not files:
+                    self._transfer.complete(link.id, mandate)
+            case _:
+                assert_never(message)
+
+    # -- offers -------------------------------------------------------------------------------
+
+    def _is_open(self, held: _Held) -> bool:
+        """Whether others may learn of a mandate: it is shared, or we come by its ticket."""
+        return held.exchange.replica.state.shared or held.exchange.newcomer
+
+    def _expects(self, held: _Held, device: bytes) -> bool:
+        return device in held.contacts or held.exchange.replica.is_member(device)
+
+    def _offer(self, link: _Link, held_here: Mapping[bytes, _Held], *, first: bool = False) -> None:
+        """Offer what the peer is expected to have and has not been offered over this link."""
+        handshake = link.handshake
+        if not handshake.may_offer:
+            return
+        keys = [
+            (mandate, held.exchange.replica.discovery_key)
+            for mandate, held in held_here.items()
+            if self._is_open(held)
+            and self._expects(held, link.device)
+            and link.id not in held.exchange.sessions
+            and not handshake.was_offered(mandate)
+        ]
+        if keys or first:
+            for offer in handshake.offer(keys):
+                self._desk.send(link.id, offer)
+
+    def _offer_everywhere(self, mandate: bytes) -> None:
+        for link in self._links.values():
+            self._offer(link, {mandate: self._held[mandate]})
+
+    def _on_offer(self, link: _Link, offer: wire.Offer) -> None:
+        handshake = link.handshake
+        held_keys = [
+            (mandate, held.exchange.replica.discovery_key)
+            for mandate, held in self._held.items()
+            if self._is_open(held)
+            # Both offered it at once: the dialler's offer counts.
+            and not (handshake.outbound and handshake.is_pending(mandate))
+        ]
+        matches, accept = handshake.offers(offer, held_keys)
+        self._desk.send(link.id, accept)
+        self._open(link, matches)
+        self._offer(link, self._held)
+        self._handshake_progress(link)
+
+    def _open(self, link: _Link, matches: Sequence[Match]) -> None:
+        for handle, mandate in matches:
+            link.open(handle, mandate)
+            held = self._held.get(mandate)
+            if held is None:
+                continue
+            self._tell_contact(link)
+            self._transfer.close(link.id, mandate)
+            held.exchange.open(link.id, handle, link.device)
+
+    def _handshake_progress(self, link: _Link) -> None:
+        if link.handshake.done:
+            self._desk.timers.cancel(("handshake", link.id))
+            self._watch_idle(link)
+
+    def _watch_idle(self, link: _Link) -> None:
+        if not self._is_used(link) and ("idle", link.id) not in self._desk.timers:
+            self._desk.after(("idle", link.id), IDLE_LINK_SECONDS_MAX)
+
+    def _tell_contact(self, link: _Link) -> None:
+        """Say where this device can be dialled, to who proved a mandate's key, when it changed."""
+        addresses = tuple(self._addresses())[:ADDRESSES_PER_PEER_MAX]
+        if link.contact != addresses:
+            link.contact = addresses
+            self._desk.send(link.id, wire.Contact(addresses))
+
+    # -- what follows from entries --------------------------------------------------------------
+
+    def _on_changes(self, mandate: bytes, changes: tuple[Change, ...]) -> None:
+        """Look at what content is wanted, before peers hear of the entries."""
+        exchange = self._held[mandate].exchange
+        files: dict[bytes, None] = {}
+        for change in changes:
+            match change:
+                case FileSaved(file=file) | FileAdded(file=file):
+                    files[file] = None
+        for file in files:
+            self._want_content(exchange.replica, file)
+        self._tell_content()
+
+    def _want_content(self, replica: Replica, file: bytes) -> None:
+        state = replica.state.files.get(file)
+        if state is not None:
+            self._transfer.want(replica.mandate, file, state.heads.values())
+
+    def _tell_content(self) -> None:
+        for mandate in self._transfer.touched():
+            if mandate in self._held:
+                self._held[mandate].exchange.content_lacking(self._transfer.lacking(mandate))
+
+    def _after_entries(self, mandate: bytes) -> None:
+        """Follow a change of membership, if there was one."""
+        held = self._held[mandate]
+        members = held.exchange.replica.state.membership
+        if held.members is not members or held.open != self._is_open(held):
+            held.members, held.open = members, self._is_open(held)
+            if held.open:
+                self._peering.want_also([*held.contacts, *members.members])
+            self._offer_everywhere(mandate)
+
+    def _update_peers(self) -> None:
+        wanted: dict[bytes, None] = {}
+        for held in self._held.values():
+            if self._is_open(held):
+                wanted |= held.contacts
+                wanted |= dict.fromkeys(held.exchange.replica.state.membership.members)
+        self._peering.want(wanted)
+
+    def _sighted(self, event: Sighted) -> None:
+        for mandate in event.mandates:
+            held = self._held.get(mandate)
+            if held is not None and event.device not in held.contacts:
+                held.contacts[event.device] = None
+                self._peering.want_also([event.device])
+                self._offer_everywhere(mandate)
+        self._peering.sighted(event.device, event.addresses)
+
+    # -- status -------------------------------------------------------------------------------
+
+    def peers(self, mandate: bytes) -> list[PeerStatus]:
+        """The other members of a mandate, by key, and who of them is there."""
+        exchange = self._held[mandate].exchange
+        sessions: dict[bytes, Session] = {s.device: s for s in exchange.sessions.values()}
+        members = exchange.replica.state.membership.members
+        devices = sorted((members.keys() | sessions.keys()) - {self.device})
+        return [self._peer_status(device, sessions.get(device)) for device in devices]
+
+    def _peer_status(self, device: bytes, session: Session | None) -> PeerStatus:
+        if session is None:
+            return PeerStatus(device, False, False, "", None)
+        address = self._links[session.link].address
+        return PeerStatus(device, True, session.synced, address, session.since)
+
+    def expected(self, mandate: bytes) -> tuple[bytes, ...]:
+        """The other devices that have to do with a mandate: members, and whom its ticket names."""
+        held = self._held[mandate]
+        members = held.exchange.replica.state.membership.members
+        return tuple(sorted((held.contacts.keys() | members.keys()) - {self.device}))
+
+    def in_step(self, mandate: bytes) -> bool:
+        """Tell whether every connected member has what is here, and we have all of theirs.
+
+        That includes the content of the versions that are shown. True when nobody is connected.
+        """
+        exchange = self._held[mandate].exchange
+        return not self._transfer.lacking(mandate) and all(
+            session.synced for session in exchange.sessions.values() if session.told
+        )
+
+    def known_addresses(self, device: bytes) -> tuple[str, ...]:
+        """Where a device may be dialled, the latest first; worth keeping over a restart."""
+        return self._peering.addresses(device)

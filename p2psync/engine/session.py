@@ -1,0 +1,441 @@
+"""The exchange of one mandate's entries with all peers that are connected.
+
+Each session tells what this device holds (``Frontier``, then ``Have``), asks for what it lacks
+(``Want``), answers with entries, and pushes what this device writes. Entries go to members only; a
+newcomer shows its opening and is told why when it is refused. Specification: docs/spec/wire.md.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from p2psync.core import entry
+from p2psync.core.frontier import HEAD_BYTES, Tip
+from p2psync.core.mandate import Change, FileSaved
+from p2psync.core.ops import CHUNK_REFERENCE_BYTES, Observe
+from p2psync.engine import wire
+from p2psync.engine.desk import Desk
+from p2psync.engine.effects import (
+    Changed,
+    Effect,
+    PeerChanged,
+    Persist,
+    Refused,
+    SendChunks,
+    SendEntries,
+    SendOpening,
+    StoredEntry,
+    Warn,
+)
+from p2psync.engine.replica import Received, Replica
+from p2psync.errors import NotAdmitting, TicketError, WireError
+from p2psync.limits import (
+    FRONTIER_TIPS_MAX,
+    LOCATOR_POINTS_MAX,
+    WANT_SECONDS_MAX,
+    WANTS_PER_FRAME_MAX,
+)
+
+FRONTIER_SECONDS = 60
+"""How often a peer that is not in step is told anew what this device holds."""
+FRONTIER_IN_STEP_SECONDS = 600
+"""The same for a peer in step: links lose nothing, so this mends only what has a fault."""
+FRONTIER_JITTER = 0.2
+PUSH_GRACE_SECONDS = 1.0
+"""How long an entry's own author, when connected, has to push it before another is asked."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One peer and one mandate over one link."""
+
+    link: int
+    handle: int
+    device: bytes
+    since: float
+    heard: bool = False
+    """The peer's frontier came: it takes this device for a member."""
+    told: bool = False
+    """Our frontier went: we take the peer for a member."""
+    asked_in: bool = False
+    """Our opening went."""
+    opened: bool = False
+    """The peer's opening came."""
+    refused: str = ""
+    files: int = 0
+    """How many files' content the peer is still fetching."""
+    synced: bool = False
+    remote: dict[bytes, frozenset[Tip]] = field(default_factory=dict)
+    """What the peer says it holds, by log."""
+    unheld: dict[bytes, tuple[Tip, ...]] = field(default_factory=dict)
+    """What of that is lacking here."""
+    behind: dict[bytes, None] = field(default_factory=dict)
+    """Logs of which the peer has not said that it holds all that is here."""
+    sent: dict[bytes, bytes] = field(default_factory=dict)
+    """The last entry of each log that went to the peer."""
+    stalled: dict[bytes, None] = field(default_factory=dict)
+    """Logs that the peer was asked for in vain since it last spoke of them."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One mandate and its sessions, by link.
+
+    ``on_changes`` hears what entries changed before peers are told of them.
+    """
+
+    replica: Replica
+    desk: Desk
+    on_changes: Callable[[bytes, tuple[Change, ...]], None]
+    sessions: dict[int, Session] = field(default_factory=dict)
+    files_lacking: int = 0
+    _asked: dict[bytes, int] = field(default_factory=dict)
+    """The link on which each log was asked for."""
+
+    @property
+    def mandate(self) -> bytes:
+        """The mandate's id."""
+        return self.replica.mandate
+
+    @property
+    def newcomer(self) -> bool:
+        """Whether this device is still to be admitted, as far as it knows."""
+        return not self.replica.is_member(self.replica.device)
+
+    # -- sessions come and go -------------------------------------------------------------------
+
+    def open(self, link: int, handle: int, device: bytes) -> None:
+        """Start a session; one before on the same link ends."""
+        self.close(link)
+        session = Session(link, handle, device, self.desk.now)
+        self.sessions[link] = session
+        self._refresh(session)
+
+    def close(self, link: int) -> None:
+        """End a session, if there is one; ask others for what it was asked for."""
+        session = self.sessions.pop(link, None)
+        if session is None:
+            return
+        self.desk.timers.cancel(("frontier", self.mandate, link))
+        for log in [log for log, asked in self._asked.items() if asked == link]:
+            self._forget(log)
+        if session.told:
+            self.desk.out.append(PeerChanged(self.mandate, session.device, "offline"))
+        self._ask()
+
+    def _refresh(self, session: Session) -> None:
+        """Follow a change of membership: tell members what is here, ask to be admitted."""
+        member = self.replica.is_member(session.device)
+        if member and not session.told:
+            session.told = True
+            if self.files_lacking:
+                self._send_content(session)
+            self._send_frontier(session)
+            for log in self.replica.chains.logs():
+                self._note(session, log)
+            self.desk.out.append(PeerChanged(self.mandate, session.device, "online"))
+        elif session.told and not member:
+            session.told = False
+            self.desk.out.append(PeerChanged(self.mandate, session.device, "offline"))
+        if self.newcomer and not session.asked_in:
+            session.asked_in = True
+            if not self.replica.opening():
+                self._take(self.replica.author([Observe()], self.desk.wall_ms))
+            ids = self.replica.opening()
+            self.desk.out.append(SendOpening(session.link, session.handle, self.mandate, ids))
+
+    def _send_frontier(self, session: Session) -> None:
+        tips = self.replica.tips()[:FRONTIER_TIPS_MAX]
+        self.desk.send(session.link, wire.Frontier(session.handle, tips))
+        seconds = FRONTIER_IN_STEP_SECONDS if session.synced else FRONTIER_SECONDS
+        self.desk.after(
+            ("frontier", self.mandate, session.link), self.desk.jitter(seconds, FRONTIER_JITTER)
+        )
+
+    def frontier_due(self, link: int) -> None:
+        """The time to say again what is here has come."""
+        session = self.sessions.get(link)
+        if session is not None and session.told:
+            self._send_frontier(session)
+
+    # -- what this device does ------------------------------------------------------------------
+
+    def publish(self, effects: Iterable[Effect]) -> None:
+        """Carry out effects of the replica (entries that this device wrote, or a new fold)."""
+        self._take(effects)
+
+    def _take(self, effects: Iterable[Effect]) -> None:
+        """Have effects of the replica done, then tell the peers what is new."""
+        fresh: dict[bytes, list[StoredEntry]] = {}
+        small: dict[bytes, bytes] = {}
+        for effect in effects:
+            self.desk.out.append(effect)
+            match effect:
+                case Persist(entries=entries):
+                    for stored in entries:
+                        fresh.setdefault(stored.log, []).append(stored)
+                case Changed(changes=changes):
+                    small |= self._small_content(changes)
+                    self.on_changes(self.mandate, changes)
+        untold = {session.link for session in self.sessions.values() if not session.told}
+        for session in list(self.sessions.values()):
+            self._refresh(session)
+        for session in list(self.sessions.values()):
+            for log in fresh:
+                self._note(session, log)
+            if session.told and session.link not in untold:
+                self._spread(session, fresh, small)
+            self._settle(session)
+        for log in fresh:
+            asked = self._asked.get(log)
+            if asked is not None:
+                if log in self.sessions[asked].unheld:
+                    self.desk.after(("want", self.mandate, log), WANT_SECONDS_MAX)
+                else:
+                    self._forget(log)
+        self._ask()
+
+    def _small_content(self, changes: Sequence[Change]) -> dict[bytes, bytes]:
+        """Addresses of content of one chunk, by the entry that saves it: it rides along."""
+        found: dict[bytes, bytes] = {}
+        for change in changes:
+            if isinstance(change, FileSaved) and change.file in self.replica.state.files:
+                version = self.replica.state.files[change.file].versions.get(change.version)
+                content = None if version is None else version.content
+                if (
+                    content is not None
+                    and not content.indirect
+                    and len(content.references) == CHUNK_REFERENCE_BYTES
+                ):
+                    found[change.version[0]] = content.references[:32]
+        return found
+
+    def _spread(
+        self,
+        session: Session,
+        fresh: dict[bytes, list[StoredEntry]],
+        small: dict[bytes, bytes],
+    ) -> None:
+        """Push our own entries, announce the others'."""
+        tips: list[Tip] = []
+        for log, entries in fresh.items():
+            first = entries[0]
+            own = self.replica.state.logs.get(log) == self.replica.device
+            if own and self._follows(session, first):
+                for stored in entries:
+                    if stored.id in small:
+                        self._send_small(session, small[stored.id])
+                ids = tuple([stored.id for stored in entries])
+                self.desk.out.append(SendEntries(session.link, session.handle, self.mandate, ids))
+                session.sent[log] = entries[-1].id
+            else:
+                tips += self._tips(log)
+        for start in range(0, len(tips), FRONTIER_TIPS_MAX):
+            part = tuple(tips[start : start + FRONTIER_TIPS_MAX])
+            self.desk.send(session.link, wire.Have(session.handle, part))
+
+    def _send_small(self, session: Session, address: bytes) -> None:
+        self.desk.out.append(SendChunks(session.link, session.handle, (address,)))
+
+    def _follows(self, session: Session, first: StoredEntry) -> bool:
+        """Tell whether the peer has, or is about to have, what an entry follows."""
+        if not first.prev or session.sent.get(first.log) == first.prev:
+            return True
+        before = Tip(first.log, first.seq - 1, first.prev[:HEAD_BYTES])
+        return before in session.remote.get(first.log, ())
+
+    def content_lacking(self, files: int) -> None:
+        """Tell the peers when fetching of content starts and when all of it is here."""
+        before, self.files_lacking = self.files_lacking, files
+        if bool(before) != bool(files):
+            for session in self.sessions.values():
+                if session.told:
+                    self._send_content(session)
+
+    def _send_content(self, session: Session) -> None:
+        self.desk.send(session.link, wire.Content(session.handle, self.files_lacking))
+
+    # -- what peers say -------------------------------------------------------------------------
+
+    def on_frontier(self, session: Session, tips: Sequence[Tip]) -> None:
+        """Take a peer's whole frontier."""
+        session.heard = True
+        session.stalled.clear()
+        session.unheld.clear()
+        session.remote = _by_log(tips)
+        for log in [*session.remote, *self.replica.chains.logs()]:
+            self._note(session, log)
+        self._told(session, tips)
+
+    def on_have(self, session: Session, tips: Sequence[Tip]) -> None:
+        """Take the tips of some logs, in place of what the peer said of these logs before."""
+        for log, of_log in _by_log(tips).items():
+            session.remote[log] = of_log
+            session.stalled.pop(log, None)
+            self._note(session, log)
+        if sum(map(len, session.remote.values())) > FRONTIER_TIPS_MAX:
+            raise WireError(cause="too many logs")
+        self._told(session, tips)
+
+    def _told(self, session: Session, tips: Sequence[Tip]) -> None:
+        if self.replica.own_log_behind(tips):
+            self.desk.out += self.replica.close_log()
+            self.desk.out.append(Warn(self.mandate, "log-behind", self.replica.device))
+        self._settle(session)
+        self._ask()
+
+    def on_want(self, session: Session, wants: Sequence[wire.Wanted]) -> None:
+        """Answer with entries, if the peer is a member."""
+        if not self.replica.is_member(session.device):
+            return
+        for want in wants:
+            tip = Tip(want.log, want.seq, want.head)
+            ids = tuple(self.replica.path(tip, want.locator))
+            if ids:
+                session.sent[want.log] = ids[-1]
+                self.desk.out.append(SendEntries(session.link, session.handle, self.mandate, ids))
+
+    def on_entries(self, session: Session, raws: Sequence[bytes], more: bool) -> None:
+        """Take entries in; raises ``WireError`` for what no honest peer sends."""
+        received = self.replica.receive(raws, self.desk.wall_ms, more=more)
+        self._showed(session, received)
+        self._take(received.effects)
+        if received.gaps:
+            self._ask_for_gaps(session, raws, received.gaps)
+
+    def _showed(self, session: Session, received: Received) -> None:
+        """Note that a peer holds what it has sent."""
+        for effect in received.effects:
+            if isinstance(effect, Persist):
+                tips: dict[bytes, set[Tip]] = {}
+                for each in effect.entries:
+                    log = each.log
+                    if log not in tips:
+                        tips[log] = set(session.remote.get(log, ()))
+                    tips[log].discard(Tip(log, each.seq - 1, each.prev[:HEAD_BYTES]))
+                    tips[log].add(Tip(log, each.seq, each.id[:HEAD_BYTES]))
+                session.remote |= {log: frozenset(of_log) for log, of_log in tips.items()}
+
+    def _ask_for_gaps(self, session: Session, raws: Sequence[bytes], gaps: Sequence[bytes]) -> None:
+        """Ask for what leads to entries whose predecessors are not here."""
+        tips: dict[bytes, Tip] = {}
+        for raw in raws:
+            item = entry.decode(raw)
+            if item.log in gaps:
+                tips[item.log] = Tip(item.log, item.seq, item.id[:HEAD_BYTES])
+        lacking = [tip for log, tip in tips.items() if log not in self._asked]
+        self._want(session, lacking)
+
+    def on_opening(self, session: Session, raws: Sequence[bytes]) -> None:
+        """Admit a newcomer, or tell it why not."""
+        if session.opened:
+            raise WireError(cause="asks twice to be admitted")
+        session.opened = True
+        try:
+            if self.newcomer:
+                raise NotAdmitting
+            received = self.replica.admit(session.device, raws, self.desk.wall_ms)
+        except (TicketError, NotAdmitting) as error:
+            self.desk.send(session.link, wire.Refusal(session.handle, error.code))
+            return
+        self._showed(session, Received(received.effects[:1]))
+        self._take(received.effects)
+
+    def on_refusal(self, session: Session, reason: str) -> None:
+        """A member does not admit this device."""
+        if self.newcomer:
+            session.refused = reason
+            self.desk.out.append(Refused(self.mandate, session.device, reason))
+
+    def on_content(self, session: Session, files: int) -> None:
+        """The peer starts or ends fetching content."""
+        session.files = files
+        self._settle(session)
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Ask for every log that some peer has more of, each of one peer at a time."""
+        wants: dict[int, list[Tip]] = {}
+        by_device = {session.device: session for session in self.sessions.values()}
+        for session in self.sessions.values():
+            for log, tips in session.unheld.items():
+                if log in self._asked or log in session.stalled:
+                    continue
+                author = by_device.get(self.replica.state.logs.get(log, b""))
+                if author is None or author is session or log in author.stalled or not author.heard:
+                    self._asked[log] = session.link
+                    wants.setdefault(session.link, []).extend(tips)
+                elif log in author.unheld:
+                    self._asked[log] = author.link
+                    wants.setdefault(author.link, []).extend(author.unheld[log])
+                else:
+                    self._asked[log] = author.link
+                    self.desk.after(("want", self.mandate, log), PUSH_GRACE_SECONDS)
+        for link, lacking in wants.items():
+            self._want(self.sessions[link], lacking)
+
+    def _want(self, session: Session, tips: Sequence[Tip]) -> None:
+        wanted: list[wire.Wanted] = []
+        for tip in tips:
+            locator = self.replica.locator(tip.log)[:LOCATOR_POINTS_MAX]
+            wanted.append(wire.Wanted(tip.log, tip.seq, tip.head, locator))
+            self._asked[tip.log] = session.link
+            self.desk.after(("want", self.mandate, tip.log), WANT_SECONDS_MAX)
+        for start in range(0, len(wanted), WANTS_PER_FRAME_MAX):
+            part = tuple(wanted[start : start + WANTS_PER_FRAME_MAX])
+            self.desk.send(session.link, wire.Want(session.handle, part))
+
+    def want_due(self, log: bytes) -> None:
+        """A peer did not send a log in time: ask another."""
+        link = self._asked.pop(log, None)
+        session = None if link is None else self.sessions.get(link)
+        if session is not None:
+            session.stalled[log] = None
+        self._ask()
+
+    def _forget(self, log: bytes) -> None:
+        self._asked.pop(log, None)
+        self.desk.timers.cancel(("want", self.mandate, log))
+
+    # -- who has what -----------------------------------------------------------------------------
+
+    def _tips(self, log: bytes) -> list[Tip]:
+        tips = []
+        for head in self.replica.chains.heads(log):
+            position = self.replica.chains.position(head)
+            assert position is not None
+            tips.append(Tip(log, position[1], head[:HEAD_BYTES]))
+        return sorted(tips)
+
+    def _note(self, session: Session, log: bytes) -> None:
+        """Compare what the peer says of a log with what is here."""
+        remote = session.remote.get(log, frozenset())
+        lacking = tuple(self.replica.missing(sorted(remote)))
+        if lacking:
+            session.unheld[log] = lacking
+        else:
+            session.unheld.pop(log, None)
+        if remote.issuperset(self._tips(log)):
+            session.behind.pop(log, None)
+        else:
+            session.behind[log] = None
+
+    def _settle(self, session: Session) -> None:
+        """Say so when a peer comes into step."""
+        synced = (
+            session.heard
+            and session.told
+            and not session.unheld
+            and not session.behind
+            and not session.files
+        )
+        if synced and not session.synced:
+            self.desk.out.append(PeerChanged(self.mandate, session.device, "synced"))
+        session.synced = synced
+
+
+def _by_log(tips: Iterable[Tip]) -> dict[bytes, frozenset[Tip]]:
+    grouped: dict[bytes, list[Tip]] = {}
+    for tip in tips:
+        grouped.setdefault(tip.log, []).append(tip)
+    return {log: frozenset(of_log) for log, of_log in grouped.items()}

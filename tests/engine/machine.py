@@ -1,0 +1,327 @@
+"""A device for tests: an engine, a disk in memory, and a port to a network that the test makes.
+
+``Machine`` does what ``node`` does, without waiting: it runs effects in list order and feeds back what
+they are answered with.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, assert_never
+
+from p2psync.core import crypto, membership
+from p2psync.core.ops import (
+    CHUNK_REFERENCE_BYTES,
+    Chunked,
+    Create,
+    Describe,
+    Invite,
+    Operation,
+    OpId,
+    Share,
+)
+from p2psync.engine import wire
+from p2psync.engine.effects import (
+    Changed,
+    ChunksKnown,
+    CloseLink,
+    CloseLog,
+    ContentReady,
+    Dial,
+    Effect,
+    Event,
+    FindChunks,
+    KeepLogKey,
+    LoadReferences,
+    PeerChanged,
+    Persist,
+    Progress,
+    ReferencesLoaded,
+    Refold,
+    Refused,
+    SendChunks,
+    SendEntries,
+    SendFrame,
+    SendOpening,
+    StoreChunk,
+    StoredEntry,
+    Warn,
+)
+from p2psync.engine.engine import Engine
+from p2psync.engine.replica import OwnLog, Replica, Secrets
+from p2psync.errors import CryptoError
+from p2psync.limits import CHUNK_BYTES
+from tests.core.lines import read
+
+WALL_MS = 1_800_000_000_000
+DAY_MS = 24 * 3600 * 1000
+
+
+def entropy_of(seed: str) -> Callable[[int], bytes]:
+    """Bytes that look random and are the same for the same seed."""
+    count = 0
+
+    def draw(size: int) -> bytes:
+        nonlocal count
+        count += 1
+        out = b""
+        while len(out) < size:
+            block = f"{seed}/{count}/{len(out)}".encode()
+            out += crypto.digest(b"test", block, size=64)
+        return out[:size]
+
+    return draw
+
+
+def key_of(seed: str) -> crypto.SigningKey:
+    """A device's key."""
+    return crypto.SigningKey.from_seed(crypto.digest(b"test", seed.encode()))
+
+
+@dataclass
+class Holding:
+    """What a disk keeps of one mandate besides its entries."""
+
+    epoch_key: bytes
+    admission_seed: bytes | None = None
+    contacts: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
+    own_logs: list[OwnLog] = field(default_factory=list)
+
+
+@dataclass
+class Disk:
+    """What a device keeps over a restart. Each method is atomic and durable when it returns."""
+
+    signing: crypto.SigningKey
+    holdings: dict[bytes, Holding] = field(default_factory=dict)
+    entries: dict[bytes, StoredEntry] = field(default_factory=dict)
+    chunks: dict[bytes, bytes] = field(default_factory=dict)
+
+    def hold(self, mandate: bytes, holding: Holding) -> None:
+        self.holdings[mandate] = holding
+
+    def persist(self, entries: Sequence[StoredEntry]) -> None:
+        for stored in entries:
+            self.entries[stored.id] = stored
+
+    def keep_log_key(self, effect: KeepLogKey) -> None:
+        logs = self.holdings[effect.mandate].own_logs
+        logs.append(OwnLog(effect.seed, effect.incarnation))
+
+    def close_log(self, effect: CloseLog) -> None:
+        logs = self.holdings[effect.mandate].own_logs
+        for index, own in enumerate(logs):
+            if crypto.SigningKey.from_seed(own.seed).public == effect.log:
+                logs[index] = OwnLog(own.seed, own.incarnation, closed=True)
+
+    def store_chunk(self, address: bytes, data: bytes) -> None:
+        self.chunks[address] = data
+
+    def raws(self, mandate: bytes) -> list[bytes]:
+        return [stored.raw for stored in self.entries.values() if stored.mandate == mandate]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a ticket carries."""
+
+    mandate: bytes
+    epoch_key: bytes
+    admission_seed: bytes
+    peers: Mapping[bytes, tuple[str, ...]]
+
+
+class Port(Protocol):
+    """The network as a machine sees it."""
+
+    def send(self, link: int, frame: bytes) -> None: ...
+
+    def close(self, link: int, error: str) -> None: ...
+
+    def dial(self, device: bytes, addresses: Sequence[str]) -> None: ...
+
+
+class Machine:
+    """One device while it runs; make another one over the same disk to restart it."""
+
+    replica_type: type[Replica] = Replica
+
+    def __init__(
+        self,
+        name: str,
+        disk: Disk,
+        port: Port,
+        entropy: Callable[[int], bytes],
+        now: float = 0.0,
+        wall_ms: int = WALL_MS,
+    ) -> None:
+        self.name = name
+        self.disk = disk
+        self.port = port
+        self.entropy = entropy
+        self.now = now
+        self.wall_ms = wall_ms
+        self.log: list[Effect] = []
+        """What people and programs are told."""
+        self._events: deque[Event] = deque()
+        self.engine = Engine(self.device, entropy, lambda: (f"/memory/{name}",))
+        for mandate, holding in disk.holdings.items():
+            self._add(mandate, holding)
+
+    @property
+    def device(self) -> bytes:
+        return self.disk.signing.public
+
+    def _add(self, mandate: bytes, holding: Holding) -> Replica:
+        replica = self.replica_type(
+            mandate,
+            self.disk.signing,
+            Secrets((holding.epoch_key,), holding.admission_seed, tuple(holding.own_logs)),
+            read,
+            self.entropy,
+            Describe(self.name, self.name),
+        )
+        replica.load(self.disk.raws(mandate))
+        self.run(self.engine.add(replica, holding.contacts, self.now, self.wall_ms))
+        return replica
+
+    # -- what people do -------------------------------------------------------------------------
+
+    def create(self, name: str = "Books", *, share: bool = True) -> bytes:
+        salt = self.entropy(16)
+        mandate = membership.mandate_id(self.device, salt)
+        holding = Holding(self.entropy(32))
+        self.disk.hold(mandate, holding)
+        self._add(mandate, holding)
+        self.author(mandate, Create(self.device, salt, name))
+        if share:
+            self.author(mandate, Share())
+        return mandate
+
+    def invite(self, mandate: bytes, role: str = "writer", uses: int = 1, days: int = 14) -> Ticket:
+        seed = self.entropy(32)
+        invitation = crypto.SigningKey.from_seed(seed).public
+        self.author(mandate, Invite(invitation, role, self.wall_ms + days * DAY_MS, uses))
+        peers = {self.device: (f"/memory/{self.name}",)}
+        return Ticket(mandate, self.disk.holdings[mandate].epoch_key, seed, peers)
+
+    def subscribe(self, ticket: Ticket) -> None:
+        holding = Holding(ticket.epoch_key, ticket.admission_seed, dict(ticket.peers))
+        self.disk.hold(ticket.mandate, holding)
+        self._add(ticket.mandate, holding)
+
+    def author(self, mandate: bytes, *operations: Operation) -> None:
+        self.run(self.engine.author(mandate, operations, self.now, self.wall_ms))
+
+    def publish(self, mandate: bytes, effects: list[Effect]) -> None:
+        self.run(self.engine.publish(mandate, effects, self.now, self.wall_ms))
+
+    def store(self, mandate: bytes, data: bytes) -> Chunked:
+        """Seal content into the chunk store; return the references."""
+        secret = self.engine.replica(mandate).chunk_secret
+        references = self._seal(secret, data, padded=True)
+        if len(references) <= 64 * CHUNK_REFERENCE_BYTES:
+            return Chunked(False, references)
+        return Chunked(True, self._seal(secret, references, padded=False))
+
+    def _seal(self, secret: bytes, data: bytes, *, padded: bool) -> bytes:
+        references = b""
+        for start in range(0, len(data), CHUNK_BYTES):
+            piece = data[start : start + CHUNK_BYTES]
+            sealed, digest = crypto.seal_chunk(secret, piece)
+            address = crypto.chunk_address(sealed)
+            self.disk.store_chunk(address, sealed)
+            references += address + digest
+        return references
+
+    def content(self, mandate: bytes, file: bytes) -> bytes:
+        """The shown version's chunked content; all of it must be here."""
+        replica = self.engine.replica(mandate)
+        version = replica.state.files[file].current()
+        assert version is not None
+        assert version.content is not None
+        references = version.content.references
+        if version.content.indirect:
+            references = self._open(replica, references)
+        return self._open(replica, references)
+
+    def _open(self, replica: Replica, references: bytes) -> bytes:
+        out = b""
+        for start in range(0, len(references), CHUNK_REFERENCE_BYTES):
+            address = references[start : start + 32]
+            digest = references[start + 32 : start + 64]
+            out += crypto.open_chunk(replica.chunk_secret, digest, self.disk.chunks[address])
+        return out
+
+    # -- what happens -----------------------------------------------------------------------------
+
+    def handle(self, event: Event) -> None:
+        """Step the engine and do what it wants, and so on with what that is answered by."""
+        self._events.append(event)
+        while self._events:
+            self.run(self.engine.step(self._events.popleft(), self.now, self.wall_ms))
+
+    def run(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            self.do(effect)
+        while self._events:
+            event = self._events.popleft()
+            for effect in self.engine.step(event, self.now, self.wall_ms):
+                self.do(effect)
+
+    def do(self, effect: Effect) -> None:
+        match effect:
+            case Persist(entries=entries):
+                self.disk.persist(entries)
+            case KeepLogKey():
+                self.disk.keep_log_key(effect)
+            case CloseLog():
+                self.disk.close_log(effect)
+            case StoreChunk(address=address, data=data):
+                self.disk.store_chunk(address, data)
+            case Refold(mandate=mandate):
+                raws = self.disk.raws(mandate)
+                for more in self.engine.refold(mandate, raws, self.now, self.wall_ms):
+                    self.do(more)
+            case FindChunks(mandate=mandate, version=version, addresses=addresses):
+                missing = tuple([each for each in addresses if each not in self.disk.chunks])
+                self._events.append(ChunksKnown(mandate, version, missing))
+            case LoadReferences(mandate=mandate, version=version, references=references):
+                self._events.append(self._references(mandate, version, references))
+            case SendFrame(link=link, frame=frame):
+                self.port.send(link, frame)
+            case SendEntries(link=link, handle=handle, ids=ids):
+                for frame in wire.entries_frames(handle, (self.disk.entries[i].raw for i in ids)):
+                    self.port.send(link, frame)
+            case SendOpening(link=link, handle=handle, ids=ids):
+                raws = [self.disk.entries[i].raw for i in ids]
+                self.port.send(link, wire.encode(wire.Opening(handle, tuple(raws))))
+            case SendChunks(link=link, handle=handle, addresses=addresses):
+                self._send_chunks(link, handle, addresses)
+            case CloseLink(link=link, error=error):
+                self.log.append(effect)
+                self.port.close(link, error)
+            case Dial(device=device, addresses=addresses_known):
+                self.port.dial(device, addresses_known)
+            case Changed() | ContentReady() | Progress() | PeerChanged() | Refused() | Warn():
+                self.log.append(effect)
+            case _:
+                assert_never(effect)
+
+    def _references(self, mandate: bytes, version: OpId, references: bytes) -> ReferencesLoaded:
+        try:
+            loaded = self._open(self.engine.replica(mandate), references)
+        except CryptoError:
+            loaded = b""
+        return ReferencesLoaded(mandate, version, loaded)
+
+    def _send_chunks(self, link: int, handle: int, addresses: Sequence[bytes]) -> None:
+        missing = []
+        for address in addresses:
+            data = self.disk.chunks.get(address)
+            if data is None:
+                missing.append(address)
+            else:
+                self.port.send(link, wire.chunk_frame(handle, address, data))
+        if missing:
+            self.port.send(link, wire.chunks_missing_frame(handle, missing))
