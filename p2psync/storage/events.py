@@ -38,11 +38,11 @@ def add(
         assert event_id is not None
         ids.append(event_id)
         if event_id % _TRIM_EVERY == 0:
-            trim(connection, event_id)
+            trim(connection, event_id, EVENTS_KEPT_MAX)
     return ids
 
 
-def trim(connection: sqlite3.Connection, last: int, kept: int = EVENTS_KEPT_MAX) -> None:
+def trim(connection: sqlite3.Connection, last: int, kept: int) -> None:
     """Forget all but the last ``kept`` ids; open alerts stay."""
     connection.execute("DELETE FROM event WHERE id <= ? AND NOT open", (last - kept,))
 
