@@ -105,7 +105,7 @@ class Engine:
         self._links: dict[int, _Link] = {}
         self._held: dict[bytes, _Held] = {}
         self._peering = Peering(device, self._desk)
-        self._transfer = Transfer(self._desk)
+        self._transfer = Transfer(device, self._desk)
 
     # -- mandates -----------------------------------------------------------------------------
 

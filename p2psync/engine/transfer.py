@@ -58,6 +58,8 @@ class Fetch:
     """Whether ``references`` are those of chunks that list references, or of the content."""
     found: bool = False
     """Whether the chunk store has said what it lacks."""
+    counted: bool = False
+    """Whether peers are told that this is still being fetched."""
     missing: dict[bytes, None] = field(default_factory=dict)
     queue: deque[bytes] = field(default_factory=deque)
     """Those of ``missing`` that nobody is being asked for; may name some that came since."""
@@ -84,8 +86,9 @@ class Source:
 
 @dataclass(slots=True)
 class Transfer:
-    """All transfers of this device."""
+    """All transfers of this device; ``me`` is its key."""
 
+    me: bytes
     desk: Desk
     _fetches: dict[FetchKey, Fetch] = field(default_factory=dict)
     _wanted: dict[bytes, dict[FetchKey, None]] = field(default_factory=dict)
@@ -142,11 +145,32 @@ class Transfer:
             content.references,
             "lists" if content.indirect else "content",
         )
+        if not content.indirect and self._came_along(fetch):
+            return
         self._fetches[fetch.key] = fetch
         self._by_file.setdefault((mandate, file), {})[fetch.key] = None
-        self._lacking[mandate] += 1
-        self._touched[mandate] = None
+        if version.device != self.me:  # what we saved is in our chunk store, until it says no
+            self._count(fetch)
         self._find(fetch)
+
+    def _came_along(self, fetch: Fetch) -> bool:
+        """Finish at once when the peer sent the content ahead of the entry."""
+        needed = dict.fromkeys(addresses_of(fetch.references))
+        sources = self._sources.values()
+        holders = [next((s for s in sources if each in s.early), None) for each in needed]
+        if None in holders:
+            return False
+        for address, holder in zip(needed, holders, strict=True):
+            if holder is not None:
+                self.desk.out.append(StoreChunk(address, holder.early.pop(address)))
+        self._ready.add(fetch.key)
+        self.desk.out.append(ContentReady(fetch.mandate, fetch.file, fetch.version))
+        return True
+
+    def _count(self, fetch: Fetch) -> None:
+        fetch.counted = True
+        self._lacking[fetch.mandate] += 1
+        self._touched[fetch.mandate] = None
 
     def _invalid(self, mandate: bytes, version: Version) -> None:
         """The author's references do not fit the size: nobody can have such content."""
@@ -167,6 +191,8 @@ class Transfer:
         if fetch is None or fetch.found:
             return
         fetch.found = True
+        if missing and not fetch.counted:
+            self._count(fetch)
         fetch.missing = dict.fromkeys(missing)
         fetch.queue = deque(fetch.missing)
         for address in missing:
@@ -229,8 +255,9 @@ class Transfer:
         del siblings[fetch.key]
         if not siblings:
             del self._by_file[(fetch.mandate, fetch.file)]
-        self._lacking[fetch.mandate] -= 1
-        self._touched[fetch.mandate] = None
+        if fetch.counted:
+            self._lacking[fetch.mandate] -= 1
+            self._touched[fetch.mandate] = None
         for address in fetch.missing:
             wanting = self._wanted[address]
             del wanting[fetch.key]

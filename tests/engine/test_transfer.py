@@ -5,7 +5,7 @@ import pytest
 from p2psync.core.crypto import content_digest
 from p2psync.core.ops import AddFile, Chunked, Save
 from p2psync.engine import wire
-from p2psync.engine.effects import CloseLink, ContentReady, FindChunks, Progress, Warn
+from p2psync.engine.effects import CloseLink, ContentReady, Progress, Warn
 from p2psync.engine.transfer import addresses_of, chunk_count
 from p2psync.limits import CHUNK_BYTES, CHUNKS_WANTED_MAX
 from tests.engine.joined import Network, join, mandate_of_two
@@ -65,8 +65,7 @@ def test_small_content_rides_along_without_a_question() -> None:
     save(anna, mandate, b"small")
     network.settle()
     kinds = [type(message).__name__ for _, message in network.sent[before:]]
-    assert kinds[:2] == ["Chunk", "Entries"]
-    assert "ChunkWant" not in kinds
+    assert kinds == ["Chunk", "Entries", "Have"]
     assert ben.content(mandate, FILE) == b"small"
 
 
@@ -266,4 +265,3 @@ def test_chunks_go_to_members_only() -> None:
 )
 def test_chunk_count(size: int, count: int) -> None:
     assert chunk_count(size) == count
-    assert FindChunks  # named by the engine's contract with the chunk store

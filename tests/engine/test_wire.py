@@ -1,5 +1,7 @@
 """Messages survive the way to bytes and back; any other bytes are refused, and by nothing else."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,10 +59,8 @@ def test_every_message_survives(message: wire.Message) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_message_or_a_wire_error(frame: bytes) -> None:
-    try:
+    with suppress(WireError):
         wire.decode(frame)
-    except WireError:
-        pass
 
 
 @given(st.integers(-2, 90), st.lists(values, max_size=4))
@@ -79,10 +79,8 @@ def test_a_frame_with_one_byte_changed_raises_nothing_else(
 ) -> None:
     frame = bytearray(wire.encode(message))
     frame[data.draw(st.integers(0, len(frame) - 1))] ^= data.draw(st.integers(1, 255))
-    try:
+    with suppress(WireError):
         wire.decode(bytes(frame))
-    except WireError:
-        pass
 
 
 @pytest.mark.parametrize(
