@@ -218,6 +218,8 @@ class Libp2pTransport:
                 # Only one address gets as far as a link, so the peer sees one.
                 async with turn:
                     connection = self._connection(session, "outbound")
+                    if self._nursery is not nursery:
+                        raise LinkBroken("this transport was stopped")
                     await nursery.start(connection.run)
                     try:
                         return StreamLink(connection, await connection.open_stream(PROTOCOL))

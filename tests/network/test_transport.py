@@ -13,10 +13,12 @@ from p2psync.errors import (
     PortTaken,
     UnavailableError,
 )
+from p2psync.network.bytestream import ByteStream
 from p2psync.network.config import TransportConfig
+from p2psync.network.connection import upgrade_inbound
 from p2psync.network.dial import os_reason
 from p2psync.network.host import Libp2pTransport
-from p2psync.network.identity import device_of_peer_id, device_of_seed
+from p2psync.network.identity import device_of_peer_id, device_of_seed, key_pair
 from tests.network.rig import (
     CALLED_SEED,
     CALLER_SEED,
@@ -116,6 +118,56 @@ async def test_a_dead_first_address_does_not_matter() -> None:
         await silent[0].aclose()
 
 
+async def test_the_next_address_is_tried_as_soon_as_one_fails() -> None:
+    config = TransportConfig(stagger_seconds=60, dial_seconds=60)
+    async with rig(config, accept=hold) as r:
+        dead = f"/ip4/127.0.0.1/tcp/{free_port()}"
+        with trio.fail_after(20):
+            await (await r.caller.dial(r.called.device, [dead, *r.called.addresses()])).close()
+
+
+async def test_one_call_makes_one_link_however_many_addresses_answer() -> None:
+    links: list[Link] = []
+
+    async def note(link: Link) -> None:
+        links.append(link)
+        await hold(link)
+
+    called = Libp2pTransport(CALLED_SEED, [LOOPBACK, "/ip6/::1/tcp/0", LOOPBACK], note)
+    caller = Libp2pTransport(CALLER_SEED, [], hold, config=TransportConfig(stagger_seconds=0))
+    async with called.open(), caller.open():
+        for number in range(1, 21):
+            link = await caller.dial(called.device, called.addresses())
+            await link.send(b"x")
+            await link.close()
+            await until(lambda: called.guard.established + called.guard.upgrading == 0)
+            assert len(links) == number
+
+
+async def test_closing_needs_no_help_from_the_program_on_the_other_side() -> None:
+    async with rig(TransportConfig(close_seconds=60)) as r:
+        link, other = await r.links()
+        await link.send(b"last words")
+        with trio.fail_after(20):
+            await link.close()
+        assert await other.receive() == b"last words"
+        with pytest.raises(LinkEnded):
+            await other.receive()
+
+
+async def test_a_peer_that_takes_nothing_cannot_hold_up_closing() -> None:
+    async with rig(TransportConfig(close_seconds=0.2)) as r:
+        link, other = await r.links()
+        with trio.move_on_after(0.3):
+            while True:
+                await link.send(bytes(1 << 20))
+        with trio.fail_after(20):
+            await link.close()
+        with pytest.raises(LinkBroken):
+            while True:
+                await other.receive()
+
+
 async def test_a_peer_that_comes_up_is_reached_at_the_next_call() -> None:
     """Trap 7: no negative cache."""
     port = free_port()
@@ -179,6 +231,33 @@ async def test_a_call_that_is_cancelled_leaves_nothing_behind() -> None:
                 await link.abort()
         await until(lambda: r.called.guard.established + r.called.guard.upgrading == 0)
         await (await r.caller.dial(r.called.device, r.called.addresses())).close()
+
+
+async def test_a_call_under_way_fails_when_the_transport_stops() -> None:
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def slow(stream: trio.SocketStream) -> None:
+        raw = ByteStream(stream)
+        asked.set()
+        await go_on.wait()
+        await upgrade_inbound(raw, key_pair(CALLED_SEED))
+        await trio.sleep_forever()
+
+    async def call() -> None:
+        with pytest.raises(PeerUnreachable, match="stopped"):
+            await caller.dial(device_of_seed(CALLED_SEED), [address])
+        nursery.cancel_scope.cancel()
+
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    address = f"/ip4/127.0.0.1/tcp/{listener.socket.getsockname()[1]}"
+    caller = Libp2pTransport(CALLER_SEED, [], hold)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, slow, [listener])
+            async with caller.open():
+                nursery.start_soon(call)
+                await asked.wait()
+            go_on.set()
 
 
 async def test_slots_end_with_their_connections() -> None:
