@@ -1,9 +1,10 @@
 """The mandate as people see it: an incremental fold over the entries of all its logs.
 
-The fold is pure: it depends on the set of entries, not on the order or way they came (a test shuffles
-them). Entries of a device count once the device is a member; until then they are held (protocol.md:
-"the newcomer's entries travel but do not count"). The one case that a fold cannot take back in steps, a member
-that loses its admission, is reported as ``stale``: the owner of the entries then folds anew.
+The fold is pure: it depends on the set of entries, not on the order or way they came (a test
+shuffles them). Entries of a device count once the device is a member; until then they are held
+(protocol.md: "the newcomer's entries travel but do not count"). What a fold cannot take back in
+steps, a member that loses its admission, or one that wrote more than was held, is reported as
+``stale``: the owner of the entries then folds anew.
 """
 
 from collections.abc import Iterable
@@ -193,7 +194,10 @@ class Mandate:
             self._recompute()
             for device in self.membership.members.keys() - before.members.keys():
                 changes.append(MemberJoined(device))
-                for waiting in self.held.pop(device, []):
+                waited = self.held.pop(device, [])
+                if len(waited) >= QUARANTINED_ENTRIES_MAX:
+                    self.stale = True  # there may be more than were held
+                for waiting in waited:
                     changes += self._count(waiting)
             if self.membership.displaced - before.displaced:
                 changes.append(MandateChanged())
@@ -401,8 +405,10 @@ class Mandate:
             known = self.receipts.get(receipt)
             if known is not None:
                 self.retracted[receipt] = self._unposted[receipt]
-                for file in known.files:
-                    self.files[file].unpost(receipt)
+                for file_id in known.files:
+                    file = self.files.get(file_id)
+                    if file is not None:
+                        file.unpost(receipt)
                 changes.append(FilePosted(receipt, retracted=True))
         return changes
 
@@ -418,10 +424,14 @@ class Mandate:
         Of concurrent claims the lowest (rank, operation) holds; an owner's handing over goes before
         the holder's.
         """
+        return self._seat()[0]
+
+    def _seat(self) -> tuple[bytes | None, int]:
+        """The seat's holder, and how often it was handed over."""
         members = self.membership.members
         claims = [(members[device].rank, op, device) for op, device in self._claims]
         if not claims:
-            return None
+            return None, 0
         holder = min(claims)[2]
         term = 2
         while term in self._hands:
@@ -436,13 +446,13 @@ class Mandate:
                 break
             holder = min(valid)[2]
             term += 1
-        return holder
+        return holder, term - 2
 
     def contested(self) -> tuple[bytes, ...]:
-        """Devices that claimed the seat and do not hold it (B-MAN-1); settled by handing it over."""
-        if self._hands:
+        """Devices that claimed the seat and do not hold it (B-MAN-1), until it is handed over."""
+        seat, handed = self._seat()
+        if handed:
             return ()
-        seat = self.seat()
         return tuple(sorted({device for _, device in self._claims} - {seat or b""}))
 
     def receipt_state(self, receipt: OpId) -> str:
@@ -450,8 +460,9 @@ class Mandate:
         if receipt in self.retracted:
             return "retracted"
         known = self.receipts[receipt]
-        for file in known.files:
-            if any(receipt in rivals for rivals in self.files[file].doubles.values()):
+        for file_id in known.files:
+            file = self.files.get(file_id)
+            if file is not None and any(receipt in rivals for rivals in file.doubles.values()):
                 return "contested"
         return "posted"
 

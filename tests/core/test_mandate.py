@@ -1,0 +1,413 @@
+"""The fold: a pure function of the set of entries; posting, versions, admission."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2psync.core import membership, ops
+from p2psync.core.crypto import SigningKey, digest
+from p2psync.core.diff import diff
+from p2psync.core.mandate import Applied, DoublePosted, Mandate, MemberWaiting
+from p2psync.core.ops import OpId
+from p2psync.limits import QUARANTINED_ENTRIES_MAX
+from tests.core.lines import FILE, read, segments
+
+SALT = b"s" * 16
+FOUNDER, ANNA, BEN = b"F" * 32, b"A" * 32, b"B" * 32
+MANDATE = membership.mandate_id(FOUNDER, SALT)
+SEED = b"t" * 32
+TICKET = SigningKey.from_seed(SEED).public
+
+
+@dataclass
+class Office:
+    """Writes entries of several devices, each from what it has seen."""
+
+    entries: list[Applied] = field(default_factory=list)
+    past: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """The entries that each entry depends on, itself included."""
+    seen: dict[bytes, set[bytes]] = field(default_factory=dict)
+
+    def view(self, device: bytes) -> Mandate:
+        """What a device knows."""
+        known = self.seen.get(device, set())
+        return Mandate.fold(MANDATE, read, [item for item in self.entries if item.id in known])
+
+    def learn(self, device: bytes, other: bytes) -> None:
+        """One device takes all that the other knows."""
+        self.seen.setdefault(device, set()).update(self.seen.get(other, set()))
+
+    def write(self, device: bytes, *operations: ops.Operation) -> Applied:
+        """Add an entry of a device to its log."""
+        log = device[::-1][:31] + b"L"
+        seen = self.seen.setdefault(device, set())
+        seq = sum(1 for item in self.entries if item.log == log)
+        stamp = 1 + max((item.stamp for item in self.entries if item.id in seen), default=0)
+        entry_id = digest(b"entry", log, seq.to_bytes(8, "big"))
+        made = Applied(entry_id, log, seq, stamp, stamp, operations)
+        self.entries.append(made)
+        self.past[entry_id] = {entry_id, *seen}
+        seen.add(entry_id)
+        return made
+
+    def open(self, device: bytes, *more: ops.Operation) -> Applied:
+        """Open a device's log."""
+        return self.write(device, ops.OpenLog(device, 0, bytes(64)), *more)
+
+    def found(self) -> "Office":
+        """Found the mandate, attach a file, make a ticket."""
+        self.open(FOUNDER, ops.Create(FOUNDER, SALT, "Dupont"), ops.ClaimSeat(1))
+        self.write(FOUNDER, ops.Invite(TICKET, "accounting", 0, 5))
+        self.write(FOUNDER, ops.AddFile(FILE, "a.ecf", "invoicing", "lines", "", None, None, None))
+        return self
+
+    def join(self, device: bytes) -> "Office":
+        """Admit a device at once."""
+        self.learn(device, FOUNDER)
+        self.open(device, membership.redeem(SEED, MANDATE, device))
+        self.learn(FOUNDER, device)
+        self.write(FOUNDER, ops.Admit(device, TICKET))
+        self.learn(device, FOUNDER)
+        return self
+
+    def save(self, device: bytes, data: bytes) -> OpId:
+        """Save the file."""
+        file = self.view(device).files[FILE]
+        lines = diff(FILE, list(file.segments.shown()), segments(data), device)
+        parents = tuple(sorted(file.heads))
+        save = ops.Save(FILE, parents, (), None, True, len(data), bytes(32))
+        made = self.write(device, *lines, save)
+        return made.id, len(lines)
+
+    def post(self, device: bytes) -> OpId:
+        """Post all that is pending."""
+        items = self.view(device).files[FILE].pending_items()
+        post = ops.Post(1, (ops.take(FILE, items.adds),), (ops.take(FILE, items.drops),), 0, 0)
+        return self.write(device, post).id, 0
+
+    def unpost(self, device: bytes, *receipts: OpId) -> None:
+        """Retract receipts."""
+        self.write(device, ops.Unpost(tuple(sorted(receipts))))
+
+    def orders(self, chance: random.Random) -> list[Applied]:
+        """The entries in a random order in which each comes after its past."""
+        left, out, done = list(self.entries), list[Applied](), set[bytes]()
+        while left:
+            ready = [item for item in left if self.past[item.id] - {item.id} <= done]
+            item = chance.choice(ready)
+            left.remove(item)
+            done.add(item.id)
+            out.append(item)
+        return out
+
+
+def shown(state: Mandate) -> dict[str, Any]:
+    """All that people see of a mandate."""
+    return {
+        "name": state.name,
+        "shared": state.shared,
+        "members": state.membership,
+        "devices": state.devices,
+        "seat": state.seat(),
+        "contested": state.contested(),
+        "retracted": set(state.retracted),
+        "receipts": {op: state.receipt_state(op) for op in state.receipts},
+        "waiting": state.waiting(),
+        "files": {
+            file.id: (
+                file.segments.emit(),
+                file.pending(),
+                dict(file.posted),
+                set(file.heads),
+                file.current() and file.current().id,  # type: ignore[union-attr]  # tested before
+                {pair: set(rivals) for pair, rivals in file.doubles.items()},
+                file.present,
+                [(item.change, item.record.key) for item in file.pending_records()],
+            )
+            for file in state.files.values()
+            if file.added
+        },
+    }
+
+
+def incrementally(entries: list[Applied]) -> Mandate:
+    """Fold one by one, and anew when the fold asks for it."""
+    state, done = Mandate(MANDATE, read), list[Applied]()
+    for item in entries:
+        done.append(item)
+        state.apply(item)
+        if state.stale:
+            state = Mandate.fold(MANDATE, read, done)
+    return state
+
+
+_line = st.builds(
+    lambda money, text: f"{money} | {text}\n".encode(), st.integers(0, 3), st.sampled_from("xy")
+)
+_actions = st.tuples(
+    st.sampled_from([FOUNDER, ANNA, BEN]),
+    st.one_of(
+        st.lists(_line, max_size=4).map(lambda lines: ("save", b"".join(lines))),
+        st.sampled_from([FOUNDER, ANNA, BEN]).map(lambda other: ("learn", other)),
+        st.just(("post", None)),
+        st.just(("unpost", None)),
+        st.just(("detach", None)),
+        st.sampled_from(["x", "y"]).map(lambda name: ("rename", name)),
+        st.just(("claim", None)),
+        st.tuples(st.just("hand"), st.sampled_from([FOUNDER, ANNA, BEN])),
+        st.just(("join", None)),
+    ),
+)
+
+
+def play(script: list[tuple[bytes, tuple[str, Any]]]) -> Office:
+    """Let the devices do what they can."""
+    office = Office().found()
+    for device, (action, what) in script:
+        opened = any(item.log.startswith(device[:31]) for item in office.entries)
+        if action == "join" and not opened:
+            office.learn(device, FOUNDER)
+            office.open(device, membership.redeem(SEED, MANDATE, device))
+            office.learn(FOUNDER, device)
+            if len(office.entries) % 3:
+                office.write(FOUNDER, ops.Admit(device, TICKET))
+        elif action == "learn":
+            office.learn(device, what)
+        elif not opened:
+            continue
+        elif action == "save":
+            office.save(device, what)
+        elif action == "post":
+            office.post(device)
+        elif action == "unpost":
+            view = office.view(device)
+            if view.receipts:
+                office.unpost(device, sorted(view.receipts)[0])
+        elif action == "detach":
+            heads = tuple(sorted(office.view(device).files[FILE].heads))
+            office.write(device, ops.Detach(FILE, heads))
+        elif action == "rename":
+            office.write(device, ops.Rename(what))
+        elif action == "claim":
+            office.write(device, ops.ClaimSeat(1))
+        elif action == "hand":
+            office.write(device, ops.HandSeat(2, what))
+    return office
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(_actions, max_size=14), st.randoms(use_true_random=False))
+def test_any_causal_order_gives_the_same_mandate(
+    script: list[tuple[bytes, tuple[str, Any]]], chance: random.Random
+) -> None:
+    office = play(script)
+    expected = shown(Mandate.fold(MANDATE, read, office.entries))
+    for _ in range(3):
+        entries = office.orders(chance)
+        assert shown(incrementally(entries)) == expected
+        assert shown(Mandate.fold(MANDATE, read, entries)) == expected
+
+
+@pytest.fixture
+def office() -> Office:
+    """A mandate of three devices and a file of two postings."""
+    office = Office().found().join(ANNA).join(BEN)
+    office.learn(ANNA, FOUNDER)
+    office.save(ANNA, b"1 | a\n2 | b\n")
+    office.learn(FOUNDER, ANNA)
+    office.learn(BEN, ANNA)
+    return office
+
+
+def pending(office: Office, device: bytes = FOUNDER) -> tuple[int, int]:
+    return office.view(device).files[FILE].pending()
+
+
+def test_posting_takes_what_is_pending(office: Office) -> None:
+    """B-POS-2, B-POS-3, B-POS-4."""
+    assert pending(office) == (2, 0)
+    receipt = office.post(FOUNDER)
+    assert pending(office) == (0, 0)
+    assert office.view(FOUNDER).receipt_state(receipt) == "posted"
+    office.learn(ANNA, FOUNDER)
+    office.save(ANNA, b"1 | a # 9\n2 | b # 9\n")
+    assert pending(office, ANNA) == (0, 0), "other numbers are no change"
+    office.save(ANNA, b"1 | a\n1 | a\n2 | b\n")
+    assert pending(office, ANNA) == (1, 0), "two identical lines are two postings"
+
+
+def test_a_record_changed_after_posting_shows_as_one_less_and_one_more(office: Office) -> None:
+    """B-POS-5."""
+    office.post(FOUNDER)
+    office.learn(ANNA, FOUNDER)
+    office.save(ANNA, b"1 | a\n3 | b\n")
+    assert pending(office, ANNA) == (1, 1)
+    changes = [(item.change, item.record.text) for item in
+               office.view(ANNA).files[FILE].pending_records()]  # fmt: skip
+    assert changes == [("added", "3 | b"), ("deleted", "2 | b")]
+    office.learn(FOUNDER, ANNA)
+    office.post(FOUNDER)
+    assert pending(office) == (0, 0)
+
+
+def test_unposting_makes_it_pending_again(office: Office) -> None:
+    """B-POS-5."""
+    receipt = office.post(FOUNDER)
+    office.unpost(FOUNDER, receipt)
+    assert pending(office) == (2, 0)
+    assert office.view(FOUNDER).receipt_state(receipt) == "retracted"
+    office.post(FOUNDER)
+    assert pending(office) == (0, 0)
+
+
+def test_unposting_the_receipt_of_a_change_brings_the_first_posting_back(office: Office) -> None:
+    """B-POS-5."""
+    office.post(FOUNDER)
+    office.learn(ANNA, FOUNDER)
+    office.save(ANNA, b"1 | a\n")
+    office.learn(FOUNDER, ANNA)
+    second = office.post(FOUNDER)
+    assert pending(office) == (0, 0)
+    office.unpost(FOUNDER, second)
+    assert pending(office) == (0, 1)
+
+
+def test_two_devices_that_post_the_same_are_both_told(office: Office) -> None:
+    """B-POS-6."""
+    one = office.post(FOUNDER)
+    other = office.post(BEN)
+    for order in (office.entries, [*office.entries[:-2], *reversed(office.entries[-2:])]):
+        state = Mandate(MANDATE, read)
+        told = [change for item in order for change in state.apply(item)]
+        alerts = [change for change in told if isinstance(change, DoublePosted)]
+        assert [set(alert.receipts) for alert in alerts] == [{one, other}]
+        assert state.files[FILE].pending() == (0, 0), "counted once"
+        assert state.receipt_state(one) == state.receipt_state(other) == "contested"
+    office.learn(FOUNDER, BEN)
+    office.unpost(FOUNDER, other)
+    assert office.view(FOUNDER).receipt_state(one) == "posted"
+    assert pending(office) == (0, 0)
+
+
+def test_two_saves_at_once_are_two_heads_until_one_sees_both(office: Office) -> None:
+    left = office.save(ANNA, b"1 | a\n2 | b\n3 | c\n")
+    right = office.save(BEN, b"0 | z\n1 | a\n2 | b\n")
+    office.learn(ANNA, BEN)
+    file = office.view(ANNA).files[FILE]
+    assert set(file.heads) == {left, right}
+    assert file.merged
+    assert file.segments.emit() == b"0 | z\n1 | a\n2 | b\n3 | c\n"
+    both = office.save(ANNA, b"0 | z\n1 | a\n2 | b\n3 | c\n4 | d\n")
+    assert set(office.view(ANNA).files[FILE].heads) == {both}
+
+
+def test_what_must_not_be_merged_stands_beside_as_a_conflict(office: Office) -> None:
+    parents = tuple(office.view(ANNA).files[FILE].heads)
+    for device in (ANNA, BEN):
+        office.write(device, ops.Save(FILE, parents, (), None, False, 0, device))
+    office.learn(FOUNDER, ANNA)
+    office.learn(FOUNDER, BEN)
+    file = office.view(FOUNDER).files[FILE]
+    current = file.current()
+    assert current is not None
+    assert not file.merged
+    assert {current.id, *(other.id for other in file.conflicts())} == set(file.heads)
+    assert len(file.heads) == 2
+
+
+def test_a_version_that_no_detaching_saw_brings_the_file_back(office: Office) -> None:
+    """protocol.md, "file registry"."""
+    heads = tuple(office.view(BEN).files[FILE].heads)
+    office.write(BEN, ops.Detach(FILE, heads))
+    assert not office.view(BEN).files[FILE].present
+    office.save(ANNA, b"1 | a\n")
+    office.learn(BEN, ANNA)
+    assert office.view(BEN).files[FILE].present
+
+
+def test_a_newcomers_entries_count_once_it_is_admitted() -> None:
+    office = Office().found()
+    office.learn(ANNA, FOUNDER)
+    office.open(ANNA, ops.Describe("Anna", "pc"), membership.redeem(SEED, MANDATE, ANNA))
+    office.save(ANNA, b"1 | a\n")
+    state = Mandate(MANDATE, read)
+    told = [change for item in office.entries for change in state.apply(item)]
+    assert MemberWaiting(ANNA, TICKET) in told
+    assert state.waiting() == {ANNA: TICKET}
+    assert state.devices[ANNA].name == "Anna"
+    assert state.files[FILE].segments.emit() == b""
+    office.learn(FOUNDER, ANNA)
+    state.apply(office.write(FOUNDER, ops.Admit(ANNA, TICKET)))
+    assert state.files[FILE].segments.emit() == b"1 | a\n"
+    assert state.waiting() == {}
+
+
+def test_nothing_of_a_newcomer_is_lost_however_much_it_wrote() -> None:
+    office = Office().found()
+    office.learn(ANNA, FOUNDER)
+    office.open(ANNA, membership.redeem(SEED, MANDATE, ANNA))
+    state = Mandate(MANDATE, read)
+    for item in office.entries:
+        state.apply(item)
+    count = QUARANTINED_ENTRIES_MAX + 5
+    log = office.entries[-1].log
+    tail = [
+        Applied(digest(b"x", number.to_bytes(4, "big")), log, number, number, number,
+                (ops.Rename(str(number)),))
+        for number in range(1, count)
+    ]  # fmt: skip
+    for item in tail:
+        state.apply(item)
+    office.learn(FOUNDER, ANNA)
+    admit = office.write(FOUNDER, ops.Admit(ANNA, TICKET))
+    state.apply(admit)
+    if state.stale:
+        state = Mandate.fold(MANDATE, read, [*office.entries, *tail])
+    assert state.name == str(count - 1)
+
+
+def test_parts_count_for_whoever_names_them_in_whatever_order(office: Office) -> None:
+    """A log that forked behind a part saves it on both branches."""
+    lines = ops.Lines(FILE, (ops.Run(b"zz", (b"9 | part\n",)),), ops.Edits((), ()), ())
+    part = office.write(ANNA, lines)
+    saves = [ops.Save(FILE, (), (part.id,), None, True, n, bytes(32)) for n in (1, 2)]
+    office.learn(BEN, ANNA)
+    office.write(ANNA, saves[0], ops.Rename("n"))
+    for _ in range(5):
+        office.write(BEN, ops.Observe())
+    office.write(BEN, saves[1])
+    expected = shown(Mandate.fold(MANDATE, read, office.entries))
+    assert expected["files"][FILE][0].count(b"9 | part\n") == 1
+    for seed in range(6):
+        assert shown(incrementally(office.orders(random.Random(seed)))) == expected
+
+
+def test_receipts_of_files_that_nobody_knows_are_survived(office: Office) -> None:
+    ghost = b"?" * 16
+    target = digest(b"entry", BEN[::-1][:31] + b"L", (1).to_bytes(8, "big"))
+    office.unpost(ANNA, (target, 0))
+    posted = office.write(BEN, ops.Post(1, (ops.take(ghost, [((b"e" * 32, 0), b"k" * 16)]),), (),
+                                        1, 0))  # fmt: skip
+    assert posted.id == target
+    office.unpost(FOUNDER, (target, 0))
+    for seed in range(6):
+        state = incrementally(office.orders(random.Random(seed)))
+        assert state.receipt_state((target, 0)) == "retracted"
+        assert shown(state) == shown(Mandate.fold(MANDATE, read, office.entries))
+
+
+def test_a_handing_over_that_does_not_hold_hides_no_contest(office: Office) -> None:
+    """B-MAN-1."""
+    office.write(ANNA, ops.ClaimSeat(1))
+    office.learn(FOUNDER, ANNA)
+    assert office.view(FOUNDER).contested() == (ANNA,)
+    office.learn(BEN, ANNA)
+    office.write(BEN, ops.HandSeat(9, BEN))
+    assert office.view(BEN).contested() == (ANNA,)
+    office.write(FOUNDER, ops.HandSeat(2, ANNA))
+    assert office.view(FOUNDER).contested() == ()
+    assert office.view(FOUNDER).seat() == ANNA
