@@ -158,6 +158,9 @@ class Mandate:
     receipts: dict[OpId, Receipt] = field(default_factory=dict)
     retracted: dict[OpId, OpId] = field(default_factory=dict)
     newer: set[int] = field(default_factory=set)
+    arrangement: int = 0
+    """Rises whenever files came, went or may have: what depends only on which files there are can
+    be kept until then."""
     held: dict[bytes, list[Applied]] = field(default_factory=dict)
     """Entries of devices that are no members."""
     _stamped: list[Stamped] = field(default_factory=list)
@@ -336,6 +339,7 @@ class Mandate:
                 file = self._file(file_id)
                 if file is None or not file.attach(operation, op, device, entry.stamp):
                     return []
+                self.arrangement += 1
                 return [FileAdded(file_id)]
             case Save(file=file_id):
                 file = self._file(file_id)
@@ -348,12 +352,15 @@ class Mandate:
                     if line.file == file_id
                 ]
                 own = [(entry.id, line) for line in lines if line.file == file_id]
+                if file.detached_by:
+                    self.arrangement += 1
                 file.save(operation, op, device, entry.hlc, entry.stamp, tuple(staged + own))
                 return [FileSaved(file_id, op)]
             case Detach(file=file_id, versions=versions):
                 file = self._file(file_id)
                 if file is not None:
                     file.detached_by[op] = frozenset(versions)
+                    self.arrangement += 1
                 return [MandateChanged()]
             case Post():
                 return self._post(operation, op, device, entry)

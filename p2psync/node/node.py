@@ -122,6 +122,7 @@ class Node:
             self.notices,
             nursery,
             self._watch_soon,
+            self._pulse,
             self._own_effects,
         )
 

@@ -28,6 +28,9 @@ class Opened:
     """Files that could not be written here, and why."""
     incomplete: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     """Files whose content is still on its way: bytes here, bytes in all."""
+    shelved: dict[bytes, str] | None = None
+    """The names under which the copies in the mandate folder were last arranged."""
+    _names: tuple[tuple[int, int], dict[bytes, str]] | None = None
 
     @property
     def id(self) -> bytes:
@@ -55,8 +58,12 @@ class Opened:
         return self.by_ticket or self.state.shared
 
     def names(self) -> dict[bytes, str]:
-        """The name that each attached file is shown and written under."""
-        return unique_names([(file.id, file.info.name) for file in self.state.present_files()])
+        """The name that each attached file is shown and written under; not to be changed."""
+        mark = (id(self.state), self.state.arrangement)
+        if self._names is None or self._names[0] != mark:
+            files = [(file.id, file.info.name) for file in self.state.present_files()]
+            self._names = (mark, unique_names(files))
+        return self._names[1]
 
     def file_named(self, name: str) -> FileState | None:
         """The attached file shown under a name."""

@@ -47,9 +47,11 @@ class Shelf:
         notices: Notices,
         nursery: trio.Nursery,
         watch: Callable[[], None],
+        idle: Callable[[], None],
         own_effects: Callable[[bytes, list[Effect]], list[Effect]],
     ) -> None:
-        """``watch`` is called when copies came or went; ``own_effects`` lets the engine send what this
+        """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done;
+        ``own_effects`` lets the engine send what this
         device wrote to whoever is connected."""
         self._runner = runner
         self._store = store
@@ -57,6 +59,7 @@ class Shelf:
         self._notices = notices
         self._nursery = nursery
         self._watch = watch
+        self._idle = idle
         self._own_effects = own_effects
 
     # -- jobs ---------------------------------------------------------------------------------
@@ -87,6 +90,7 @@ class Shelf:
                         await self._take_quietly(opened, copy)
         finally:
             opened.working = False
+            self._idle()
 
     def _later(self, opened: Opened, copy: Copy, seconds: float) -> None:
         async def wait() -> None:
@@ -370,8 +374,12 @@ class Shelf:
 
     def _shelve(self, opened: Opened) -> None:
         """See that every attached file has a copy in the mandate folder, under its shown name."""
+        names = opened.names()
+        if opened.shelved is names:
+            return
+        opened.shelved = names
         came = False
-        for file_id, name in opened.names().items():
+        for file_id, name in names.items():
             copy = opened.copies.get((file_id, "folder"))
             if copy is None:
                 opened.copies[(file_id, "folder")] = Copy(
