@@ -201,18 +201,19 @@ class Database:
         ]
 
     def behind(self) -> tuple[Mark, ...]:
-        """Return the marks that own logs end below: this database is older than what was sent.
+        """Return the marks that open own logs end below: the database is older than what was sent.
 
-        The node opens a new incarnation of these logs (B-ID-4). Empty without ``marks``.
+        The node closes these logs and opens new incarnations (B-ID-4). Logs that are closed, or
+        whose keys are not here, cannot be gone on with and are left out. Empty without ``marks``.
         """
         marks = () if self._marks is None else self._marks.marks()
         rows = self._reader.rows(
-            "SELECT log.log, max(entry.seq) FROM own_log "
-            "JOIN log ON log.log = own_log.log AND log.mandate = own_log.mandate "
-            "JOIN entry ON entry.log = log.number GROUP BY log.number"
+            "SELECT own_log.log, ifnull(max(entry.seq), -1) FROM own_log "
+            "LEFT JOIN log ON log.log = own_log.log AND log.mandate = own_log.mandate "
+            "LEFT JOIN entry ON entry.log = log.number WHERE NOT closed GROUP BY own_log.log"
         )
-        ends = dict(rows)
-        return tuple(mark for mark in marks if ends.get(mark.log, -1) < mark.seq)
+        ends: dict[bytes, int] = dict(rows)
+        return tuple(mark for mark in marks if ends.get(mark.log, mark.seq) < mark.seq)
 
     # -- entries --------------------------------------------------------------------------------
 

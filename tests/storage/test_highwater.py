@@ -15,6 +15,7 @@ from p2psync.storage.fingerprint import MachineFacts, fingerprint, machine_facts
 from p2psync.storage.highwater import SLOT_BYTES, decode, encode
 from tests.storage.database_rig import LOG, MANDATE, OTHER, SEED, chain, name
 
+SPECIFICATION = Path(__file__).resolve().parents[2] / "docs" / "spec" / "storage.md"
 IDS = st.binary(min_size=32, max_size=32)
 MARKS = st.builds(Mark, IDS, IDS, st.integers(0, (1 << 48) - 1))
 
@@ -51,6 +52,18 @@ def test_a_torn_slot_is_one_of_the_two_or_free(old: Mark, new: Mark, cut: int) -
 @given(st.binary(max_size=SLOT_BYTES))
 def test_strange_bytes_are_free(data: bytes) -> None:
     assert decode(data) is None
+
+
+def test_the_bytes_are_those_of_the_specification() -> None:
+    """docs/spec/storage.md, "High-water marks" and "Fingerprint"."""
+    text = SPECIFICATION.read_text("utf-8")
+    mark = Mark(bytes(range(32)), bytes(range(32, 64)), 258)
+    slot = encode(mark)
+    assert slot[:72] == bytes(range(64)) + bytes.fromhex("0000000000000102")
+    assert f"`{slot[72:88].hex()}`" in text
+    assert not any(slot[88:])
+    facts = MachineFacts("0123456789abcdef0123456789abcdef", 131_073)
+    assert f"`{fingerprint(facts)}`" in text
 
 
 def test_marks_are_raised_and_never_lowered(path: Path) -> None:
@@ -125,9 +138,19 @@ def test_a_database_from_a_backup_is_behind(tmp_path: Path, path: Path) -> None:
         shutil.copy(backup, database_path)
         with Database.open(database_path, marks) as database:
             assert database.behind() == (Mark(MANDATE, LOG, 6),)
-        database_path.unlink()
-        with Database.open(database_path, marks) as database:
-            assert database.behind() == (Mark(MANDATE, LOG, 6),)
+            with database.batch() as batch:
+                batch.close_log(LOG)
+            assert database.behind() == ()
+
+
+def test_a_log_without_any_entry_left_is_behind(tmp_path: Path, path: Path) -> None:
+    with closing(HighWater(path)) as marks:
+        marks.raise_to([Mark(MANDATE, LOG, 0), Mark(MANDATE, name("unknown log"), 7)])
+        with Database.open(tmp_path / "p2psync.db", marks) as database:
+            assert database.behind() == ()
+            with database.batch() as batch:
+                batch.keep_log_key(MANDATE, LOG, SEED, 0)
+            assert database.behind() == (Mark(MANDATE, LOG, 0),)
 
 
 def test_a_batch_that_was_undone_raises_no_mark(tmp_path: Path, path: Path) -> None:
