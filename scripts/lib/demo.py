@@ -26,6 +26,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 COMMAND_SECONDS_MAX = 60
 ARRIVAL_SECONDS_MAX = 20
 POLL_SECONDS = 0.0005
+LOG_LINES_MAX = 30
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOPBACK = ("--listen", "/ip4/127.0.0.1/tcp/0", "--no-lan")
 PASSPHRASE = re.compile(r"(?:[a-z]{4} ){5}[a-z]{4}")
@@ -341,6 +342,17 @@ class Demo:
 
     # -- the end ------------------------------------------------------------------------------
 
+    def logs(self) -> str:
+        """Return the end of what the nodes logged, for whoever looks into a failure."""
+        out = ""
+        for home in (ACCOUNTANT, WORKSHOP):
+            with contextlib.suppress(OSError):
+                lines = (
+                    (self._folder / home / "node.log").read_text("utf-8", "replace").splitlines()
+                )
+                out += "".join(f"{home}/node.log: {line}\n" for line in lines[-LOG_LINES_MAX:])
+        return out
+
     def end(self) -> None:
         """End the nodes, whatever state they are in, and remove the folder."""
         for home in (ACCOUNTANT, WORKSHOP):
@@ -387,6 +399,8 @@ def main() -> int:
         code, cause = 130, screen.say("interrupted")
     except (DemoFailed, OSError, subprocess.SubprocessError) as error:
         code, cause = 1, str(error)
+        if demo is not None:
+            sys.stderr.write(demo.logs())
     finally:
         # Cleaning up takes a second or two and is not to be cut short.
         for number in ENDING_SIGNALS:
