@@ -13,6 +13,8 @@ from p2psync.core.crdt import Change, SegmentSet, pending, position
 from p2psync.core.ops import AddFile, Chunked, Lines, OpId, Save
 from p2psync.core.records import Record, Segment, SegmentReader
 
+StampedLines = tuple[bytes, int, Lines]
+"""Segment changes with the entry that they stand in and its stamp."""
 Pair = tuple[OpId, bytes]
 """An element and the 16-byte key of a content that it has or had."""
 
@@ -100,7 +102,7 @@ class FileState:
     _postings: dict[Pair, dict[OpId, tuple[int, bool]]] = field(default_factory=dict)
     _taken: dict[Pair, Segment | None] = field(default_factory=dict)
     _unresolved: set[Pair] = field(default_factory=set)
-    _early: list[tuple[Save, OpId, bytes, int, int, tuple[tuple[bytes, Lines], ...]]] = field(
+    _early: list[tuple[Save, OpId, bytes, int, int, tuple[StampedLines, ...]]] = field(
         default_factory=list
     )
 
@@ -151,7 +153,7 @@ class FileState:
         device: bytes,
         hlc: int,
         stamp: int,
-        lines: tuple[tuple[bytes, Lines], ...],
+        lines: tuple[StampedLines, ...],
     ) -> None:
         """Take a version and the segment changes (with the entries they stand in) it consists of."""
         if self.added is None:
@@ -159,8 +161,7 @@ class FileState:
             return
         delta = self.segments.delta
         delta.clear()
-        for change in _changes(self.segments, lines):
-            self.segments.apply(change, stamp)
+        apply_lines(self.segments, lines)
         added = sum(number for number in delta.values() if number > 0)
         deleted = -sum(number for number in delta.values() if number < 0)
         self._resolve()
@@ -306,10 +307,10 @@ class FileState:
                     yield PendingRecord("deleted", record)
 
 
-def _changes(segments: SegmentSet, lines: Iterable[tuple[bytes, Lines]]) -> Iterator[Change]:
-    """Number the segments of each entry's operations and read them."""
+def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:
+    """Number the segments of each entry's operations on this file, read them and apply them."""
     numbers: dict[bytes, int] = {}
-    for entry, operation in lines:
+    for entry, stamp, operation in lines:
         number = numbers.get(entry, 0)
         adds = []
         for run in operation.adds:
@@ -321,17 +322,11 @@ def _changes(segments: SegmentSet, lines: Iterable[tuple[bytes, Lines]]) -> Iter
             edits.append(((entry, number), element, segments.read(raw)))
             number += 1
         numbers[entry] = number
-        yield Change(adds, edits, operation.removes)
+        segments.apply(Change(adds, edits, operation.removes), stamp)
 
 
-def replay(
-    format_name: str,
-    reader: SegmentReader,
-    saves: Iterable[tuple[int, tuple[tuple[bytes, Lines], ...]]],
-) -> SegmentSet:
-    """Return the segments as some versions left them, from their stamps and changes, in any order."""
+def replay(format_name: str, reader: SegmentReader, lines: Iterable[StampedLines]) -> SegmentSet:
+    """Return the segments as some versions left them, from all their changes, in any order."""
     segments = SegmentSet(reader, format_name)
-    for stamp, lines in saves:
-        for change in _changes(segments, lines):
-            segments.apply(change, stamp)
+    apply_lines(segments, lines)
     return segments

@@ -8,11 +8,11 @@ steps, a member that loses its admission, or one that wrote more than was held, 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2psync.core import membership
 from p2psync.core.files import FileState, Pair, Receipt
-from p2psync.core.membership import MAY_WRITE, Membership, Stamped
+from p2psync.core.membership import MAY_POST, MAY_WRITE, Membership, Stamped
 from p2psync.core.ops import (
     AddFile,
     Admit,
@@ -54,6 +54,17 @@ class Applied:
     hlc: int
     stamp: int
     operations: tuple[Operation, ...]
+    prev: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An entry with nothing but segment changes, which a later save of its chain takes effect."""
+
+    prev: bytes
+    log: bytes
+    stamp: int
+    lines: tuple[Lines, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +179,7 @@ class Mandate:
     _described: dict[bytes, tuple[int, OpId]] = field(default_factory=dict)
     _claims: list[tuple[OpId, bytes]] = field(default_factory=list)
     _hands: dict[int, list[tuple[OpId, bytes, bytes]]] = field(default_factory=dict)
-    _staged: dict[bytes, tuple[Lines, ...]] = field(default_factory=dict)
+    _parts: dict[bytes, _Part] = field(default_factory=dict)
     _unposted: dict[OpId, OpId] = field(default_factory=dict)
 
     # -- folding --------------------------------------------------------------------------------
@@ -286,7 +297,7 @@ class Mandate:
         lines = tuple(op for op in entry.operations if isinstance(op, Lines))
         saves = any(isinstance(op, Save) for op in entry.operations)
         if lines and not saves and writes:
-            self._staged[entry.id] = lines
+            self._parts[entry.id] = _Part(entry.prev, entry.log, entry.stamp, lines)
         for index, operation in enumerate(entry.operations):
             op = (entry.id, index)
             match operation:
@@ -304,7 +315,7 @@ class Mandate:
                         self.shared = True
                         changes.append(MandateChanged())
                 case ClaimSeat():
-                    if role in ("owner", "accounting") and operation.term == 1:
+                    if role in MAY_POST and operation.term == 1:
                         self._claims.append((op, device))
                         changes.append(MandateChanged())
                 case HandSeat(term=term, device=heir):
@@ -345,13 +356,8 @@ class Mandate:
                 file = self._file(file_id)
                 if file is None:
                     return []
-                staged = [
-                    (part, line)
-                    for part in operation.parts
-                    for line in self._staged.pop(part, ())
-                    if line.file == file_id
-                ]
-                own = [(entry.id, line) for line in lines if line.file == file_id]
+                staged = self._take_parts(operation, entry)
+                own = [(entry.id, entry.stamp, line) for line in lines if line.file == file_id]
                 if file.detached_by:
                     self.arrangement += 1
                 file.save(operation, op, device, entry.hlc, entry.stamp, tuple(staged + own))
@@ -362,14 +368,35 @@ class Mandate:
                     file.detached_by[op] = frozenset(versions)
                     self.arrangement += 1
                 return [MandateChanged()]
-            case Post():
+            case Post() if self.membership.may(device, MAY_POST):
                 return self._post(operation, op, device, entry)
-            case Unpost(receipts=receipts):
+            case Unpost(receipts=receipts) if self.membership.may(device, MAY_POST):
                 return self._unpost(receipts, op)
             case Lines() | Observe() | OpenLog() | Create() | Invite() | Revoke() | Redeem():
                 return []
             case _:
                 return []
+
+    def _take_parts(self, save: Save, entry: Applied) -> list[tuple[bytes, int, Lines]]:
+        """Take the changes that a save names, each once.
+
+        Only parts that stand right before the save in its chain count: whoever has the save has
+        folded them, so the result is the same for everyone.
+        """
+        before: set[bytes] = set()
+        at = entry.prev
+        while (part := self._parts.get(at)) is not None and part.log == entry.log:
+            before.add(at)
+            at = part.prev
+        out: list[tuple[bytes, int, Lines]] = []
+        for part_id in save.parts:
+            if part_id not in before:
+                continue
+            part = self._parts[part_id]
+            out += [(part_id, part.stamp, line) for line in part.lines if line.file == save.file]
+            left = tuple(line for line in part.lines if line.file != save.file)
+            self._parts[part_id] = replace(part, lines=left)
+        return out
 
     def _file(self, file: bytes) -> FileState | None:
         known = self.files.get(file)
@@ -446,7 +473,7 @@ class Mandate:
                 (members[device].role != "owner", op, heir)
                 for op, device, heir in self._hands[term]
                 if device in members
-                and heir in members
+                and self.membership.may(heir, MAY_POST)
                 and (members[device].role == "owner" or device == holder)
             ]
             if not valid:

@@ -22,6 +22,8 @@ _ADMISSION = b"p2psync admission 1"
 MAY_INVITE = frozenset({"owner", "accounting"})
 """Roles that may invite, and admit whom a ticket of theirs or another's brings."""
 MAY_WRITE = frozenset({"owner", "accounting", "writer"})
+MAY_POST = frozenset({"owner", "accounting"})
+"""Roles that can hold the accounting seat, and whose receipts count (B-POS-7)."""
 MAY_GIVE = {
     "owner": frozenset({"owner", "accounting", "writer", "reader"}),
     "accounting": frozenset({"accounting", "writer", "reader"}),

@@ -12,9 +12,9 @@ class Record:
     """One posting line.
 
     ``key`` (16 bytes) is a digest of every field that the format compares: two records with one
-    key are two identical postings. ``money_key`` (16 bytes) leaves out what is only text (B-POS:
-    two edits that differ in text alone are settled by the last writer, two that differ in money
-    are both kept).
+    key are two identical postings. ``money_key`` (16 bytes) leaves out nothing but the text for people: of two
+    edits of one posting that differ in text alone the last writer wins, two that differ in
+    anything else are both kept.
     """
 
     key: bytes

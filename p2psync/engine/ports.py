@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 
-
 class LinkEnded(Exception):
     """The peer ended the link on purpose: all that it sent has arrived."""
 

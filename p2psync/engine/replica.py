@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from p2psync.core import clock, crypto, entry, membership, ops
 from p2psync.core.entry import Entry, LogKey
+from p2psync.core.files import StampedLines
 from p2psync.core.frontier import Chains, Tip, missing
 from p2psync.core.mandate import Applied, Change, Mandate
 from p2psync.core.membership import MAY_INVITE
@@ -434,13 +435,26 @@ class Replica:
         past = [self._stamps[dep] for dep in header.deps]
         if header.prev:
             past.append(self._stamps[header.prev])
+        if not past and not self._founds(operations):
+            # Nothing bounds what a log that knows of nothing says: it counts as the oldest.
+            past.append(0)
         stamp = clock.effective(header.hlc, max(past, default=None))
         self._stamps[item.id] = stamp
         self._last_stamp = max(self._last_stamp, stamp)
         for seen in (*header.deps, header.prev):
             self._heads.pop(seen, None)
         self._heads[item.id] = None
-        return Applied(item.id, item.log, item.seq, header.hlc, stamp, operations)
+        return Applied(item.id, item.log, item.seq, header.hlc, stamp, operations, header.prev)
+
+    def _founds(self, operations: Sequence[Operation]) -> bool:
+        """Tell whether these are the founder's first operations."""
+        opener = operations[0] if operations else None
+        return isinstance(opener, OpenLog) and any(
+            isinstance(each, ops.Create)
+            and each.device == opener.device
+            and membership.mandate_id(each.device, each.salt) == self.mandate
+            for each in operations
+        )
 
     # -- admission ----------------------------------------------------------------------------
 
@@ -534,19 +548,31 @@ class Replica:
             stamp = self._stamps.get(item.id)
             if stamp is not None and item.id not in fresh:
                 applied.append(
-                    Applied(item.id, item.log, item.seq, item.header.hlc, stamp, self._open(item))
+                    Applied(
+                        item.id,
+                        item.log,
+                        item.seq,
+                        item.header.hlc,
+                        stamp,
+                        self._open(item),
+                        item.header.prev,
+                    )
                 )
         applied += since
         applied.sort(key=lambda item: (item.stamp, item.id))  # causal: stamps rise along it
         self.state = Mandate.fold(self.mandate, self.reader, applied)
         return Changed(self.mandate, ())
 
-    def lines_of(self, raws: Iterable[bytes]) -> dict[bytes, tuple[Lines, ...]]:
-        """Return the segment changes in some entries, by entry id; for replaying a version."""
-        out: dict[bytes, tuple[Lines, ...]] = {}
+    def lines_of(self, raws: Iterable[bytes]) -> dict[bytes, tuple[StampedLines, ...]]:
+        """Return the segment changes in some folded entries, by entry id; to replay a version."""
+        out: dict[bytes, tuple[StampedLines, ...]] = {}
         for raw in raws:
             item = entry.decode(raw)
-            out[item.id] = tuple(op for op in self._open(item) if isinstance(op, Lines))
+            out[item.id] = tuple(
+                (item.id, self._stamps[item.id], operation)
+                for operation in self._open(item)
+                if isinstance(operation, Lines)
+            )
         return out
 
 

@@ -325,16 +325,10 @@ class Shelf:
         raws = await self._store.raws(opened.id, entries)
         found = opened.replica.lines_of(raws)
 
-        def lines(version: Version) -> Iterator[tuple[bytes, Lines]]:
-            for entry in (*version.parts, version.id[0]):
-                for line in found.get(entry, ()):
-                    if line.file == file.id:
-                        yield entry, line
-
         return replay(
             file.info.format,
             file.reader,
-            [(version.stamp, tuple(lines(version))) for version in versions],
+            [line for entry in entries for line in found.get(entry, ()) if line[2].file == file.id],
         )
 
     # -- writing ------------------------------------------------------------------------------

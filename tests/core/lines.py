@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from p2psync.core.crdt import SegmentSet
 from p2psync.core.crypto import digest
 from p2psync.core.diff import diff
-from p2psync.core.files import _changes
+from p2psync.core.files import apply_lines
 from p2psync.core.ops import Lines
 from p2psync.core.records import Record, Segment
 
@@ -37,8 +37,7 @@ def segments(data: bytes) -> list[Segment]:
 def apply(target: SegmentSet, change: Change) -> None:
     """Apply one operation as the fold of a file does."""
     stamp, entry, operation = change
-    for each in _changes(target, [(entry, operation)]):
-        target.apply(each, stamp)
+    apply_lines(target, [(entry, stamp, operation)])
 
 
 def merged(changes: Iterable[Change]) -> SegmentSet:

@@ -48,7 +48,8 @@ class Office:
         seq = sum(1 for item in self.entries if item.log == log)
         stamp = 1 + max((item.stamp for item in self.entries if item.id in seen), default=0)
         entry_id = digest(b"entry", log, seq.to_bytes(8, "big"))
-        made = Applied(entry_id, log, seq, stamp, stamp, operations)
+        prev = digest(b"entry", log, (seq - 1).to_bytes(8, "big")) if seq else b""
+        made = Applied(entry_id, log, seq, stamp, stamp, operations, prev)
         self.entries.append(made)
         self.past[entry_id] = {entry_id, *seen}
         seen.add(entry_id)
@@ -370,20 +371,45 @@ def test_nothing_of_a_newcomer_is_lost_however_much_it_wrote() -> None:
     assert state.name == str(count - 1)
 
 
-def test_parts_count_for_whoever_names_them_in_whatever_order(office: Office) -> None:
-    """A log that forked behind a part saves it on both branches."""
-    lines = ops.Lines(FILE, (ops.Run(b"zz", (b"9 | part\n",)),), ops.Edits((), ()), ())
-    part = office.write(ANNA, lines)
-    saves = [ops.Save(FILE, (), (part.id,), None, True, n, bytes(32)) for n in (1, 2)]
+def test_parts_count_only_for_the_save_right_behind_them_in_their_chain(office: Office) -> None:
+    """A save that names a part of another log, or one further back, takes nothing of it."""
+
+    def lines(text: bytes) -> ops.Lines:
+        return ops.Lines(FILE, (ops.Run(b"zz" + text, (b"9 | " + text + b"\n",)),),
+                         ops.Edits((), ()), ())  # fmt: skip
+
+    def save(*parts: bytes) -> ops.Save:
+        return ops.Save(FILE, (), parts, None, True, len(parts), bytes(32))
+
+    first = office.write(ANNA, lines(b"one"))
+    second = office.write(ANNA, lines(b"two"))
+    office.write(ANNA, save(first.id, second.id))
+    far = office.write(ANNA, lines(b"far"))
+    office.write(ANNA, ops.Rename("between"))
+    office.write(ANNA, save(far.id))
+    office.write(ANNA, save(first.id))
     office.learn(BEN, ANNA)
-    office.write(ANNA, saves[0], ops.Rename("n"))
-    for _ in range(5):
-        office.write(BEN, ops.Observe())
-    office.write(BEN, saves[1])
+    office.write(BEN, save(first.id, far.id))
     expected = shown(Mandate.fold(MANDATE, read, office.entries))
-    assert expected["files"][FILE][0].count(b"9 | part\n") == 1
+    content = expected["files"][FILE][0]
+    assert content.count(b"| one\n") == content.count(b"| two\n") == 1
+    assert b"far" not in content
     for seed in range(6):
         assert shown(incrementally(office.orders(random.Random(seed)))) == expected
+
+
+def test_a_writers_receipt_does_not_count() -> None:
+    """B-POS-7: the fold itself takes receipts only from roles that can hold the seat."""
+    for role, counts in (("writer", False), ("reader", False), ("accounting", True)):
+        office = Office()
+        office.open(FOUNDER, ops.Create(FOUNDER, SALT, "Dupont"))
+        office.write(FOUNDER, ops.Invite(TICKET, role, 0, 1))
+        office.join(BEN)
+        target = ops.take(FILE, [((b"e" * 32, 0), b"k" * 16)])
+        receipt = office.write(BEN, ops.Post(1, (target,), (), 1, 0))
+        office.write(BEN, ops.Unpost(((receipt.id, 0),)))
+        state = office.view(BEN)
+        assert bool(state.receipts) == bool(state.retracted) == counts
 
 
 def test_receipts_of_files_that_nobody_knows_are_survived(office: Office) -> None:
