@@ -81,6 +81,8 @@ OFFER_TAGS_MAX = 1024
 """Mandates offered in one frame."""
 OFFERS_PER_LINK_MAX = 8192
 """Mandates offered over one link by one side."""
+OPENING_KEPT_BYTES_MAX = 16 * KIB
+"""A newcomer's opening that is kept until the one who invited has told of it."""
 FRONTIER_TIPS_MAX = 10_000
 """Tips of one mandate that a peer may announce."""
 LOCATOR_POINTS_MAX = 128
@@ -154,6 +156,8 @@ LINK_FRAMES_UNSETTLED_MAX = 8
 """Frames of one link that were read and wait for the disk."""
 LINK_SENDS_WAITING_MAX = 10_000
 """Sends of one link that wait for the peer to read."""
+FILES_AT_ONCE_MAX = 8
+"""Files of one mandate that are read or written at the same time."""
 WRITE_TRIES_MAX = 5
 """How often a file that changes under us is taken up and written again in one go."""
 EVENTS_AT_ONCE_MAX = 1_000

@@ -344,34 +344,14 @@ class Mandates:
         claim: list[ops.Operation] = []
         if kind == "accounting":
             claim = self._claim(opened, role, follows)
-        views_made = []
         offered: list[str] = []
         async with opened.lock:
+            items = [await self._attachment(opened, path, kind, period, follows) for path in paths]
+            await node.shelf.attach(opened, items, claim)
+        if kind == "accounting":
             for path in paths:
-                file_id = node.entropy(ops.FILE_ID_BYTES)
-                head, _ = await trio.to_thread.run_sync(disk.head_of, path)
-                format_ = registry.find(path.name, head)
-                span = period
-                if kind == "accounting" and span is None:
-                    span = read_settings(head).period
-                copy = Copy(opened.id, file_id, "attached", path.parent, path.name)
-                operation = ops.AddFile(
-                    file_id,
-                    path.name,
-                    kind,
-                    format_.name,
-                    str(path.parent),
-                    None if follows is None else follows.id,
-                    None if span is None else span[0].toordinal(),
-                    None if span is None else span[1].toordinal(),
-                )
-                await node.shelf.attach(opened, copy, operation)
-                if claim:
-                    await node.author(opened, claim).wait()
-                    claim = []
-                if kind == "accounting":
-                    offered += await trio.to_thread.run_sync(self._offered, path)
-                views_made.append(file_id)
+                offered += await trio.to_thread.run_sync(self._offered, path)
+        views_made = [copy.file for copy, _ in items]
         names = opened.names()
         return {
             "files": [
@@ -387,6 +367,31 @@ class Mandates:
             ],
             "offered": offered,
         }
+
+    async def _attachment(
+        self,
+        opened: Opened,
+        path: Path,
+        kind: str,
+        period: tuple[datetime.date, datetime.date] | None,
+        follows: FileState | None,
+    ) -> tuple[Copy, ops.AddFile]:
+        """The copy that a path is, and the operation that attaches it."""
+        file_id = self._node.entropy(ops.FILE_ID_BYTES)
+        head, _ = await trio.to_thread.run_sync(disk.head_of, path)
+        if kind == "accounting" and period is None:
+            period = read_settings(head).period
+        operation = ops.AddFile(
+            file_id,
+            path.name,
+            kind,
+            registry.find(path.name, head).name,
+            str(path.parent),
+            None if follows is None else follows.id,
+            None if period is None else period[0].toordinal(),
+            None if period is None else period[1].toordinal(),
+        )
+        return Copy(opened.id, file_id, "attached", path.parent, path.name), operation
 
     def _claim(
         self, opened: Opened, role: str | None, follows: FileState | None

@@ -4,9 +4,10 @@ Each mandate has one worker; its jobs are the names of what may have changed, so
 about one file are one look. A save that meets a file in motion is looked at again a little later.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import trio
 
@@ -18,12 +19,13 @@ from p2psync.core.ops import AddFile, Chunked, Lines, Operation, OpId
 from p2psync.engine.effects import Effect
 from p2psync.errors import (
     ChunkMissing,
+    FileAbsent,
     FileBusy,
     FileHeldBack,
     P2PSyncError,
     TargetChanged,
 )
-from p2psync.limits import WRITE_TRIES_MAX
+from p2psync.limits import FILES_AT_ONCE_MAX, WRITE_TRIES_MAX
 from p2psync.node import copies as disk
 from p2psync.node.copies import Copy, Gone, Records, Role, Unchanged, Whole
 from p2psync.node.notices import Notices
@@ -32,6 +34,9 @@ from p2psync.node.runner import InBatch, Runner, wall_ms
 from p2psync.node.store import Store
 from p2psync.storage.chunks import ChunkStore
 
+T = TypeVar("T")
+Job = tuple[str, bytes, Role | None]
+"""What may have to be done: ``take`` a file's copy of a role, or ``write`` a file's copies."""
 BUSY_SECONDS = 0.1
 RETRY_SECONDS = 30.0
 
@@ -72,7 +77,7 @@ class Shelf:
         """A file's content may have changed: write its copies soon."""
         self._job(opened, ("write", file, None))
 
-    def _job(self, opened: Opened, job: tuple[str, bytes, Role | None]) -> None:
+    def _job(self, opened: Opened, job: Job) -> None:
         opened.jobs[job] = None
         if not opened.working:
             opened.working = True
@@ -81,16 +86,22 @@ class Shelf:
     async def _work(self, opened: Opened) -> None:
         try:
             while opened.jobs:
-                kind, file, role = next(iter(opened.jobs))
-                del opened.jobs[(kind, file, role)]
+                jobs, opened.jobs = opened.jobs, {}
+                by_file: dict[bytes, list[Job]] = {}
+                for job in jobs:
+                    by_file.setdefault(job[1], []).append(job)
                 async with opened.lock:
-                    if kind == "write":
-                        await self.write(opened, file)
-                    elif role is not None and (copy := opened.copies.get((file, role))):
-                        await self._take_quietly(opened, copy)
+                    await together(partial(self._jobs_of_a_file, opened), by_file.values())
         finally:
             opened.working = False
             self._idle()
+
+    async def _jobs_of_a_file(self, opened: Opened, jobs: Sequence[Job]) -> None:
+        for kind, file, role in jobs:
+            if kind == "write":
+                await self.write(opened, file)
+            elif role is not None and (copy := opened.copies.get((file, role))):
+                await self._take_quietly(opened, copy)
 
     def _later(self, opened: Opened, copy: Copy, seconds: float) -> None:
         async def wait() -> None:
@@ -298,19 +309,38 @@ class Shelf:
         copy.digest, copy.held = copy.held, b""
         await self._runner.hand_in([self._store.keep_copy(copy)]).wait()
 
-    async def attach(self, opened: Opened, copy: Copy, operation: AddFile) -> Version:
-        """Take up a file for the first time, under the operation that attaches it."""
-        format_name = operation.format
-        found = await trio.to_thread.run_sync(disk.look, copy, format_name)
-        match found:
-            case Records() | Whole():
-                version = await self.save(opened, copy, found, [operation])
-            case Gone() | Unchanged():
-                raise FileBusy(path=str(copy.path))
-        opened.copies[(copy.file, copy.role)] = copy
-        await self.write(opened, copy.file)
+    async def attach(
+        self,
+        opened: Opened,
+        items: Sequence[tuple[Copy, AddFile]],
+        also: Sequence[Operation] = (),
+    ) -> None:
+        """Take up files for the first time, under the operations that attach them.
+
+        All are read before any is attached, so one that cannot be read keeps all of them out. Returns
+        when all are durable and have their copy in the mandate folder. ``also`` goes into the same
+        entry as the first. The caller holds the lock.
+        """
+        found: dict[bytes, Records | Whole] = {}
+
+        async def look(item: tuple[Copy, AddFile]) -> None:
+            copy, operation = item
+            match await trio.to_thread.run_sync(disk.look, copy, operation.format):
+                case Records() | Whole() as content:
+                    found[copy.file] = content
+                case Gone() | Unchanged():
+                    raise FileAbsent(path=str(copy.path))
+
+        async def take(item: tuple[Copy, AddFile]) -> None:
+            copy, operation = item
+            extra = also if item is items[0] else ()
+            await self.save(opened, copy, found[copy.file], [operation, *extra])
+            opened.copies[(copy.file, copy.role)] = copy
+            await self.write(opened, copy.file)
+
+        await together(look, items)
+        await together(take, items)
         self._watch()
-        return version
 
     async def _base(self, opened: Opened, file: FileState, heads: Iterable[OpId]) -> SegmentSet:
         """The segments as some versions left them."""
@@ -494,6 +524,30 @@ class Shelf:
             token.run_sync_soon(tell, done, total)
 
         return report
+
+
+async def together(
+    do: Callable[[T], Awaitable[None]], items: Iterable[T], at_once: int = FILES_AT_ONCE_MAX
+) -> None:
+    """Do something for each item, a few at a time; then raise the first error that there was.
+
+    What waits for the disk at the same time is made durable together.
+    """
+    errors: list[P2PSyncError] = []
+    limit = trio.CapacityLimiter(at_once)
+
+    async def one(item: T) -> None:
+        async with limit:
+            try:
+                await do(item)
+            except P2PSyncError as error:
+                errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for item in items:
+            nursery.start_soon(one, item)
+    if errors:
+        raise errors[0]
 
 
 def conflict_name(name: str, version: Version) -> str:
