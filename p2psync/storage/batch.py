@@ -26,7 +26,10 @@ class Batch:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, writer: EntryWriter, own_logs: set[bytes]
+        self,
+        connection: sqlite3.Connection,
+        writer: EntryWriter,
+        own_logs: set[tuple[bytes, bytes]],
     ) -> None:
         self._connection = connection
         self._writer = writer
@@ -94,7 +97,7 @@ class Batch:
         """Delete a mandate with its keys, entries and all else but the history of its events."""
         number = self._writer.number(mandate)
         logs = self._connection.execute("SELECT log FROM own_log WHERE mandate = ?", (number,))
-        self._own_logs.difference_update(log for (log,) in logs.fetchall())
+        self._own_logs.difference_update((mandate, log) for (log,) in logs.fetchall())
         self._connection.execute("DELETE FROM mandate WHERE number = ?", (number,))
         for table in ("own_log", "copy", "seen", "derived"):
             self._connection.execute(
@@ -113,7 +116,7 @@ class Batch:
             "ON CONFLICT (log) DO NOTHING",
             (self._writer.number(mandate), log, seed, incarnation, closed),
         )
-        self._own_logs.add(log)
+        self._own_logs.add((mandate, log))
 
     def close_log(self, log: bytes) -> None:
         """Note that nothing more is written to an own log (a fork, a clone, a restored backup)."""
@@ -125,7 +128,7 @@ class Batch:
         """Add entries in this order, each after its ``prev``; known ones stay where they are."""
         self._writer.add(entries)
         for entry in entries:
-            if entry.log in self._own_logs:
+            if (entry.mandate, entry.log) in self._own_logs:
                 known = self._ends.get(entry.log)
                 if known is None or known.seq < entry.seq:
                     self._ends[entry.log] = Mark(entry.mandate, entry.log, entry.seq)

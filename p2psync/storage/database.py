@@ -70,7 +70,7 @@ class Database:
         self._marks = marks
         self._lock = threading.Lock()
         self._numbers: dict[bytes, int] = {}
-        self._own_logs: set[bytes] = set()
+        self._own_logs: set[tuple[bytes, bytes]] = set()
         self._connection = open_writer(path)
         try:
             self._reader = Reader(path)
@@ -137,9 +137,11 @@ class Database:
         version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         if version != self._data_version:
             self._writer.forget()
-            rows = self._connection.execute("SELECT log FROM own_log").fetchall()
+            rows = self._connection.execute(
+                "SELECT id, log FROM own_log JOIN mandate_number ON number = own_log.mandate"
+            ).fetchall()
             self._own_logs.clear()
-            self._own_logs.update(log for (log,) in rows)
+            self._own_logs.update(rows)
             self._data_version = version
 
     def _note_marks(self, batch: Batch) -> None:

@@ -170,6 +170,17 @@ def test_a_batch_that_was_undone_raises_no_mark(tmp_path: Path, path: Path) -> N
         assert marks.marks() == (Mark(MANDATE, LOG, 0),)
 
 
+def test_an_entry_of_another_mandate_raises_no_mark(tmp_path: Path, path: Path) -> None:
+    with (
+        closing(HighWater(path)) as marks,
+        Database.open(tmp_path / "p2psync.db", marks) as database,
+    ):
+        with database.batch() as batch:
+            batch.keep_log_key(MANDATE, LOG, SEED, 0)
+            batch.add_entries(chain(3, mandate=OTHER))
+        assert marks.marks() == ()
+
+
 def test_a_removed_mandate_takes_its_marks_along(tmp_path: Path, path: Path) -> None:
     with (
         closing(HighWater(path)) as marks,
