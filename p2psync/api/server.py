@@ -130,6 +130,8 @@ class _Http1Server(TCPServer):
                 await self.protocol.initiate()
                 await self.idle_task.restart(cast(Any, task_group), self._idle_timeout)
                 await self._read_data()
+                # The caller has gone; idling on would hold one of few connections.
+                await self.idle_task.stop()
         except OSError:
             # The connection is gone, which is all there is to know about it.
             return

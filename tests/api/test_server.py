@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from p2psync import errors, limits
 from p2psync.api.guard import Bounds
@@ -258,6 +259,21 @@ async def test_connections_over_the_limit_are_closed() -> None:
         assert await read_all(third) == b""
         for stream in held:
             await stream.aclose()
+
+
+async def test_a_caller_that_went_away_holds_no_connection() -> None:
+    """One that could be used again would else count for as long as it may stay idle."""
+    async with running(connections_max=1, headers_seconds_max=1000) as api:
+        for _ in range(3):
+            with trio.fail_after(20):
+                while True:
+                    stream = await api.raw(head(port=api.port))
+                    if await stream.receive_some():
+                        break
+                    # The server has not seen yet that the last caller left.
+                    await stream.aclose()
+                await trio.testing.wait_all_tasks_blocked()  # it waits for another request now
+                await stream.aclose()
 
 
 async def test_a_bug_is_an_internal_error_and_tells_no_detail() -> None:
