@@ -46,6 +46,10 @@ def run(
         trio.run(_main, home, listen, lan, on_ready, strict_exception_groups=True)
     except* P2PSyncError as group:
         raise _first(group) from None
+    except* Exception:
+        # Whoever asked for JSON gets one line of it at the end; the log tells where the bug is.
+        logger.exception("the node ended because of a bug")
+        raise
     return 0
 
 

@@ -161,6 +161,13 @@ class Home:
         """Return when the node that was launched says that it is ready."""
         self.ready = json.loads(self._ready_line())
         assert self.process is not None and self.ready["pid"] == self.process.pid
+        # The same port at the next start, or nobody would find it without discovery.
+        for address in self.ready["listen"][:1]:
+            port = address.rpartition("/")[2]
+            self.options = tuple(
+                f"{option[:-1]}{port}" if option.endswith("/tcp/0") else option
+                for option in self.options
+            )
 
     def _ready_line(self) -> bytes:
         assert self.process is not None and self.process.stdout is not None
