@@ -10,7 +10,7 @@ Positions are byte strings in lexicographic order. A run of new segments gets on
 neighbours and a counter, so that what two authors insert at one place stays together.
 """
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -138,14 +138,46 @@ class Change:
 
 
 @dataclass(slots=True)
+class Balance:
+    """How often each record key stands in a file and how often it is posted.
+
+    The differences of the two multisets, what is to be added and to be deleted in the accounting
+    (B-POS-2), are kept in step with every single change: reading them costs nothing.
+    """
+
+    current: Counter[bytes] = field(default_factory=Counter)
+    posted: Counter[bytes] = field(default_factory=Counter)
+    records: int = 0
+    added: int = 0
+    deleted: int = 0
+
+    def count(self, key: bytes, change: int) -> None:
+        """The file holds a record once more, or once less."""
+        self.records += change
+        self._move(self.current, key, change, self.current[key] - self.posted[key])
+
+    def post(self, key: bytes, change: int) -> None:
+        """A record is posted once more, or once less."""
+        surplus = self.current[key] - self.posted[key]
+        self._move(self.posted, key, change, surplus)
+
+    def _move(self, side: Counter[bytes], key: bytes, change: int, surplus: int) -> None:
+        side[key] += change
+        if not side[key]:
+            del side[key]
+        after = surplus + (change if side is self.current else -change)
+        self.added += max(after, 0) - max(surplus, 0)
+        self.deleted += max(-after, 0) - max(-surplus, 0)
+
+
+@dataclass(slots=True)
 class SegmentSet:
     """The segments of one record file."""
 
     reader: SegmentReader
     format: str
+    balance: Balance = field(default_factory=Balance)
     elements: dict[OpId, Element] = field(default_factory=dict)
-    records: Counter[bytes] = field(default_factory=Counter)
-    """How often each record key stands in the file now."""
     archive: dict[tuple[OpId, bytes], Segment] = field(default_factory=dict)
     """Content that an element no longer has, by (element, segment key)."""
     conflicts: int = 0
@@ -156,7 +188,15 @@ class SegmentSet:
     _removed: set[OpId] = field(default_factory=set)
     _homeless: dict[OpId, list[Value]] = field(default_factory=dict)
     _order: list[tuple[bytes, OpId]] = field(default_factory=list)
+    """Positions of the elements that have values; of some that lost theirs, too, for a while."""
     _sorted: bool = True
+    _empty: int = 0
+    """How many elements in ``_order`` have no values."""
+
+    @property
+    def records(self) -> Counter[bytes]:
+        """How often each record key stands in the file now; not to be changed."""
+        return self.balance.current
 
     def read(self, raw: bytes) -> Segment:
         """Read one segment by the file's format."""
@@ -166,15 +206,22 @@ class SegmentSet:
         """Apply one operation's change; in any order, each once."""
         many = len(change.adds) > 8
         for value_id, place, segment in change.adds:
-            element = Element(value_id, place)
-            self.elements[value_id] = element
+            value = Value(value_id, stamp, segment)
             if many:
                 self._order.append((place, value_id))
                 self._sorted = False
             else:
                 insort(self._sort(), (place, value_id))
-            waiting = self._homeless.pop(value_id, [])
-            self._put(element, [Value(value_id, stamp, segment), *waiting], ())
+            if value_id in self._removed or value_id in self._homeless:
+                element = self.elements[value_id] = Element(value_id, place)
+                self._empty += 1
+                self._put(element, [value, *self._homeless.pop(value_id, [])], ())
+            else:  # the usual case: nobody said anything of it before
+                self.elements[value_id] = Element(value_id, place, (value,))
+                self._owner[value_id] = value_id
+                for record in segment.records:
+                    self.balance.count(record.key, 1)
+                    self.delta[record.key] += 1
         for value_id, element_id, segment in change.edits:
             value = Value(value_id, stamp, segment)
             home = self.elements.get(element_id)
@@ -202,6 +249,7 @@ class SegmentSet:
         for value in element.values:
             if value.id in gone:
                 self._keep(element.id, value.segment)
+        self._note_empty(element, bool(values))
         element.values = tuple(sorted(values, key=lambda value: value.id))
         after = element.shown()
         if before == after:
@@ -209,14 +257,29 @@ class SegmentSet:
         self.conflicts += (len(after) > 1) - (len(before) > 1)
         for value in before:
             for record in value.segment.records:
-                self.records[record.key] -= 1
+                self.balance.count(record.key, -1)
                 self.delta[record.key] -= 1
-                if not self.records[record.key]:
-                    del self.records[record.key]
         for value in after:
             for record in value.segment.records:
-                self.records[record.key] += 1
+                self.balance.count(record.key, 1)
                 self.delta[record.key] += 1
+
+    def _note_empty(self, element: Element, has_values: bool) -> None:
+        """Keep the order free of what is gone for good, without moving it at every removal."""
+        if element.values and not has_values:
+            self._empty += 1
+            if self._empty > 64 and self._empty * 2 > len(self._order):
+                self._order = [place for place in self._order if self.elements[place[1]].values]
+                self._order = [place for place in self._order if place[1] != element.id]
+                self._empty = 0
+        elif has_values and not element.values:
+            place = (element.position, element.id)
+            order = self._sort()
+            index = bisect_left(order, place)
+            if index < len(order) and order[index] == place:
+                self._empty -= 1
+            else:
+                order.insert(index, place)
 
     def _keep(self, element_id: OpId, segment: Segment) -> None:
         known = self.archive.get((element_id, segment.key))
@@ -252,7 +315,7 @@ class SegmentSet:
 
     def record_count(self) -> int:
         """How many records the file holds."""
-        return self.records.total()
+        return self.balance.records
 
 
 def pending(current: Counter[bytes], posted: Counter[bytes]) -> tuple[int, int]:

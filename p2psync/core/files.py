@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from p2psync.core.crdt import Change, SegmentSet, pending, position
+from p2psync.core.crdt import Change, SegmentSet, position
 from p2psync.core.ops import AddFile, Chunked, Lines, OpId, Save
 from p2psync.core.records import Record, Segment, SegmentReader
 
@@ -93,8 +93,6 @@ class FileState:
     versions: dict[OpId, Version] = field(default_factory=dict)
     heads: dict[OpId, Version] = field(default_factory=dict)
     segments: SegmentSet = field(init=False)
-    posted: Counter[bytes] = field(default_factory=Counter)
-    """How often each record key is posted."""
     doubles: dict[Pair, tuple[OpId, ...]] = field(default_factory=dict)
     """Segments that two receipts took without knowing of each other (B-POS-6)."""
     detached_by: dict[OpId, frozenset[OpId]] = field(default_factory=dict)
@@ -269,13 +267,17 @@ class FileState:
     def _count(self, segment: Segment | None, sign: int) -> None:
         if segment is not None:
             for record in segment.records:
-                self.posted[record.key] += sign
-                if not self.posted[record.key]:
-                    del self.posted[record.key]
+                self.segments.balance.post(record.key, sign)
 
     def pending(self) -> tuple[int, int]:
         """Number of records to add and to delete in the accounting (B-POS-2)."""
-        return pending(self.segments.records, self.posted)
+        balance = self.segments.balance
+        return balance.added, balance.deleted
+
+    @property
+    def posted(self) -> Counter[bytes]:
+        """How often each record key is posted; not to be changed."""
+        return self.segments.balance.posted
 
     def pending_items(self) -> PendingItems:
         """The segments that a receipt made now would name."""
