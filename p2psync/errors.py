@@ -200,6 +200,12 @@ class TicketUsedUp(TicketError):
     hint_template = "ask for a new ticket"
 
 
+class TicketSpent(TicketUsedUp):
+    """The same, as a device learns it that does not know how many uses there were."""
+
+    template = "the ticket was already used as often as it allows"
+
+
 class TicketForeign(TicketError):
     """The ticket's admission secret belongs to no invitation of that mandate."""
 
@@ -803,7 +809,10 @@ class OutputExists(RefusedError):
 
     code = "output-exists"
     template = "{path} exists already and is not overwritten"
-    hint_template = "choose another name"
+    hint_template = (
+        "choose another name; after a post that was broken off (p2psync receipts has no receipt of "
+        "it), remove the file and post again"
+    )
 
 
 class FileHeldBack(RefusedError):
@@ -828,3 +837,35 @@ class NotInStep(UnavailableError):
     code = "not-in-step"
     template = "{mandate} is not in step with its members: {cause}"
     hint_template = "see p2psync mandate show; wait longer with --timeout"
+
+
+class FileInTheWay(RefusedError):
+    """Somebody's own file has the name that a shared file is to have in the mandate folder."""
+
+    code = "file-in-the-way"
+    template = "{path} was there before and is not overwritten"
+    hint_template = "move it away or give it another name; the shared file comes by itself then"
+
+
+class NotAdmittedYet(UnavailableError):
+    """Nothing can be attached before a member has let this device in."""
+
+    code = "not-admitted-yet"
+    template = "no member has let this device into {mandate} yet"
+    hint_template = "attach the file once p2psync mandate list no longer says waiting"
+
+
+class StateReloaded(UnavailableError):
+    """What was under way when the disk failed was dropped."""
+
+    code = "state-reloaded"
+    template = "the disk failed meanwhile, and what was not written yet was dropped"
+    hint_template = "do it again"
+
+
+class NodeFault(StorageError):
+    """The node made a mistake of its own; it goes on from what is durable."""
+
+    code = "node-fault"
+    template = "p2psync made a mistake of its own ({cause}) and reads everything anew"
+    hint_template = "please report this with the node's log"

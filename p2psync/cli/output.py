@@ -149,6 +149,10 @@ def action(value: object) -> str:
         "restore-link": _("restore the link"),
         "confirm": _("confirm the save"),
         "sign-in": _("sign in"),
+        "new-ticket": _("ask for a new ticket"),
+        "mend-disk": _("free space or mend the disk"),
+        "wait": _("wait until a member is on line"),
+        "connect": _("see that another device is on line"),
     }
     text = "" if value is None else str(value)
     return actions.get(text) or translate(text, language())

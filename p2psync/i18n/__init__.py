@@ -82,7 +82,8 @@ def localise(value: Any, language: str) -> Any:
     """Return a JSON-able value with every text in it that has a template put into ``language``.
 
     Such a text is ``{"text": English, "template": …, "params": {…}, …}``; the template and the
-    parameters are left out of the answer. A ``cause`` without places is translated as well.
+    parameters are left out of the answer. A ``cause`` becomes plain text: such a text, or a template
+    without places.
     """
     match value:
         case {"text": str(), "template": str(template), "params": dict(params)}:
@@ -94,15 +95,23 @@ def localise(value: Any, language: str) -> Any:
             return {**rest, "text": fill(translate(template, language), params)}
         case dict():
             return {
-                name: translate(item, language)
-                if name == "cause" and isinstance(item, str)
-                else localise(item, language)
+                name: _cause(item, language) if name == "cause" else localise(item, language)
                 for name, item in value.items()
             }
         case list() | tuple():
             return [localise(item, language) for item in value]
         case _:
             return value
+
+
+def _cause(value: Any, language: str) -> Any:
+    match value:
+        case str():
+            return translate(value, language)
+        case {"text": str()}:
+            return localise(value, language)["text"]
+        case _:
+            return localise(value, language)
 
 
 def language_of(locale_name: str) -> str | None:

@@ -4,7 +4,9 @@ These functions look at the disk and write to it; they block and are called in t
 look found is a value; ``shelf`` decides what follows from it.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +15,7 @@ from p2psync.core import crypto
 from p2psync.core.crdt import Element, Value
 from p2psync.core.ops import CHUNK_REFERENCE_BYTES, Chunked, OpId
 from p2psync.core.records import Document
-from p2psync.errors import FileAbsent, FolderMissing
+from p2psync.errors import FileAbsent, FolderMissing, P2PSyncError
 from p2psync.formats import registry
 from p2psync.limits import (
     CHUNK_ADDRESSES_INLINE_MAX,
@@ -36,9 +38,10 @@ class Copy:
     """One file on this disk that stands for one file of a mandate.
 
     ``heads`` are the versions that the content with ``digest`` (32 bytes) was taken up as or written
-    from. ``writing`` is noted before a merged content is written, so that after a crash it is
-    recognised as ours, not taken for a save. ``held`` is the digest of a save that waits for a
-    person's word.
+    from; without a digest nothing of ours stands there yet. ``writing`` is noted before a merged
+    content is written, so that after a crash it is recognised as ours, not taken for a save. ``held``
+    is the digest of a save that waits for a person's word. ``stat`` is kept only when any later
+    change must show in it.
     """
 
     mandate: bytes
@@ -68,9 +71,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The content is what it was."""
+    """The content is what it was. ``steady`` (here and below): any later change shows in ``stat``."""
 
     stat: FileStat
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class Records:
     stat: FileStat
     digest: bytes
     document: Document
+    steady: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Whole:
 
     stat: FileStat
     digest: bytes
+    steady: bool = False
 
 
 Look = Gone | Unchanged | Records | Whole
@@ -106,27 +112,32 @@ def look(copy: Copy, format_name: str) -> Look:
     Raises ``FileBusy`` while it is being written, ``NotARegularFile``, storage errors.
     """
     format_ = registry.by_name(format_name)
+    now_ns = time.time_ns()
     try:
         with Folder.open(copy.directory) as folder:
             found = folder.stat(copy.name)
             if found is None:
                 return Gone(folder=False)
+            if copy.digest and found == copy.stat:
+                return Unchanged(found, steady=True)
             if format_.merge == "records" and found.size_bytes <= RECORD_FILE_BYTES_MAX:
                 data, stat = folder.read(copy.name, RECORD_FILE_BYTES_MAX)
+                steady = stat.settled(now_ns)
                 digest = crypto.content_digest(data)
                 if digest == copy.digest:
-                    return Unchanged(stat)
+                    return Unchanged(stat, steady)
                 document = format_.parse(data)
                 if all(len(segment.raw) <= SEGMENT_BYTES_MAX for segment in document.segments):
-                    return Records(stat, digest, document)
-                return Whole(stat, digest)
+                    return Records(stat, digest, document, steady)
+                return Whole(stat, digest, steady)
             with folder.open_stable(copy.name) as blocks:
                 stat = blocks.stat
                 state = crypto.content_hasher()
                 for block in blocks:
                     state.update(block)
-            digest = state.digest()
-            return Unchanged(stat) if digest == copy.digest else Whole(stat, digest)
+            digest, steady = state.digest(), stat.settled(now_ns)
+            same = digest == copy.digest
+            return Unchanged(stat, steady) if same else Whole(stat, digest, steady)
     except FileAbsent:
         return Gone(folder=False)
     except FolderMissing:
@@ -211,6 +222,32 @@ def write_new(copy: Copy, content: Iterable[bytes]) -> FileStat:
     """Put content where nothing is; raises ``TargetChanged`` when something is there."""
     with _folder_of(copy) as folder:
         return folder.replace(copy.name, content, None)
+
+
+def remove(copy: Copy) -> None:
+    """Take away what we wrote; raises ``TargetChanged`` when somebody changed it."""
+    with _folder_of(copy) as folder:
+        folder.remove(copy.name, copy.digest)
+
+
+def remove_quietly(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Take away files that still have the digest with which we wrote them; leave the others."""
+    for name, digest in files:
+        with suppress(P2PSyncError), Folder.open(folder) as opened:
+            opened.remove(name, digest)
+
+
+def remove_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Take away a mandate folder with what we wrote into it; anything else in it stays."""
+    remove_quietly(folder, files)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that a crash left in a mandate folder; only while nobody writes there."""
+    with suppress(P2PSyncError), Folder.open(folder) as opened:
+        opened.remove_leftovers()
 
 
 def _folder_of(copy: Copy) -> Folder:

@@ -25,9 +25,9 @@ def mandate(opened: Iterable[Opened], text: str) -> Opened:
         found = [each for each in every if each.id.hex().startswith(prefix)]
         if len(found) == 1:
             return found[0]
-    found = [each for each in every if each.state.name == text]
+    found = [each for each in every if each.name == text]
     if not found:
-        found = [each for each in every if each.state.name.casefold() == text.casefold()]
+        found = [each for each in every if each.name.casefold() == text.casefold()]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -48,7 +48,7 @@ def file(opened: Opened, text: str) -> FileState:
         by_name = opened.file_named(candidate)
         if by_name is not None:
             return by_name
-    raise FileNotAttached(file=text, mandate=opened.state.name)
+    raise FileNotAttached(file=text, mandate=opened.name)
 
 
 def version(file_state: FileState, text: str, shown_name: str) -> Version:
@@ -63,7 +63,7 @@ def receipt(opened: Opened, text: str) -> Receipt:
     """Return the receipt whose name starts so; raises ``ReceiptUnknown``."""
     found = [each for each in opened.state.receipts.values() if each.name.startswith(text.lower())]
     if len(found) != 1 or not text:
-        raise ReceiptUnknown(receipt=text, mandate=opened.state.name)
+        raise ReceiptUnknown(receipt=text, mandate=opened.name)
     return found[0]
 
 

@@ -28,6 +28,8 @@ from p2psync.node.runner import Runner, Ticket
 Send = SendFrame | SendEntries | SendOpening | SendChunks
 Frames = Callable[[SendEntries | SendOpening | SendChunks], AsyncIterator[bytes]]
 """Reads what a send stands for and yields it in frames of bounded size."""
+CLOSING_SECONDS = 30.0
+"""How long a peer may take to read what was under way when its link is ended."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,9 @@ class Links:
 
     async def serve(self, link: Link) -> None:
         """Join a link to the engine until it ends, whoever ends it."""
+        if self._runner.broken is not None:
+            await link.abort()
+            return
         number, self._next = self._next, self._next + 1
         standing = self._links[number] = _Standing(link)
         outbound = link.direction == "outbound"
@@ -127,9 +132,8 @@ class Links:
             return
         standing.closing = error
         standing.work.set()
-        if error:
-            # The peer is told why (a last frame may wait), but not for long.
-            standing.scope.deadline = trio.current_time() + 1
+        # What waits is sent (after a mistake, a last frame that says why), but not for ever.
+        standing.scope.deadline = trio.current_time() + (1 if error else CLOSING_SECONDS)
 
     def close_all(self) -> None:
         """End every link at once."""

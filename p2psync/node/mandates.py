@@ -2,6 +2,8 @@
 
 import datetime
 import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,15 @@ from p2psync.core.files import FileState
 from p2psync.core.membership import MAY_WRITE
 from p2psync.core.names import check_name, safe_folder_name
 from p2psync.core.records import Problem
+from p2psync.engine.effects import Effect
 from p2psync.errors import (
     AccountingTaken,
     AttachedAlready,
     FileAbsent,
     FileInMandateFolder,
+    IdentityLocked,
     MandateFull,
+    NotAdmittedYet,
     NotAllowed,
     P2PSyncError,
     PeriodInvalid,
@@ -30,14 +35,26 @@ from p2psync.formats.cresus_settings import Settings, read_settings
 from p2psync.limits import FILES_PER_MANDATE_MAX, RECORD_FILE_BYTES_MAX
 from p2psync.node import copies as disk
 from p2psync.node import find, views
+from p2psync.node.contents import Read
 from p2psync.node.copies import Copy
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
+from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
+from p2psync.storage.disk import disk_errors
 from p2psync.storage.folder import Folder
 from p2psync.storage.rows import MandateRow
 
 Json = dict[str, Any]
+CONDITION_TEXTS = {
+    "waiting": "no member that may admit this device was reached yet",
+    "offline": "no other device of the mandate is reachable",
+}
+
+
+def _cause(template: str, params: Mapping[str, str] | None = None) -> Json:
+    filled = dict(params or {})
+    return {"text": template.format_map(filled), "template": template, "params": filled}
 
 
 class Mandates:
@@ -56,27 +73,22 @@ class Mandates:
         node.check_writable()
         node.identity.check_unlocked()
         check_name(name)
-        path = None if accounting is None else self.check_attachable(accounting)
+        paths = await self.check_attachable([] if accounting is None else [accounting])
         salt = node.entropy(16)
         mandate = membership.mandate_id(node.identity.device, salt)
         row = MandateRow(
             id=mandate,
             epoch_keys=(node.entropy(32),),
-            folder=self.new_folder(name),
+            folder=await self.new_folder(name),
             by_ticket=False,
             created_ms=wall_ms(),
         )
-        await node.store.add_mandate(row)
         opened = Opened(node.replica(row, ()), row, node.mandates_folder / row.folder)
+        offered: list[str] = []
         try:
-            await self.make_folder(opened.folder)
-            node.admit_opened(opened, {})
-            await node.author(opened, [ops.Create(node.identity.device, salt, name)]).wait()
-            opened.row = replace(row, genesis=opened.replica.opening()[0])
-            await node.store.update_mandate(opened.row)
-            offered: list[str] = []
-            if path is not None:
-                attached = await self.attach_paths(opened, [path], "accounting", None, None)
+            await self.found(opened, [[ops.Create(node.identity.device, salt, name)]], contacts={})
+            if paths:
+                attached = await self.attach_paths(opened, paths, "accounting", None, None)
                 offered = attached["offered"]
         except BaseException:
             # A mandate whose first step failed never was: nothing has changed.
@@ -91,18 +103,45 @@ class Mandates:
             "offered": offered,
         }
 
-    async def make_folder(self, folder: Path) -> None:
-        await trio.to_thread.run_sync(lambda: folder.mkdir(mode=0o700, parents=True, exist_ok=True))
+    async def found(
+        self,
+        opened: Opened,
+        entries: Sequence[Sequence[ops.Operation]],
+        contacts: Mapping[bytes, tuple[str, ...]],
+    ) -> None:
+        """Make a mandate's row, its contacts and its first own entries durable at once, and open it.
 
-    def new_folder(self, name: str) -> str:
-        """A free folder name under the mandates folder, near to the mandate's name."""
+        So that a crash leaves all of it or nothing.
+        """
+        node = self._node
+        effects: list[Effect] = []
+        for operations in entries:
+            effects += opened.replica.author(operations, wall_ms())
+        if not opened.by_ticket:
+            opened.row = replace(opened.row, genesis=opened.replica.opening()[0])
+        told = node.store.tell_contacts(opened.id, contacts)
+        await node.runner.hand_in([node.keep_row(opened), told, *effects]).wait()
+        node.admit_opened(opened, contacts)
+        node.update_discovery()
+
+    async def new_folder(self, name: str) -> str:
+        """Make a folder of its own under the mandates folder, named near to the mandate's name."""
         base = safe_folder_name(name)
-        taken = {opened.folder.name.casefold() for opened in self._node.opened.values()}
-        candidate, number = base, 2
-        while candidate.casefold() in taken or (self._node.mandates_folder / candidate).exists():
-            candidate = f"{base} ({number})"
-            number += 1
-        return candidate
+        taken = {opened.row.folder.casefold() for opened in self._node.opened.values()}
+        root = self._node.mandates_folder
+
+        def make() -> str:
+            candidate, number = base, 2
+            while True:
+                if candidate.casefold() not in taken:
+                    with disk_errors(str(root / candidate)), suppress(FileExistsError):
+                        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+                        (root / candidate).mkdir(mode=0o700)
+                        return candidate
+                candidate = f"{base} ({number})"
+                number += 1
+
+        return await trio.to_thread.run_sync(make)
 
     async def share(self, mandate: str) -> Json:
         """Let others subscribe (B-MAN-4)."""
@@ -115,7 +154,7 @@ class Mandates:
                 raise NotAllowed(action="share the mandate", roles="owner")
             await node.author(opened, [ops.Share()]).wait()
             node.update_discovery()
-        return {"id": opened.id.hex(), "name": opened.state.name, "kind": "shared"}
+        return {"id": opened.id.hex(), "name": opened.name, "kind": "shared"}
 
     # -- showing ------------------------------------------------------------------------------
 
@@ -124,39 +163,46 @@ class Mandates:
         return "shared" if opened.shared else "local"
 
     def condition(self, opened: Opened) -> Json:
-        """The state of a mandate, and the cause and next step when it cannot sync (B-MAN-6)."""
+        """The state of a mandate, and the cause and next step when it cannot sync (B-MAN-6).
+
+        ``cause`` is a text with its template, ``action`` one of the words that events have too.
+        """
         node = self._node
         if node.failure is not None:
+            failure = node.failure
             return {
                 "state": "read-only",
-                "cause": node.failure.text,
-                "action": node.failure.hint,
+                "cause": _cause(failure.template, failure.params),
+                "action": "mend-disk",
             }
         if not opened.shared:
             return {"state": "ok"}
         if node.identity.locked:
-            return {"state": "locked", "cause": "the key is locked", "action": "identity unlock"}
+            return {
+                "state": "locked",
+                "cause": _cause(IdentityLocked.template),
+                "action": "sign-in",
+            }
         if not opened.replica.is_member(node.identity.device):
-            if opened.refused:
+            refused = refusal(opened.row, opened.refused)
+            if refused is not None:
                 return {
                     "state": "refused",
-                    "cause": opened.refused,
-                    "action": "ask for a new ticket",
+                    "cause": _cause(refused.template, refused.params),
+                    "action": "new-ticket",
                 }
             return {
                 "state": "waiting",
-                "cause": "no member that may admit this device was reached yet",
-                "action": "wait until a member is on line",
+                "cause": _cause(CONDITION_TEXTS["waiting"]),
+                "action": "wait",
             }
-        peers = node.engine.peers(opened.id)
-        others = opened.state.membership.members.keys() - {node.identity.device}
-        if not others:
+        if not opened.state.membership.members.keys() - {node.identity.device}:
             return {"state": "ok"}
-        if not any(peer.online for peer in peers):
+        if not any(peer.online for peer in node.engine.peers(opened.id)):
             return {
                 "state": "offline",
-                "cause": "no other device of the mandate is reachable",
-                "action": "see that another device is on line",
+                "cause": _cause(CONDITION_TEXTS["offline"]),
+                "action": "connect",
             }
         return {"state": "ok" if node.engine.in_step(opened.id) else "syncing"}
 
@@ -164,7 +210,7 @@ class Mandates:
         """All mandates of this node (B-MAN-6)."""
         mandates = []
         for opened in sorted(
-            self._node.opened.values(), key=lambda each: (each.state.name.casefold(), each.id)
+            self._node.opened.values(), key=lambda each: (each.name.casefold(), each.id)
         ):
             pending = [
                 file.pending() for file in opened.state.present_files() if views.counts(file)
@@ -172,7 +218,7 @@ class Mandates:
             mandates.append(
                 {
                     "id": opened.id.hex(),
-                    "name": opened.state.name,
+                    "name": opened.name,
                     "kind": self.kind(opened),
                     **self.condition(opened),
                     "pending": {
@@ -195,7 +241,7 @@ class Mandates:
             )
         return {
             "id": opened.id.hex(),
-            "name": opened.state.name,
+            "name": opened.name,
             "kind": self.kind(opened),
             **self.condition(opened),
             "folder": str(opened.folder),
@@ -248,7 +294,7 @@ class Mandates:
                     continue
                 try:
                     content, _, _ = await self._node.shelf.content(opened, file, None)
-                    data = await trio.to_thread.run_sync(lambda: b"".join(content()))
+                    data = await trio.to_thread.run_sync(_joined, content)
                 except P2PSyncError:
                     continue  # not here yet: nothing is known, so nothing is wrong
                 cached = (current.digest, read_settings(data))
@@ -302,26 +348,41 @@ class Mandates:
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
-        paths = [self.check_attachable(each) for each in files]
+        paths = await self.check_attachable(files)
         predecessor = None if follows is None else find.file(opened, follows)
         return await self.attach_paths(opened, paths, kind, _period(period), predecessor)
 
-    def check_attachable(self, text: str) -> Path:
-        """Check a path before anything is changed."""
-        path = Path(os.path.abspath(text))
-        parent = Path(os.path.realpath(path.parent))
-        path = parent / path.name
-        if not path.exists() and not path.is_symlink():
-            raise FileAbsent(path=str(path))
-        with Folder.open(parent) as folder, folder.open_stable(path.name):
-            pass
-        if self._node.mandates_folder in path.parents:
-            raise FileInMandateFolder(path=str(path))
+    async def check_attachable(self, texts: Sequence[str]) -> list[Path]:
+        """Check paths before anything is changed; returns them without links in their folders."""
+        mandates = self._node.mandates_folder
+
+        def look(text: str) -> Path:
+            path = Path(os.path.abspath(text))
+            parent = Path(os.path.realpath(path.parent))
+            path = parent / path.name
+            if parent == mandates or mandates in parent.parents:
+                raise FileInMandateFolder(path=str(path))
+            with Folder.open(parent) as folder:
+                if folder.stat(path.name) is None:
+                    raise FileAbsent(path=str(path))
+            return path
+
+        paths = await trio.to_thread.run_sync(lambda: [look(text) for text in texts])
+        self._check_free(paths)
+        return paths
+
+    def _check_free(self, paths: Sequence[Path]) -> None:
+        """Raise ``AttachedAlready`` for a path that is attached to any mandate, or twice (B-ATT-4)."""
+        taken: dict[Path, str] = {}
         for opened in self._node.opened.values():
-            for copy in opened.copies.values():
-                if copy.role == "attached" and copy.path == path:
-                    raise AttachedAlready(file=str(path), mandate=opened.state.name)
-        return path
+            for (file_id, role), copy in opened.copies.items():
+                file = opened.state.files.get(file_id)
+                if role == "attached" and file is not None and file.present:
+                    taken[copy.path] = opened.name
+        for path in paths:
+            if path in taken:
+                raise AttachedAlready(file=str(path), mandate=taken[path])
+            taken[path] = "it"
 
     async def attach_paths(
         self,
@@ -335,19 +396,22 @@ class Mandates:
         node = self._node
         device = node.identity.device
         role = opened.state.membership.role(device)
-        if role is not None and role not in MAY_WRITE:
+        if role is None:
+            raise NotAdmittedYet(mandate=opened.name)
+        if role not in MAY_WRITE:
             raise NotAllowed(action="attach files", roles=", ".join(sorted(MAY_WRITE)))
-        if len(set(paths)) < len(paths):
-            raise AttachedAlready(file=str(paths[0]), mandate=opened.state.name)
         if len(opened.state.files) + len(paths) > FILES_PER_MANDATE_MAX:
-            raise MandateFull(mandate=opened.state.name, limit=FILES_PER_MANDATE_MAX)
+            raise MandateFull(mandate=opened.name, limit=FILES_PER_MANDATE_MAX)
         claim: list[ops.Operation] = []
         if kind == "accounting":
             claim = self._claim(opened, role, follows)
         offered: list[str] = []
         async with opened.lock:
-            items = [await self._attachment(opened, path, kind, period, follows) for path in paths]
-            await node.shelf.attach(opened, items, claim)
+            items = [
+                await self._attachment(opened, path, kind, period, None if number else follows)
+                for number, path in enumerate(paths)
+            ]
+            await node.shelf.attach(opened, items, claim, lambda: self._check_free(paths))
         if kind == "accounting":
             for path in paths:
                 offered += await trio.to_thread.run_sync(self._offered, path)
@@ -402,10 +466,10 @@ class Mandates:
         seat = opened.state.seat()
         known = [file for file in opened.state.present_files() if file.info.kind == "accounting"]
         if seat is not None and seat != self._node.identity.device:
-            raise AccountingTaken(mandate=opened.state.name, who=views.person(opened.state, seat))
+            raise AccountingTaken(mandate=opened.name, who=views.person(opened.state, seat))
         if known and (follows is None or follows.info.kind != "accounting"):
             raise AccountingTaken(
-                mandate=opened.state.name,
+                mandate=opened.name,
                 who=views.person(opened.state, known[0].device),
             )
         return [] if seat is not None else [ops.ClaimSeat(1)]
@@ -423,6 +487,10 @@ class Mandates:
                 ]
         except (P2PSyncError, ValueError):
             return []
+
+
+def _joined(content: Read) -> bytes:
+    return b"".join(content())
 
 
 def _period(text: str | None) -> tuple[datetime.date, datetime.date] | None:

@@ -1,6 +1,7 @@
 """The running node: opens the mandates, feeds the engine, runs its effects in one nursery."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,7 @@ from p2psync.engine.effects import (
 from p2psync.engine.engine import Engine
 from p2psync.engine.ports import DiscoverableMandate, Discovery, Link, Sighting, Transport
 from p2psync.engine.replica import OwnLog, Replica, Secrets
-from p2psync.errors import P2PSyncError, StorageError, UnavailableError
+from p2psync.errors import NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
 from p2psync.node import views
@@ -62,13 +63,17 @@ from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
-from p2psync.node.runner import Runner, Ticket, wall_ms
+from p2psync.node.refusals import refusal
+from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.store import Store
 from p2psync.storage.chunks import ChunkStore
 from p2psync.storage.rows import MandateRow
 
 RECOVER_SECONDS = 5.0
+Contacts = Mapping[bytes, tuple[str, ...]]
+"""Devices that have to do with a mandate, and where each may be dialled."""
+logger = logging.getLogger(__name__)
 
 
 class Network(Protocol):
@@ -133,8 +138,12 @@ class Node:
         self._nursery.start_soon(self.runner.run)
         self._nursery.start_soon(self.runner.keep_time, self._tick)
         self._nursery.start_soon(self.notices.run)
+        await self.notices.load()
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
-        await self._open_all()
+        for opened, contacts in await self._read_all():
+            await trio.to_thread.run_sync(disk.remove_leftovers, opened.folder)
+            self.admit_opened(opened, contacts)
+        self.update_discovery()
         if overtaken:
             self.notices.alert_text(
                 "machine-restored",
@@ -142,10 +151,19 @@ class Node:
                 key="machine-restored",
             )
 
-    async def _open_all(self) -> None:
+    async def _read_all(self) -> list[tuple[Opened, Contacts]]:
+        """Read all mandates from the disk; one that cannot be read does not keep out the others."""
+        out = []
         for row in await self.store.mandates():
-            await self._open(row)
-        self.update_discovery()
+            try:
+                out.append(await self._read(row))
+            except StorageError:
+                raise
+            except P2PSyncError as error:
+                self.notices.alert(
+                    "mandate-unreadable", error, mandate=row.id, key="mandate-unreadable"
+                )
+        return out
 
     def look_at_all(self) -> None:
         """Compare every copy with its file: at the start, after an overflow, now and then."""
@@ -189,16 +207,15 @@ class Node:
             ops.Describe(self.identity.name, self.identity.machine),
         )
 
-    async def _open(self, row: MandateRow) -> Opened:
+    async def _read(self, row: MandateRow) -> tuple[Opened, Contacts]:
         replica = self.replica(row, await self.store.own_logs(row.id))
         replica.load(await self.store.entries(row.id))
         opened = Opened(replica, row, self.mandates_folder / row.folder)
         for copy in await self.store.copies(row.id):
             opened.copies[(copy.file, copy.role)] = copy
-        self.admit_opened(opened, await self.store.contacts(row.id))
-        return opened
+        return opened, await self.store.contacts(row.id)
 
-    def admit_opened(self, opened: Opened, contacts: dict[bytes, tuple[str, ...]]) -> None:
+    def admit_opened(self, opened: Opened, contacts: Contacts) -> None:
         """Join a mandate to the engine and the watcher."""
         self.opened[opened.id] = opened
         self.runner.hand_in(
@@ -211,17 +228,38 @@ class Node:
         self.runner.hand_in(self.engine.remove(opened.id, trio.current_time(), wall_ms()))
 
     async def forget(self, opened: Opened) -> None:
-        """Take a mandate that never came to be off this node again."""
-        self.opened.pop(opened.id, None)
-        self.leave_engine(opened)
-        await self.store.forget(opened.id)
+        """Take a mandate that never came to be off this node again, with the copies made of it."""
+        opened.live = False
+        if self.opened.pop(opened.id, None) is not None:
+            self.leave_engine(opened)
         self.update_discovery()
         self._watch_soon()
+        with suppress(P2PSyncError):
+            await self.runner.hand_in([InBatch(lambda b: b.delete_mandate(opened.id))]).wait()
+        async with opened.lock:
+            await trio.to_thread.run_sync(disk.remove_folder, opened.folder, opened.ours())
+        self._pulse()
 
-    def author(self, opened: Opened, operations: Sequence[ops.Operation]) -> Ticket:
-        """Write an entry; the ticket is done when it is durable and on its way."""
-        effects = opened.replica.author(operations, wall_ms())
-        return self.runner.hand_in(self._own_effects(opened.id, effects))
+    def author(self, opened: Opened, *entries: Sequence[ops.Operation]) -> Ticket:
+        """Write entries, in one transaction; the ticket is done when they are durable and on their way.
+
+        Raises ``StateReloaded`` when the disk failed since the mandate was looked up.
+        """
+        opened.check_live()
+        work: list[Effect] = []
+        try:
+            for operations in entries:
+                effects = opened.replica.author(operations, wall_ms())
+                work += self._own_effects(opened.id, effects)
+        finally:
+            # What is in memory goes to the disk, whatever came of the rest.
+            ticket = self.runner.hand_in(work)
+        return ticket
+
+    def keep_row(self, opened: Opened) -> InBatch:
+        """What makes the mandate's row durable, for a transaction with more in it."""
+        row = opened.row
+        return InBatch(lambda batch: batch.add_mandate(row))
 
     def _own_effects(self, mandate: bytes, effects: list[Effect]) -> list[Effect]:
         return self.engine.publish(mandate, effects, trio.current_time(), wall_ms())
@@ -254,8 +292,11 @@ class Node:
         return [found[device] for device in sorted(found)]
 
     async def accept(self, link: Link) -> None:
-        """Serve a link that a peer opened."""
-        await self.links.serve(link)
+        """Serve a link until it ends; whatever a peer does ends its link and nothing else."""
+        try:
+            await self.links.serve(link)
+        except Exception:
+            logger.exception("a link with %s failed", link.device.hex()[:16])
 
     def sighted(self, sighting: Sighting) -> None:
         """Discovery saw a device."""
@@ -282,13 +323,11 @@ class Node:
             return
         try:
             link = await self.transport.dial(effect.device, effect.addresses)
-        except UnavailableError as error:
-            self.runner.feed(DialFailed(effect.device, error.text))
+        except (P2PSyncError, OSError) as error:
+            text = error.text if isinstance(error, P2PSyncError) else str(error)
+            self.runner.feed(DialFailed(effect.device, text))
             return
-        except P2PSyncError as error:
-            self.runner.feed(DialFailed(effect.device, error.text))
-            return
-        await self.links.serve(link)
+        await self.accept(link)
 
     # -- effects ------------------------------------------------------------------------------
 
@@ -338,12 +377,20 @@ class Node:
 
     async def _refold(self, mandate: bytes) -> None:
         opened = self.opened.get(mandate)
-        if opened is not None:
-            raws = await self.store.entries(mandate)
-            now = trio.current_time()
-            self.runner.hand_in(self.engine.refold(mandate, raws, now, wall_ms()))
+        while opened is not None and opened.live:
+            try:
+                async with opened.lock:  # nobody is to work with files of the fold that goes
+                    raws = await self.store.entries(mandate)
+                    if not opened.live:
+                        return
+                    now = trio.current_time()
+                    self.runner.hand_in(self.engine.refold(mandate, raws, now, wall_ms()))
+            except StorageError:
+                await trio.sleep(RECOVER_SECONDS)
+                continue
             for file in opened.state.present_files():
                 self.shelf.write_out(opened, file.id)
+            return
 
     async def _quietly(
         self, task: Callable[[FindChunks | LoadReferences], Awaitable[None]], effect: Effect
@@ -405,22 +452,30 @@ class Node:
             return  # whatever has to be durable meets the same trouble, and says so
 
     def _refused(self, opened: Opened, code: str) -> None:
+        if code == NotAdmitting.code:
+            return  # that member cannot tell: another one will
+        error = refusal(opened.row, code)
+        if error is None:
+            return  # that member may not admit; another one may
         opened.row = replace(opened.row, state=f"refused:{code}")
         self._nursery.start_soon(self._keep_row, opened)
-        self.notices.alert_text(
-            "ticket-refused",
-            "a member of {name} refused this device's ticket ({code})",
-            mandate=opened.id,
-            action="subscribe",
-            key=f"ticket-refused:{code}",
-            name=opened.state.name,
-            code=code,
+        if opened.subscribing:
+            return  # who waits for the answer gets it as an error
+        self.notices.alert(
+            "ticket-refused", error, mandate=opened.id, action="new-ticket", key="ticket-refused"
         )
 
     async def _keep_row(self, opened: Opened) -> None:
-        if opened.id in self.opened:
-            with suppress(StorageError):
-                await self.store.update_mandate(opened.row)
+        if opened.live:
+            with suppress(P2PSyncError):
+                await self.runner.hand_in([self.keep_row(opened)]).wait()
+
+    def _admitted(self, opened: Opened) -> None:
+        """This device became a member: an earlier refusal is over."""
+        if opened.refused:
+            opened.row = replace(opened.row, state="active")
+            self._nursery.start_soon(self._keep_row, opened)
+        self.notices.settle("ticket-refused", mandate=opened.id, key="ticket-refused")
 
     def _warn(self, effect: Warn) -> None:
         opened = self.opened.get(effect.mandate) if effect.mandate else None
@@ -428,15 +483,21 @@ class Node:
         texts = {
             "forked-log": "two histories of one device ({who}) exist: its machine was cloned or "
             "restored; nothing that it wrote is lost",
-            "own-log-behind": "this machine was restored from an older state; it goes on with a "
+            "log-behind": "this machine was restored from an older state; it goes on with a "
             "new log, nothing is lost",
+            "peer-complains": "the machine of {who} could not read what this one sent and ended the "
+            "link; bring p2psync up to date on both",
+            "content-invalid": "{who} saved a version ({detail}) whose content cannot be put "
+            "together; the versions before it are kept",
         }
         template = texts.get(effect.code, "a peer made a mistake: {detail}")
+        # Not by what the peer says: it could make any number of alerts.
+        detail = effect.detail if effect.code in ("forked-log", "content-invalid") else ""
         self.notices.alert_text(
             effect.code,
             template,
             mandate=effect.mandate,
-            key=f"{effect.code}:{(effect.device or b'').hex()}:{effect.detail}",
+            key=f"{effect.code}:{(effect.device or b'').hex()}:{detail}",
             who=who,
             detail=effect.detail,
         )
@@ -452,15 +513,20 @@ class Node:
             match change:
                 case FileAdded(file=file_id):
                     self.shelf.write_out(opened, file_id)
-                    self._file_added(opened, opened.state.files[file_id])
+                    file = opened.state.files.get(file_id)
+                    if file is not None and file.added is not None:
+                        self._file_added(opened, file)
                 case FileSaved(file=file_id):
                     self.shelf.write_out(opened, file_id)
-                    file = opened.state.files[file_id]
-                    if file.added is not None:
+                    file = opened.state.files.get(file_id)
+                    if file is not None and file.added is not None:
                         self._file_saved(opened, file)
                 case MemberJoined(device=device):
                     members = True
-                    self._member_joined(opened, device)
+                    if device == self.identity.device:
+                        self._admitted(opened)
+                    else:
+                        self._member_joined(opened, device)
                 case MandateChanged():
                     members = True
                     self._contested(opened)
@@ -474,7 +540,7 @@ class Node:
                         "a newer p2psync wrote to {name}; bring this one up to date",
                         mandate=mandate,
                         key="newer-version",
-                        name=opened.state.name,
+                        name=opened.name,
                     )
                 case MemberWaiting():
                     members = True
@@ -517,7 +583,7 @@ class Node:
             "{who} joined {name} (key phrase: {phrase})",
             mandate=opened.id,
             who=views.person(opened.state, device),
-            name=opened.state.name,
+            name=opened.name,
             phrase=key_phrase(device),
         )
 
@@ -550,8 +616,11 @@ class Node:
         )
 
     def _double(self, opened: Opened, file_id: bytes, receipts: Sequence[ops.OpId]) -> None:
-        names = [opened.state.receipts[receipt].name for receipt in receipts]
-        file = opened.state.files[file_id]
+        known = opened.state.receipts
+        names = [known[receipt].name for receipt in receipts if receipt in known]
+        file = opened.state.files.get(file_id)
+        if file is None or len(names) < 2:
+            return
         self.notices.alert_text(
             "double-posting",
             "the same records of {file} were posted twice, by the receipts {receipts}; they count "
@@ -572,9 +641,9 @@ class Node:
         await self.store.put_setting("name", name)
         self.identity.name = name
         describe = ops.Describe(name, self.identity.machine)
-        for opened in self.opened.values():
+        for opened in list(self.opened.values()):
             opened.replica.describe = describe
-            if not (self.identity.locked and opened.replica.needs_key):
+            if opened.live and not (self.identity.locked and opened.replica.needs_key):
                 await self.author(opened, [describe]).wait()
 
     async def lock(self, passphrase: str | None) -> None:
@@ -597,7 +666,7 @@ class Node:
         if self.identity.locked:
             await self._key_file.unlock(self.identity, passphrase)
             self._use(self.identity.signer)
-            await self.store.close_alert_key(None, "identity-locked")
+            self.notices.settle("identity-locked", key="identity-locked")
             if self.online is not None:
                 await self.online.start()
 
@@ -610,27 +679,31 @@ class Node:
 
     def _disk_failed(self, error: StorageError) -> None:
         """Nothing was acknowledged: forget what is only in memory, and try again from time to time."""
-        first = self.failure is None
         self.failure = error
+        for opened in self.opened.values():
+            opened.live = False
         self.links.close_all()
-        if first:
-            self._nursery.start_soon(self._recover)
+        self._nursery.start_soon(self._recover)
         self._pulse()
 
     async def _recover(self) -> None:
+        """When the disk works again, go on from what is on it, with an engine that knows no more."""
         while True:
             await trio.sleep(RECOVER_SECONDS)
             try:
                 await self.store.try_writing()
-                for mandate in list(self.opened):
-                    self.runner.hand_in(self.engine.remove(mandate, trio.current_time(), wall_ms()))
-                self.opened.clear()
-                await self._open_all()
+                fresh = await self._read_all()
             except StorageError as error:
                 self.failure = error
                 continue
             break
+        self.links.close_all()
+        self.engine = Engine(self.identity.device, self.entropy, self.addresses)
+        self.opened = {}
+        self.runner.resume(self.engine)
         self.failure = None
+        for opened, contacts in fresh:
+            self.admit_opened(opened, contacts)
         self.notices.message("disk-works", "the disk can be written again")
         self.update_discovery()
         self.look_at_all()

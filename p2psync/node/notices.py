@@ -1,7 +1,7 @@
 """What people and programs are told: messages and alerts, kept with rising ids, streamed as they come.
 
-*Messages* pass by themselves, *alerts* stay until a person closes them (B-NOT-2). An alert with a key
-that is open already is not raised twice.
+*Messages* pass by themselves, *alerts* stay until a person closes them (B-NOT-2), or their cause is gone.
+An alert is raised once for each key until it is settled, however often its cause is met.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +11,7 @@ import trio
 
 from p2psync.errors import P2PSyncError
 from p2psync.limits import EVENTS_AT_ONCE_MAX, PROGRESS_WAITING_MAX
-from p2psync.node.store import Store
+from p2psync.node.store import Raised, Settled, Store
 
 Event = dict[str, Any]
 
@@ -25,8 +25,18 @@ class Notices:
         self._now = now
         self._changed = trio.Event()
         self._listeners: set[trio.MemorySendChannel[Event]] = set()
-        self._waiting: list[tuple[Event, str | None]] = []
+        self._waiting: list[Raised | Settled] = []
         self._work = trio.Event()
+        self._told: set[tuple[bytes | None, str]] = set()
+        """Alerts, by mandate and key, that were raised since the start and not settled."""
+        self._open: set[tuple[bytes | None, str]] = set()
+        """Kinds of alerts that may be open from before the start, by mandate."""
+
+    async def load(self) -> None:
+        """Learn which alerts are open from before."""
+        for event in await self._store.open_alerts(None):
+            mandate = event["mandate"]
+            self._open.add((None if mandate is None else bytes.fromhex(mandate), event["type"]))
 
     # -- raising ------------------------------------------------------------------------------
 
@@ -70,6 +80,13 @@ class Notices:
         """Tell of an error as an alert, in the error's words."""
         self._raise("alert", kind, error.template, mandate, file, action, error.params, key)
 
+    def settle(self, kind: str, *, key: str, mandate: bytes | None = None) -> None:
+        """Close the alert with a key, if it is open, because its cause is gone."""
+        if (mandate, key) in self._told or (mandate, kind) in self._open:
+            self._told.discard((mandate, key))
+            self._waiting.append(Settled(mandate, key))
+            self._work.set()
+
     def _raise(
         self,
         severity: str,
@@ -81,6 +98,10 @@ class Notices:
         params: dict[str, str],
         key: str | None,
     ) -> None:
+        if key is not None:
+            if (mandate, key) in self._told:
+                return
+            self._told.add((mandate, key))
         filled = dict(params)
         if file is not None:
             filled.setdefault("file", file)
@@ -95,7 +116,7 @@ class Notices:
             "text": template.format_map(filled),
             "action": action,
         }
-        self._waiting.append((event, key))
+        self._waiting.append(Raised(event, key))
         self._work.set()
 
     def progress(

@@ -85,8 +85,10 @@ class Online:
                     task_status.started()
                     await trio.sleep_forever()
         finally:
-            node.transport = None
-            node.discovery = None
+            # After a quick stop and start the next one may be there already.
+            if node.transport is transport:
+                node.transport = None
+                node.discovery = None
 
     def _seen(self, sighting: Sighting) -> None:
         self._node.sighted(sighting)

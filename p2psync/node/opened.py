@@ -7,35 +7,57 @@ import trio
 
 from p2psync.core.files import FileState
 from p2psync.core.mandate import Mandate
+from p2psync.core.membership import MAY_WRITE
 from p2psync.core.names import unique_names
 from p2psync.engine.replica import Replica
+from p2psync.errors import P2PSyncError, StateReloaded
 from p2psync.node.copies import Copy, Role
 from p2psync.storage.rows import MandateRow
 
 
 @dataclass(slots=True)
 class Opened:
-    """One mandate. ``lock`` is held while copies are read or written."""
+    """One mandate. ``lock`` is held while copies are read or written, and while it is folded anew."""
 
     replica: Replica
     row: MandateRow
     folder: Path
     copies: dict[tuple[bytes, Role], Copy] = field(default_factory=dict)
     lock: trio.Lock = field(default_factory=trio.Lock)
+    live: bool = True
+    """False once the disk failed: the memory may be ahead of the disk, another replica takes over."""
+    subscribing: bool = False
+    """Whether a command waits for the answer to this device's ticket."""
     jobs: dict[tuple[str, bytes, Role | None], None] = field(default_factory=dict)
     working: bool = False
-    unwritten: dict[bytes, str] = field(default_factory=dict)
+    later: dict[tuple[str, bytes, Role | None], bool] = field(default_factory=dict)
+    """Jobs that are tried again after a while; true for files in motion, soon at rest."""
+    unwritten: dict[bytes, P2PSyncError] = field(default_factory=dict)
     """Files that could not be written here, and why."""
+    unreadable: dict[tuple[bytes, Role], P2PSyncError] = field(default_factory=dict)
+    """Copies that could not be read, and why."""
+    conflicts: dict[bytes, dict[str, bytes]] = field(default_factory=dict)
+    """Versions kept beside their file: their names there, and digests."""
     incomplete: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     """Files whose content is still on its way: bytes here, bytes in all."""
     shelved: dict[bytes, str] | None = None
     """The names under which the copies in the mandate folder were last arranged."""
     _names: tuple[tuple[int, int], dict[bytes, str]] | None = None
 
+    def check_live(self) -> None:
+        """Raise ``StateReloaded`` when another replica has taken over."""
+        if not self.live:
+            raise StateReloaded()
+
     @property
     def id(self) -> bytes:
         """The mandate's id, 32 bytes."""
         return self.replica.mandate
+
+    @property
+    def name(self) -> str:
+        """The mandate's name; until its first entry came, the folder's, which is near to it."""
+        return self.state.name or self.row.folder
 
     @property
     def by_ticket(self) -> bool:
@@ -57,6 +79,11 @@ class Opened:
         """Whether others may subscribe, or this device did."""
         return self.by_ticket or self.state.shared
 
+    @property
+    def may_write(self) -> bool:
+        """Whether this device's role lets it change files."""
+        return self.state.membership.role(self.replica.device) in MAY_WRITE
+
     def names(self) -> dict[bytes, str]:
         """The name that each attached file is shown and written under; not to be changed."""
         mark = (id(self.state), self.state.arrangement)
@@ -64,6 +91,12 @@ class Opened:
             files = [(file.id, file.info.name) for file in self.state.present_files()]
             self._names = (mark, unique_names(files))
         return self._names[1]
+
+    def ours(self) -> list[tuple[str, bytes]]:
+        """What this node wrote into the mandate folder: names and digests."""
+        copies = [copy for (_, role), copy in self.copies.items() if role == "folder"]
+        beside = [item for names in self.conflicts.values() for item in names.items()]
+        return [*((copy.name, copy.digest) for copy in copies if copy.digest), *beside]
 
     def file_named(self, name: str) -> FileState | None:
         """The attached file shown under a name."""

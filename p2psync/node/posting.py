@@ -8,9 +8,10 @@ from typing import Any
 
 import trio
 
-from p2psync.core import ops
+from p2psync.core import crypto, ops
 from p2psync.core.files import FileState, Pair, Receipt
 from p2psync.core.membership import MAY_WRITE
+from p2psync.core.records import Segment
 from p2psync.errors import NotAllowed, OutputExists, SeatElsewhere, SeatEmpty
 from p2psync.limits import RECEIPT_SEGMENTS_MAX
 from p2psync.node import find, views
@@ -45,25 +46,27 @@ class Posting:
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
         self._check_seat(opened)
-        files = [file for file in find.files(opened, names) if views.counts(file)]
         async with opened.lock:
+            files = [file for file in find.files(opened, names) if views.counts(file)]
             added = deleted = 0
             adds: list[tuple[FileState, Pair]] = []
             drops: list[tuple[FileState, Pair]] = []
+            # What is handed over and what the receipt names are one state: no waiting in between.
             for file in files:
                 items = file.pending_items()
                 more, less = file.pending()
                 added, deleted = added + more, deleted + less
                 adds += [(file, pair) for pair in items.adds]
                 drops += [(file, pair) for pair in items.drops]
-            if output is not None and (added or deleted):
-                await self._hand_over(Path(output), adds, drops)
             if not added and not deleted:
                 return {"receipt": None, "added": 0, "deleted": 0}
             operations = _receipts(adds, drops, added, deleted)
+            if output is not None:
+                came, gone = _lines(adds, drops)
+                await trio.to_thread.run_sync(_hand_over, Path(output), came, gone)
             known = set(opened.state.receipts)
-            for operation in operations:
-                await node.author(opened, [operation]).wait()
+            # One transaction: a post that is broken off has posted all of it or nothing.
+            await node.author(opened, *([operation] for operation in operations)).wait()
             made = sorted(
                 (opened.state.receipts[each] for each in opened.state.receipts.keys() - known),
                 key=lambda receipt: (receipt.stamp, receipt.id),
@@ -79,39 +82,13 @@ class Posting:
         """Only the device that holds the accounting seat posts (B-POS-7)."""
         seat = opened.state.seat()
         if seat is None:
-            raise SeatEmpty(mandate=opened.state.name)
+            raise SeatEmpty(mandate=opened.name)
         if seat != self._node.identity.device:
             raise SeatElsewhere(
-                mandate=opened.state.name,
+                mandate=opened.name,
                 who=views.person(opened.state, seat),
                 machine=views.machine(opened.state, seat),
             )
-
-    async def _hand_over(
-        self,
-        output: Path,
-        adds: Sequence[tuple[FileState, Pair]],
-        drops: Sequence[tuple[FileState, Pair]],
-    ) -> None:
-        """Write the raw lines for the accountant's program."""
-        came = [(file, segment) for file, pair in adds if (segment := _segment(file, pair))]
-        gone = [(file, segment) for file, pair in drops if (segment := _segment(file, pair))]
-        # The same content under another element is no change: it stands on neither side.
-        both = Counter(s.key for _, s in came) & Counter(s.key for _, s in gone)
-        raws: list[list[bytes]] = []
-        for segments in (came, gone):
-            left = both.copy()
-            lines: list[bytes] = []
-            for _, segment in segments:
-                if left[segment.key]:
-                    left[segment.key] -= 1
-                else:
-                    lines.append(segment.raw)
-            raws.append(lines)
-        await trio.to_thread.run_sync(_write_output, output, raws[0])
-        if raws[1]:
-            deleted = output.with_name(output.name + ".deleted")
-            await trio.to_thread.run_sync(_write_output, deleted, raws[1])
 
     async def unpost(self, mandate: str, text: str) -> Json:
         """Retract a receipt (B-POS-5)."""
@@ -139,10 +116,6 @@ class Posting:
         role = opened.state.membership.role(self._node.identity.device)
         if role is not None and role not in MAY_WRITE:
             raise NotAllowed(action=action, roles=", ".join(sorted(MAY_WRITE)))
-
-
-def _segment(file: FileState, pair: Pair) -> Any:
-    return file.segments.segment_of(*pair)
 
 
 def _receipts(
@@ -180,8 +153,48 @@ def _taken(items: Sequence[tuple[FileState, Pair]]) -> tuple[ops.Taken, ...]:
     return tuple(ops.take(file, pairs) for (file, _), pairs in sorted(groups.items()))
 
 
-def _write_output(path: Path, lines: Sequence[bytes]) -> None:
-    with Folder.open(Path(os.path.realpath(path.parent))) as folder:
-        if folder.stat(path.name) is not None:
-            raise OutputExists(path=str(path))
-        folder.replace(path.name, lines, None)
+def _lines(
+    adds: Sequence[tuple[FileState, Pair]], drops: Sequence[tuple[FileState, Pair]]
+) -> tuple[list[bytes], list[bytes]]:
+    """The raw lines for the accountant's program: to add, and to take back."""
+    came = [segment for file, pair in adds if (segment := file.segments.segment_of(*pair))]
+    gone = [segment for file, pair in drops if (segment := file.segments.segment_of(*pair))]
+    # The same content under another element is no change: it stands on neither side.
+    both = Counter(segment.key for segment in came) & Counter(segment.key for segment in gone)
+    return _without(came, both), _without(gone, both)
+
+
+def _without(segments: Sequence[Segment], left: Counter[bytes]) -> list[bytes]:
+    left = left.copy()
+    lines: list[bytes] = []
+    for segment in segments:
+        if left[segment.key]:
+            left[segment.key] -= 1
+        else:
+            lines.append(segment.raw)
+    return lines
+
+
+def _hand_over(output: Path, came: Sequence[bytes], gone: Sequence[bytes]) -> None:
+    """Write both outputs, durably.
+
+    A file that is there already counts when it holds just that: a post that was broken off before its
+    receipt can be made again. Raises ``OutputExists`` for any other, before anything is written.
+    """
+    deleted = output.with_name(output.name + ".deleted")
+    wanted = {output.name: came}
+    if gone:
+        wanted[deleted.name] = gone
+    with Folder.open(Path(os.path.realpath(output.parent))) as folder:
+        missing = []
+        for path in (output, deleted):
+            if folder.stat(path.name) is None:
+                missing.append(path.name)
+                continue
+            lines = wanted.get(path.name)
+            held = crypto.content_digest(b"".join(lines)) if lines is not None else None
+            if folder.digest(path.name) != held:
+                raise OutputExists(path=str(path))
+        for name, lines in wanted.items():
+            if name in missing:
+                folder.replace(name, lines, None)

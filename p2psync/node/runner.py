@@ -4,6 +4,7 @@ Whatever waits when the disk is free is committed together (group commit), so th
 cost one fsync. A send never goes before the commit that it depends on.
 """
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -13,9 +14,11 @@ from typing import Protocol
 import trio
 
 from p2psync.engine.effects import CloseLog, Effect, Event, KeepLogKey, Persist, StoreChunk
-from p2psync.errors import P2PSyncError, StorageError
+from p2psync.errors import NodeFault, P2PSyncError, StorageError
 from p2psync.limits import COMMIT_EFFECTS_MAX
 from p2psync.storage.database import Batch
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,12 @@ class Ticket:
             raise self.error
 
 
+def _refused(error: P2PSyncError) -> Ticket:
+    ticket = Ticket()
+    ticket.settle(error)
+    return ticket
+
+
 def wall_ms() -> int:
     """Milliseconds since 1970 by this machine's clock."""
     return time.time_ns() // 1_000_000
@@ -92,7 +101,8 @@ class Runner:
         failed: Callable[[StorageError], None],
     ) -> None:
         """``perform`` runs one effect that is not for the disk, without waiting; ``failed`` is told
-        when a commit did not succeed: what waited in the queue is dropped then."""
+        when a commit did not succeed. What waited in the queue is dropped then, and nothing is taken
+        any more until ``resume``: the engine's memory is ahead of the disk."""
         self._engine = engine
         self._disk = disk
         self._perform = perform
@@ -100,13 +110,27 @@ class Runner:
         self._queue: deque[tuple[Sequence[Work], Ticket]] = deque()
         self._work = trio.Event()
         self._rearm = trio.Event()
+        self.broken: StorageError | None = None
+        """Why nothing is taken now; ``None`` while all is well."""
 
     def feed(self, event: Event) -> Ticket:
         """Let the engine take an event; its effects run soon."""
-        return self.hand_in(self._engine.step(event, trio.current_time(), wall_ms()))
+        if self.broken is not None:
+            return _refused(self.broken)
+        try:
+            effects = self._engine.step(event, trio.current_time(), wall_ms())
+        except Exception as error:
+            # Half a step may be in memory. Only what is on the disk is sure.
+            logger.exception("the engine failed on %s", type(event).__name__)
+            fault = NodeFault(cause=f"{type(error).__name__}: {error}")
+            self._break(fault)
+            return _refused(fault)
+        return self.hand_in(effects)
 
     def hand_in(self, work: Iterable[Work]) -> Ticket:
         """Queue effects, in order, behind all that was handed in before."""
+        if self.broken is not None:
+            return _refused(self.broken)
         ticket = Ticket()
         self._queue.append((tuple(work), ticket))
         self._work.set()
@@ -127,18 +151,38 @@ class Runner:
             try:
                 await self._commit(batch)
             except StorageError as error:
-                dropped = [*batch, *self._queue]
-                self._queue.clear()
-                self._failed(error)
-                for _, ticket in dropped:
-                    ticket.settle(error)
+                self._break(error, batch)
                 continue
             for work, ticket in batch:
                 for effect in work:
                     if not isinstance(effect, Durable | StoreChunk):
-                        self._perform(effect)
+                        self._run(effect)
                 ticket.settle()
             await trio.lowlevel.checkpoint()
+
+    def _run(self, effect: Effect) -> None:
+        try:
+            self._perform(effect)
+        except Exception:
+            # What is durable is durable; telling of it must not take the node down.
+            logger.exception("%s could not be performed", type(effect).__name__)
+
+    def _break(
+        self, error: StorageError, batch: Sequence[tuple[Sequence[Work], Ticket]] = ()
+    ) -> None:
+        dropped = [*batch, *self._queue]
+        self._queue.clear()
+        first, self.broken = self.broken is None, error
+        if first:
+            self._failed(error)
+        for _, ticket in dropped:
+            ticket.settle(error)
+
+    def resume(self, engine: Machine) -> None:
+        """Take work again, with an engine that was made from what is on the disk."""
+        self._engine = engine
+        self.broken = None
+        self._rearm.set()
 
     def _drain(self) -> list[tuple[Sequence[Work], Ticket]]:
         batch: list[tuple[Sequence[Work], Ticket]] = []
@@ -167,7 +211,7 @@ class Runner:
         """Call ``tick`` whenever the engine wants to be woken, until cancelled."""
         while True:
             self._rearm = trio.Event()
-            wake = self._engine.next_wake()
+            wake = None if self.broken is not None else self._engine.next_wake()
             with trio.move_on_at(float("inf") if wake is None else wake) as scope:
                 await self._rearm.wait()
             if scope.cancelled_caught:

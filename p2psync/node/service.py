@@ -183,17 +183,19 @@ class NodeService:
         """
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
+        wanted = opened.id.hex()
+        for copy in list(opened.copies.values()):
+            node.shelf.look_at(opened, copy)  # a script saves a file and waits at once
 
         def ready() -> bool:
+            opened = find.mandate(node.opened.values(), wanted)
+            if not node.shelf.at_rest(opened):
+                return False
             others = opened.state.membership.members.keys() - {node.identity.device}
             if not others and not opened.by_ticket:
-                return not opened.jobs and not opened.working
-            online = [peer for peer in node.engine.peers(opened.id) if peer.online]
-            if not online:
-                return False
-            return not synced or (
-                node.engine.in_step(opened.id) and not opened.jobs and not opened.working
-            )
+                return True
+            online = any(peer.online for peer in node.engine.peers(opened.id))
+            return online and (not synced or node.engine.in_step(opened.id))
 
         limit = float("inf") if timeout_seconds is None else timeout_seconds
         with trio.move_on_after(limit) as scope:
@@ -201,8 +203,10 @@ class NodeService:
         if scope.cancelled_caught:
             condition = self._mandates.condition(opened)
             raise NotInStep(
-                mandate=opened.state.name,
-                cause=condition.get("cause", "a member has not taken everything yet"),
+                mandate=opened.name,
+                cause=condition["cause"]["text"]
+                if "cause" in condition
+                else "a member has not taken everything yet",
             )
         online = [peer for peer in node.engine.peers(opened.id) if peer.online]
         return {"synced": node.engine.in_step(opened.id), "members": len(online)}

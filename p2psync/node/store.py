@@ -6,6 +6,7 @@ thread, one batch at a time.
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +34,24 @@ from p2psync.storage.rows import CopyRow, MandateRow, NewEvent
 
 T = TypeVar("T")
 Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """An event to keep; ``key`` tells an alert from others of its mandate."""
+
+    event: Event
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The cause of the alert with this key is gone."""
+
+    mandate: bytes | None
+    key: str
+
+
 _ENTRIES_READ = 256
 """Entries that are read from the database at a time while sending."""
 
@@ -84,18 +103,6 @@ class Store:
     async def mandates(self) -> list[MandateRow]:
         """All mandates of this home."""
         return await self._thread(self._database.mandates)
-
-    async def add_mandate(self, row: MandateRow) -> None:
-        """Keep a mandate's secrets and place, durably."""
-        await self._write(lambda batch: batch.add_mandate(row))
-
-    async def update_mandate(self, row: MandateRow) -> None:
-        """Keep a mandate's changed row, durably."""
-        await self._write(lambda batch: batch.add_mandate(row))
-
-    async def forget(self, mandate: bytes) -> None:
-        """Delete all that is kept of a mandate."""
-        await self._write(lambda batch: batch.delete_mandate(mandate))
 
     async def own_logs(self, mandate: bytes) -> list[OwnLog]:
         """The logs that this device opened in a mandate."""
@@ -204,24 +211,22 @@ class Store:
         known = await self._thread(self._database.contacts)
         return {device: known.get(device, ()) for device in sorted(seen)}
 
-    async def add_contacts(self, mandate: bytes, devices: Mapping[bytes, Sequence[str]]) -> None:
-        """Keep what a ticket tells of devices and where they can be dialled."""
-        await self._note(mandate, devices, 0)
+    def tell_contacts(
+        self, mandate: bytes, devices: Mapping[bytes, Sequence[str]], at_ms: int = 0
+    ) -> InBatch:
+        """Keep what is told of devices and where they can be dialled; ``at_ms``: where they were."""
 
-    async def reached(self, mandate: bytes, device: bytes, addresses: Sequence[str]) -> None:
-        """Keep that a member was there now, and where."""
-        await self._note(mandate, {device: addresses}, wall_ms())
-
-    async def _note(
-        self, mandate: bytes, devices: Mapping[bytes, Sequence[str]], at_ms: int
-    ) -> None:
         def write(batch: Batch) -> None:
             for device, addresses in devices.items():
                 batch.put_seen(mandate, device, at_ms)
                 for address in addresses:
                     batch.put_contact(device, address, at_ms)
 
-        await self._write(write)
+        return InBatch(write)
+
+    async def reached(self, mandate: bytes, device: bytes, addresses: Sequence[str]) -> None:
+        """Keep that a member was there now, and where."""
+        await self._write(self.tell_contacts(mandate, {device: addresses}, wall_ms()).write)
 
     async def last_seen(self, mandate: bytes) -> dict[bytes, int]:
         """When each member was last there, in milliseconds since 1970."""
@@ -230,18 +235,24 @@ class Store:
 
     # -- events -------------------------------------------------------------------------------
 
-    async def add_events(self, events: Sequence[tuple[Event, str | None]]) -> None:
-        """Keep events; an alert with a key that is open already is not added again."""
-        rows = [
-            NewEvent(
-                None if event["mandate"] is None else bytes.fromhex(event["mandate"]),
-                event["severity"],
-                json.dumps(event, ensure_ascii=False),
-                key,
-            )
-            for event, key in events
-        ]
-        await self._write(lambda batch: batch.add_events(rows))
+    async def add_events(self, news: Sequence[Raised | Settled]) -> None:
+        """Keep events and close alerts, in order, in one transaction.
+
+        An alert with a key that is open already is not added again.
+        """
+
+        def write(batch: Batch) -> None:
+            for each in news:
+                match each:
+                    case Settled(mandate=mandate, key=key):
+                        batch.close_alert_key(mandate, key)
+                    case Raised(event=event, key=key):
+                        mandate = event["mandate"]
+                        text = json.dumps(event, ensure_ascii=False)
+                        of = None if mandate is None else bytes.fromhex(mandate)
+                        batch.add_events([NewEvent(of, event["severity"], text, key)])
+
+        await self._write(write)
 
     async def events_since(self, last: int, mandate: bytes | None, limit: int) -> list[Event]:
         """Events with a higher id, ascending."""
@@ -256,10 +267,6 @@ class Store:
         """Alerts that nobody closed yet."""
         rows = await self._thread(self._database.open_alerts, mandate)
         return [{"id": row.id, **json.loads(row.json)} for row in rows]
-
-    async def close_alert_key(self, mandate: bytes | None, key: str) -> None:
-        """Close the open alert with a key, because its cause is gone."""
-        await self._write(lambda batch: batch.close_alert_key(mandate, key))
 
     async def close_alert(self, alert: int) -> bool:
         """Close an alert; false when there is none open with that id."""

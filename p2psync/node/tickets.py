@@ -13,20 +13,16 @@ from p2psync.errors import (
     InvitationUnknown,
     MandateLocal,
     NotAllowed,
-    P2PSyncError,
     SubscribedAlready,
     TicketError,
-    TicketExpired,
-    TicketForeign,
-    TicketRevoked,
     TicketUnsealedRefused,
-    TicketUsedUp,
 )
 from p2psync.limits import TICKET_ADDRESSES_PER_PEER_MAX, TICKET_PEERS_MAX
 from p2psync.node import find, views
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
+from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 from p2psync.storage.rows import MandateRow
 
@@ -60,7 +56,7 @@ class Tickets:
         node.check_writable()
         node.identity.check_unlocked()
         if not opened.shared:
-            raise MandateLocal(mandate=opened.state.name)
+            raise MandateLocal(mandate=opened.name)
         own_role = opened.state.membership.role(node.identity.device) or ""
         if role not in MAY_GIVE.get(own_role, frozenset()):
             allowed = sorted(name for name, gives in MAY_GIVE.items() if role in gives)
@@ -75,7 +71,7 @@ class Tickets:
             genesis=opened.row.genesis or b"",
             epoch_key=opened.replica.epoch_key,
             admission_seed=seed,
-            name=opened.state.name,
+            name=opened.name,
             role=role,
             expires_ms=expires_ms,
             uses=uses,
@@ -151,7 +147,7 @@ class Tickets:
             if text and each.hex().startswith(text.lower())
         ]
         if len(found) != 1:
-            raise InvitationUnknown(invitation=text, mandate=opened.state.name)
+            raise InvitationUnknown(invitation=text, mandate=opened.name)
         await node.author(opened, [ops.Revoke(found[0])]).wait()
         return {"id": found[0].hex()[:16], "state": "revoked"}
 
@@ -167,14 +163,14 @@ class Tickets:
         data = text.encode("utf-8", "surrogateescape")
         read = await trio.to_thread.run_sync(lambda: ticket.read(data, passphrase))
         ticket.check_expiry(read, wall_ms())
-        path = None if attach is None else self._mandates.check_attachable(attach)
+        paths = await self._mandates.check_attachable([] if attach is None else [attach])
         opened = node.opened.get(read.mandate)
         fresh = opened is None
         if opened is None:
             opened = await self._open(read)
         elif opened.replica.is_member(node.identity.device):
-            if path is None:
-                raise SubscribedAlready(mandate=opened.state.name or read.name)
+            if not paths:
+                raise SubscribedAlready(mandate=opened.name)
         else:
             await self._try_again(opened, read)
         try:
@@ -184,11 +180,11 @@ class Tickets:
                 with trio.CancelScope(shield=True):
                     await node.forget(opened)
             raise
-        if path is not None:
-            await self._mandates.attach_paths(opened, [path], kind or "other", None, None)
+        if paths:
+            await self._mandates.attach_paths(opened, paths, kind or "other", None, None)
         return {
             "id": opened.id.hex(),
-            "name": opened.state.name or read.name,
+            "name": opened.name,
             "folder": str(opened.folder),
             "state": self._mandates.condition(opened)["state"],
         }
@@ -198,43 +194,58 @@ class Tickets:
         row = MandateRow(
             id=read.mandate,
             epoch_keys=(read.epoch_key,),
-            folder=self._mandates.new_folder(read.name),
+            folder=await self._mandates.new_folder(read.name),
             by_ticket=True,
             created_ms=wall_ms(),
             genesis=read.genesis,
             admission_seed=read.admission_seed,
+            ticket_role=read.role,
+            ticket_expires_ms=read.expires_ms,
         )
-        contacts = {
-            peer.device: peer.addresses
-            for peer in (*read.peers, *read.relays)
-            if peer.device != node.identity.device
-        }
-        await node.store.add_mandate(row)
-        await node.store.add_contacts(row.id, contacts)
         opened = Opened(node.replica(row, ()), row, node.mandates_folder / row.folder)
         opened.state.name = read.name
         try:
-            await self._mandates.make_folder(opened.folder)
-            effects = opened.replica.author([ops.Observe()], wall_ms())
-            await node.runner.hand_in(effects).wait()
-        except P2PSyncError:
-            await node.store.forget(row.id)
+            await self._mandates.found(opened, [[ops.Observe()]], self._contacts(read))
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await node.forget(opened)
             raise
-        node.admit_opened(opened, contacts)
-        node.update_discovery()
         return opened
 
+    def _contacts(self, read: Ticket) -> dict[bytes, tuple[str, ...]]:
+        return {
+            peer.device: peer.addresses
+            for peer in (*read.peers, *read.relays)
+            if peer.device != self._node.identity.device
+        }
+
     async def _try_again(self, opened: Opened, read: Ticket) -> None:
-        """A new ticket for a mandate whose earlier ticket did not let this device in."""
+        """A new ticket for a mandate whose earlier ticket did not let this device in.
+
+        The new log that shows it, the row and the end of the old log are durable together.
+        """
         node = self._node
+        opened.check_live()
         old = opened.replica.secrets
+        contacts = self._contacts(read)
         opened.replica.secrets = Secrets(old.epoch_keys, read.admission_seed, old.own_logs)
-        node.runner.hand_in(opened.replica.close_log())
-        opened.row = replace(opened.row, admission_seed=read.admission_seed, state="active")
-        await node.store.update_mandate(opened.row)
-        await node.author(opened, [ops.Observe()]).wait()
+        opened.row = replace(
+            opened.row,
+            admission_seed=read.admission_seed,
+            ticket_role=read.role,
+            ticket_expires_ms=read.expires_ms,
+            state="active",
+        )
+        effects = [
+            *opened.replica.close_log(),
+            *opened.replica.author([ops.Observe()], wall_ms()),
+        ]
         node.leave_engine(opened)
-        node.admit_opened(opened, {peer.device: peer.addresses for peer in read.peers})
+        told = node.store.tell_contacts(opened.id, contacts)
+        await node.runner.hand_in([node.keep_row(opened), told, *effects]).wait()
+        opened.check_live()
+        node.notices.settle("ticket-refused", mandate=opened.id, key="ticket-refused")
+        node.admit_opened(opened, contacts)
 
     async def _admission(self, opened: Opened) -> None:
         """Wait a little for a member's answer; without one the node goes on trying by itself."""
@@ -243,16 +254,14 @@ class Tickets:
         def answered() -> bool:
             return bool(opened.refused) or opened.replica.is_member(node.identity.device)
 
-        with trio.move_on_after(ADMISSION_SECONDS):
-            await node.wait_for(answered)
-        refusal = _REFUSALS.get(opened.refused)
-        if refusal is not None and not opened.replica.is_member(node.identity.device):
-            raise refusal
-
-
-_REFUSALS: dict[str, TicketError] = {
-    TicketExpired.code: TicketExpired(expired="?"),
-    TicketRevoked.code: TicketRevoked(),
-    TicketUsedUp.code: TicketUsedUp(uses="?"),
-    TicketForeign.code: TicketForeign(),
-}
+        opened.subscribing = True
+        try:
+            with trio.move_on_after(ADMISSION_SECONDS):
+                await node.wait_for(lambda: answered() or not opened.live)
+        finally:
+            opened.subscribing = False
+        opened.check_live()
+        if not opened.replica.is_member(node.identity.device):
+            error = refusal(opened.row, opened.refused)
+            if error is not None:
+                raise error

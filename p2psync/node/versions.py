@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import trio
 
 from p2psync.core import clock
 from p2psync.core.files import FileState, Version
-from p2psync.errors import NothingHeld, OutputExists, TimeInvalid
+from p2psync.errors import (
+    FileBusy,
+    FileHeldBack,
+    NotAllowed,
+    NotARegularFile,
+    NothingHeld,
+    OutputExists,
+    TimeInvalid,
+)
 from p2psync.formats import registry
 from p2psync.node import find, views
 from p2psync.node.copies import Copy, Records, Whole
@@ -69,33 +78,37 @@ class Versions:
         node.check_writable()
         self._posting.check_may_write(opened, "restore a version")
         async with opened.lock:
-            made = await self._restore(opened, file, version)
-            await node.shelf.write(opened, file.id)
-        copy = opened.copies.get((file.id, "attached")) or opened.copies.get((file.id, "folder"))
+            # What stands on the disk and was not looked at yet becomes a version first.
+            for copy in self._copies(opened, file.id):
+                with suppress(FileHeldBack, FileBusy, NotAllowed, NotARegularFile):
+                    await node.shelf.take(opened, copy)
+            file = opened.state.files[file.id]
+            made = await node.shelf.bring_back(
+                opened, file, version, await self._found(opened, file, version)
+            )
+        copy_now = opened.copies.get((file.id, "attached")) or opened.copies.get(
+            (file.id, "folder")
+        )
         return {
             "file": shown,
             "version": made.name,
             "restored": version.name,
-            "path": str(copy.path) if copy else "",
+            "path": str(copy_now.path) if copy_now else "",
         }
 
-    async def _restore(self, opened: Opened, file: FileState, version: Version) -> Version:
-        """Write a version with the old content in place of all heads."""
-        node = self._node
-        for copy in opened.copies.values():
-            if copy.file == file.id and copy.held:
-                # The person chose what the file is to hold: what was held back is given up.
-                await node.shelf.give_up_held(opened, copy)
-        stat = FileStat(version.size_bytes, 0, 0, 0, 0)
-        heads = tuple(sorted(file.heads))
-        draft = Copy(opened.id, file.id, "folder", opened.folder, "", heads)
+    def _copies(self, opened: Opened, file_id: bytes) -> list[Copy]:
+        return [copy for (file, _), copy in sorted(opened.copies.items()) if file == file_id]
+
+    async def _found(
+        self, opened: Opened, file: FileState, version: Version
+    ) -> Records | Whole | None:
+        """An old version of a record file as if it were found on the disk; ``None`` for another."""
         if version.content is not None:
-            return await node.shelf.save_content(opened, draft, version)
-        content, digest, _ = await node.shelf.content(opened, file, version)
+            return None
+        content, digest, _ = await self._node.shelf.content(opened, file, version)
         data = b"".join(content())
         document = await trio.to_thread.run_sync(registry.by_name(file.info.format).parse, data)
-        found: Records | Whole = Records(stat, digest, document)
-        return await node.shelf.save(opened, draft, found, keep=False)
+        return Records(FileStat(len(data), 0, 0, 0, 0), digest, document)
 
     async def confirm(self, mandate: str, name: str) -> Json:
         """Take a save that was held back (B-HIS-3)."""
@@ -104,15 +117,14 @@ class Versions:
         node.check_writable()
         file = find.file(opened, name)
         shown = opened.names()[file.id]
-        held = [
-            copy for (file_id, _), copy in opened.copies.items() if file_id == file.id and copy.held
-        ]
-        if not held:
-            raise NothingHeld(file=shown)
         before = file.pending()
         async with opened.lock:
+            held = [copy for copy in self._copies(opened, file.id) if copy.held]
+            if not held:
+                raise NothingHeld(file=shown)
             for copy in held:
-                await node.shelf.take(opened, copy, confirmed=True)
+                await node.shelf.take(opened, copy, confirmed=copy.held)
+            file = opened.state.files[file.id]
         added, deleted = file.pending()
         return {
             "file": shown,

@@ -1,0 +1,85 @@
+"""What versions of a file contain: from the entries for record files, else from the chunk store."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import trio
+
+from p2psync.core import crypto
+from p2psync.core.crdt import SegmentSet
+from p2psync.core.files import FileState, Version, replay
+from p2psync.core.ops import Chunked, OpId
+from p2psync.errors import ChunkMissing
+from p2psync.node import copies as disk
+from p2psync.node.opened import Opened
+from p2psync.node.store import Store
+from p2psync.storage.chunks import ChunkStore
+
+Read = Callable[[], Iterator[bytes]]
+"""Reads a content piece by piece, in any thread."""
+
+
+class Contents:
+    """Reads the contents of versions."""
+
+    def __init__(self, store: Store, chunks: ChunkStore) -> None:
+        self._store = store
+        self.chunks = chunks
+
+    async def base(self, opened: Opened, file: FileState, heads: Iterable[OpId]) -> SegmentSet:
+        """The segments as some versions left them; those of the fold itself when that is what they are.
+
+        Then it has not let go of the event loop: what is read before the next ``await`` is one state.
+        """
+        if set(heads) == set(file.heads):
+            return file.segments
+        versions = list(file.ancestors(heads).values())
+        entries = list(
+            dict.fromkeys(
+                entry for version in versions for entry in (*version.parts, version.id[0])
+            )
+        )
+        raws = await self._store.raws(opened.id, entries)
+        found = opened.replica.lines_of(raws)
+        return replay(
+            file.info.format,
+            file.reader,
+            [line for entry in entries for line in found.get(entry, ()) if line[2].file == file.id],
+        )
+
+    async def read(
+        self, opened: Opened, file: FileState, version: Version | None
+    ) -> tuple[Read, bytes, int]:
+        """Return (how to read the content, its digest, its size) of a version, or of what is shown.
+
+        Raises ``ChunkMissing`` while the content is not here.
+        """
+        current = file.current()
+        assert current is not None
+        if version is None and file.merged:
+            return _of_bytes(file.segments.emit())
+        wanted = version or current
+        if wanted.content is None:
+            base = await self.base(opened, file, [wanted.id])
+            return _of_bytes(base.emit())
+        secret = opened.replica.chunk_secret
+        missing = await trio.to_thread.run_sync(self._first_missing, wanted.content, secret)
+        if missing is not None:
+            raise ChunkMissing(address=missing.hex())
+        read = partial(disk.open_content, wanted.content, self.chunks, secret)
+        return read, wanted.digest, wanted.size_bytes
+
+    def _first_missing(self, content: Chunked, secret: bytes) -> bytes | None:
+        for address, _ in disk.split_references(content.references):
+            if not self.chunks.has(address):
+                return address
+        if content.indirect:
+            listed = b"".join(disk.open_references(content.references, self.chunks, secret))
+            for address, _ in disk.split_references(listed):
+                if not self.chunks.has(address):
+                    return address
+        return None
+
+
+def _of_bytes(data: bytes) -> tuple[Read, bytes, int]:
+    return (lambda: iter((data,))), crypto.content_digest(data), len(data)
