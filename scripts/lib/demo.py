@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 
@@ -155,6 +157,8 @@ class Demo:
         self._environment = {
             name: value for name, value in os.environ.items() if name != "P2PSYNC_HOME"
         }
+        # No proxy: the nodes are on this machine.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     # -- the story ----------------------------------------------------------------------------
 
@@ -170,8 +174,7 @@ class Demo:
             "Two nodes on this machine, one for each side: "
             "each has its own keys, database and folders"
         )
-        for home in (ACCOUNTANT, WORKSHOP):
-            self._run(home, "node", "start", *LOOPBACK)
+        self._run_on_both("node", "start", *LOOPBACK)
 
         screen.heading("Each side says who it is; there is no account anywhere")
         self._run(ACCOUNTANT, "identity", "set", "--name", "Léa Fiduciaire")
@@ -251,6 +254,23 @@ class Demo:
         self._screen.aside(f"({time.monotonic() - began:.2f} s)")
         return done.stdout or ""
 
+    def _run_on_both(self, *words: str) -> None:
+        """Run a command on both sides at once, as two people would."""
+        began = time.monotonic()
+        with ThreadPoolExecutor() as pool:
+            running = [
+                (home, pool.submit(self._p2psync, home, *words, capture=True))
+                for home in (ACCOUNTANT, WORKSHOP)
+            ]
+            for home, result in running:
+                shown = shlex.join(("p2psync", "--home", home, *words))
+                self._screen.command(shown)
+                done = result.result()
+                self._screen.line(done.stdout.rstrip("\n"))
+                if done.returncode:
+                    raise DemoFailed(f"{shown}: exit code {done.returncode}")
+        self._screen.aside(f"({time.monotonic() - began:.2f} s)")
+
     def _p2psync(
         self, home: str, *words: str, typed: str = "", capture: bool = False
     ) -> "subprocess.CompletedProcess[str]":
@@ -267,11 +287,16 @@ class Demo:
             check=False,
         )
 
-    def _json(self, home: str, *words: str) -> dict[str, object]:
-        done = self._p2psync(home, "--json", *words, capture=True)
-        if done.returncode:
-            raise DemoFailed(f"{shlex.join(words)}: exit code {done.returncode}")
-        said: dict[str, object] = json.loads(done.stdout)
+    def _ask(self, home: str, path: str) -> dict[str, object]:
+        """Ask the node over its local API: what is checked is not what was printed."""
+        folder = self._folder / home
+        address = json.loads((folder / "api.json").read_text("utf-8"))["address"]
+        token = (folder / "api.token").read_text("ascii").strip()
+        request = urllib.request.Request(  # noqa: S310 - the node's own address
+            f"{address}/v1/mandates/{MANDATE}/{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        with self._opener.open(request, timeout=COMMAND_SECONDS_MAX) as answer:
+            said: dict[str, object] = json.load(answer)
         return said
 
     def _save(self, example: str) -> None:
@@ -303,14 +328,14 @@ class Demo:
 
     def _pending(self, added: int, deleted: int) -> None:
         def counted() -> tuple[object, object]:
-            said = self._json(ACCOUNTANT, "pending", MANDATE)
+            said = self._ask(ACCOUNTANT, "pending")
             return said["added"], said["deleted"]
 
         self._run(ACCOUNTANT, "pending", MANDATE)
         self._check("pending (added, deleted)", counted(), (added, deleted))
 
     def _receipts(self, home: str) -> list[tuple[object, object, object]]:
-        listed = self._json(home, "receipts", MANDATE)["receipts"]
+        listed = self._ask(home, "receipts")["receipts"]
         assert isinstance(listed, list)
         return [(each["added"], each["deleted"], each["state"]) for each in listed]
 
@@ -319,6 +344,7 @@ class Demo:
         while (found := look()) != wanted:
             if time.monotonic() > deadline:
                 self._check(what, found, wanted)
+            time.sleep(POLL_SECONDS * 20)
 
     def _check(self, what: str, found: object, wanted: object) -> None:
         if found != wanted:
@@ -355,18 +381,8 @@ class Demo:
 
     def end(self) -> None:
         """End the nodes, whatever state they are in, and remove the folder."""
-        for home in (ACCOUNTANT, WORKSHOP):
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                if (self._folder / home / "api.json").exists():
-                    subprocess.run(  # noqa: S603 - our own interpreter and arguments
-                        [sys.executable, "-m", "p2psync", "--home", home, "node", "stop"],
-                        cwd=self._folder,
-                        stdin=subprocess.DEVNULL,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                        timeout=COMMAND_SECONDS_MAX,
-                        check=False,
-                    )
+        with ThreadPoolExecutor() as pool:
+            pool.map(self._stop, (ACCOUNTANT, WORKSHOP))
         # A node that did not end when asked, or was only starting: it works in our folder.
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -374,6 +390,11 @@ class Demo:
                 if ours and b"p2psync" in (process / "cmdline").read_bytes().split(b"\0"):
                     os.kill(int(process.name), signal.SIGKILL)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _stop(self, home: str) -> None:
+        if (self._folder / home / "api.json").exists():
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                self._p2psync(home, "node", "stop", capture=True)
 
 
 def _sha256(path: Path) -> str:
