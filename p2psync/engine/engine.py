@@ -217,7 +217,7 @@ class Engine:
             match key:
                 case ("handshake", int(link)):
                     if not self._links[link].handshake.done:
-                        self._fail(self._links[link], "no greeting and offer in time")
+                        self._fail(self._links[link], "no greeting and offer in time", mistake=False)
                 case ("idle", int(link)):
                     self._close_idle(link)
                 case ("frontier", bytes(mandate), int(link)):
@@ -266,11 +266,11 @@ class Engine:
                 self._held[mandate].exchange.close(number)
         self._peering.link_down(number, link.device, mistake=mistake)
 
-    def _fail(self, link: _Link, cause: str) -> None:
+    def _fail(self, link: _Link, cause: str, *, mistake: bool = True) -> None:
         """End a link for a peer's mistake; only who shares a mandate is told which."""
         if link.mandates:
             self._desk.send(link.id, wire.Bye(WireError.code, cause[:80]))
-        self._drop_link(link.id, mistake=True)
+        self._drop_link(link.id, mistake=mistake)
         self._desk.out.append(CloseLink(link.id, cause))
 
     def _close_idle(self, number: int) -> None:
@@ -470,14 +470,20 @@ class Engine:
                 self._held[mandate].exchange.content_lacking(self._transfer.lacking(mandate))
 
     def _after_entries(self, mandate: bytes) -> None:
-        """Follow a change of membership, if there was one."""
+        """Follow changes of membership, and what these bring."""
         held = self._held[mandate]
-        members = held.exchange.replica.state.membership
-        if held.members is not members or held.open != self._is_open(held):
-            held.members, held.open = members, self._is_open(held)
+        while self._has_changed(held):
             if held.open:
-                self._peering.want_also([*held.contacts, *members.members])
+                members = held.exchange.replica.state.membership.members
+                self._peering.want_also([*held.contacts, *members])
             self._offer_everywhere(mandate)
+            held.exchange.admit_late()
+
+    def _has_changed(self, held: _Held) -> bool:
+        before = held.members, held.open
+        held.members = held.exchange.replica.state.membership
+        held.open = self._is_open(held)
+        return before[0] is not held.members or before[1] != held.open
 
     def _update_peers(self) -> None:
         wanted: dict[bytes, None] = {}

@@ -529,7 +529,8 @@ class Replica:
                     else:
                         self._waiters[lacking].append(waiter)
         self.state = Mandate.fold(self.mandate, self.reader, applied)
-        if self._own is not None and len(self.chains.heads(self._own.log)) > 1:
+        if self._own is not None and len(self.chains.heads(self._own.log)) != 1:
+            # Forked; or its key was kept and power failed before its first entry was.
             self.close_log()
 
     def _refold_if_stale(self) -> list[Effect]:

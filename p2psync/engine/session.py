@@ -27,10 +27,11 @@ from p2psync.engine.effects import (
     Warn,
 )
 from p2psync.engine.replica import Received, Replica
-from p2psync.errors import NotAdmitting, TicketError, WireError
+from p2psync.errors import NotAdmitting, TicketError, TicketForeign, WireError
 from p2psync.limits import (
     FRONTIER_TIPS_MAX,
     LOCATOR_POINTS_MAX,
+    OPENING_KEPT_BYTES_MAX,
     WANT_SECONDS_MAX,
     WANTS_PER_FRAME_MAX,
 )
@@ -60,7 +61,12 @@ class Session:
     """Our opening went."""
     opened: bool = False
     """The peer's opening came."""
+    opening: tuple[bytes, ...] = ()
+    """The same, while another member's word may yet make it acceptable."""
     refused: str = ""
+    """Why the peer does not admit us."""
+    refusal: str = ""
+    """Why we do not admit the peer."""
     files: int = 0
     """How many files' content the peer is still fetching."""
     synced: bool = False
@@ -330,15 +336,38 @@ class Exchange:
         if session.opened:
             raise WireError(cause="asks twice to be admitted")
         session.opened = True
+        self._admit(session, raws)
+
+    def _admit(self, session: Session, raws: Sequence[bytes]) -> None:
+        session.opening = ()
         try:
             if self.newcomer:
                 raise NotAdmitting
             received = self.replica.admit(session.device, raws, self.desk.wall_ms)
-        except (TicketError, NotAdmitting) as error:
-            self.desk.send(session.link, wire.Refusal(session.handle, error.code))
-            return
-        self._showed(session, Received(received.effects[:1]))
-        self._take(received.effects)
+        except (TicketForeign, NotAdmitting) as error:
+            # Who invited has not told us yet, or has not made us one who admits.
+            if sum(map(len, raws)) <= OPENING_KEPT_BYTES_MAX:
+                session.opening = tuple(raws)
+            self._refuse(session, error.code)
+        except TicketError as error:
+            self._refuse(session, error.code)
+        else:
+            self._showed(session, Received(received.effects[:1]))
+            self._take(received.effects)
+
+    def admit_late(self) -> None:
+        """Membership changed: look again at whom we could not admit."""
+        for session in list(self.sessions.values()):
+            if session.opening:
+                if self.replica.is_member(session.device):
+                    session.opening = ()
+                else:
+                    self._admit(session, session.opening)
+
+    def _refuse(self, session: Session, code: str) -> None:
+        if code != session.refusal:
+            session.refusal = code
+            self.desk.send(session.link, wire.Refusal(session.handle, code))
 
     def on_refusal(self, session: Session, reason: str) -> None:
         """A member does not admit this device."""

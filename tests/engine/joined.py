@@ -102,6 +102,11 @@ class Network:
             if port is not by and port.machine.name in self.machines:
                 port.machine.handle(LinkDown(number, False))
 
+    def links_of(self, name: str) -> list[int]:
+        """The links of a machine."""
+        port = self.machines[name].port
+        return [number for number, link in self.links.items() if port in link.ends]
+
     def settle(self, seconds: float = 0.0) -> None:
         """Carry all frames and dials, letting that much time pass, deadline by deadline."""
         until = self.now + seconds

@@ -184,8 +184,10 @@ class Machine:
 
     # -- what people do -------------------------------------------------------------------------
 
-    def create(self, name: str = "Books", *, share: bool = True) -> bytes:
-        salt = self.entropy(16)
+    def create(
+        self, name: str = "Books", *, share: bool = True, salt: bytes | None = None
+    ) -> bytes:
+        salt = salt or self.entropy(16)
         mandate = membership.mandate_id(self.device, salt)
         holding = Holding(self.entropy(32))
         self.disk.hold(mandate, holding)

@@ -1,9 +1,12 @@
 """Engines joined by links: they converge, admit by ticket, and tell strangers nothing."""
 
+from dataclasses import replace
+
 from p2psync.core.crypto import SigningKey
 from p2psync.core.ops import AddFile, Rename, Revoke, Save
 from p2psync.engine import wire
 from p2psync.engine.effects import CloseLink, LinkDown, Refused, Sighted, Warn
+from p2psync.engine.replica import OwnLog
 from tests.engine.joined import Network, join, mandate_of_two
 from tests.engine.machine import Machine
 
@@ -154,6 +157,24 @@ def test_a_writer_does_not_admit_and_says_so() -> None:
     assert ben.engine.replica(mandate).is_member(carl.device)
 
 
+def test_a_newcomer_is_admitted_as_soon_as_the_member_hears_of_its_ticket() -> None:
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    carl = join(network, anna, mandate, "carl", "accounting")
+    network.cut(network.links_of("carl")[0])
+    network.drop = {"Entries"}
+    ticket = anna.invite(mandate)
+    network.settle()
+    network.drop = set()
+    dora = network.machine("dora")
+    dora.subscribe(replace(ticket, peers={carl.device: ("/memory/carl",)}))
+    network.settle(0.1)
+    assert Refused(mandate, carl.device, "ticket-foreign") in dora.log
+    network.settle(100)
+    assert_in_step(mandate, anna, ben, carl, dora)
+    assert dora.engine.replica(mandate).is_member(dora.device)
+
+
 def test_a_local_mandate_is_never_offered() -> None:
     """B-MAN-4."""
     network = Network()
@@ -299,3 +320,18 @@ def test_a_file_reaches_the_other_side_record_by_record() -> None:
     anna.author(mandate, save)
     network.settle()
     assert ben.engine.replica(mandate).state.files[file].versions
+
+
+def test_power_that_fails_between_a_log_and_its_first_entry_does_no_harm() -> None:
+    """The log's key was kept, its opening was not: the next entry opens a log all the same."""
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    disk = ben.disk
+    network.stop("ben")
+    holding = disk.holdings[mandate]
+    holding.own_logs = [OwnLog(bytes(32), 0)]
+    ben = network.machine("ben", disk)
+    ben.author(mandate, Rename("after"))
+    network.settle(5)
+    assert anna.engine.replica(mandate).state.name == "after"
+    assert_in_step(mandate, anna, ben)
