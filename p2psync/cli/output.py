@@ -129,6 +129,7 @@ def word(value: object) -> str:
         "missing": _("missing"),
         "syncing": _("syncing"),
         "cannot-write": _("cannot be written"),
+        "cannot-read": _("cannot be read"),
         "conflict": _("changed on two sides"),
         "incoming": _("on its way"),
         "refused": _("refused"),

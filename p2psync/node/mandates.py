@@ -4,7 +4,7 @@ import datetime
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from p2psync.errors import (
     PeriodInvalid,
 )
 from p2psync.formats import registry
-from p2psync.formats.checks import check
+from p2psync.formats.base import Format
+from p2psync.formats.checks import check, settings_for
 from p2psync.formats.cresus_list import read_list
 from p2psync.formats.cresus_settings import Settings, read_settings
 from p2psync.limits import FILES_PER_MANDATE_MAX, RECORD_FILE_BYTES_MAX
@@ -46,6 +47,22 @@ from p2psync.storage.folder import Folder
 from p2psync.storage.rows import MandateRow
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a file's content tells: its problems, and the period that its records fall into."""
+
+    problems: tuple[Problem, ...] = ()
+    period: str | None = None
+
+
+PROBLEM_TEXTS = {
+    "not-readable": "the file is too large or its lines too long to be read record by record; it "
+    "is synchronised whole",
+    "unknown-format": "this is no exchange file that p2psync understands; it is synchronised whole "
+    "and nothing in it is counted",
+}
 CONDITION_TEXTS = {
     "waiting": "no member that may admit this device was reached yet",
     "offline": "no other device of the mandate is reachable",
@@ -63,7 +80,7 @@ class Mandates:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._years: dict[bytes, tuple[bytes, Settings]] = {}
-        self._checked: dict[bytes, tuple[object, tuple[Problem, ...]]] = {}
+        self._checked: dict[bytes, tuple[object, Findings]] = {}
 
     # -- creating and sharing -----------------------------------------------------------------
 
@@ -235,10 +252,7 @@ class Mandates:
         names = opened.names()
         files = []
         for file in sorted(opened.state.present_files(), key=lambda each: names[each.id]):
-            problems = await self.problems(opened, file)
-            files.append(
-                views.file_view(opened, file, names[file.id], problems, self._node.identity.device)
-            )
+            files.append(await self._view(opened, file, names[file.id]))
         return {
             "id": opened.id.hex(),
             "name": opened.name,
@@ -302,40 +316,28 @@ class Mandates:
             out.append(cached[1])
         return out
 
-    async def problems(self, opened: Opened, file: FileState) -> tuple[Problem, ...]:
-        """What a reader, or the accounting's settings, find wrong in a file (B-POS-8)."""
+    async def _view(self, opened: Opened, file: FileState, name: str) -> Json:
+        found = await self.findings(opened, file)
+        device = self._node.identity.device
+        return views.file_view(opened, file, name, device, found.problems, found.period)
+
+    async def findings(self, opened: Opened, file: FileState) -> Findings:
+        """What a reader, and the accounting's settings, tell of a file's content (B-POS-8)."""
         years = await self.years(opened)
         mark = (tuple(file.heads), tuple(id(year) for year in years))
         cached = self._checked.get(file.id)
         if cached is not None and cached[0] == mark:
             return cached[1]
         current = file.current()
-        found: tuple[Problem, ...] = ()
+        found = Findings()
         format_ = registry.by_name(file.info.format)
         if current is not None and current.content is None:
             data = file.segments.emit()
-
-            def read() -> tuple[Problem, ...]:
-                document = format_.parse(data)
-                return (*document.problems, *check(document, years))
-
-            found = await trio.to_thread.run_sync(read)
+            found = await trio.to_thread.run_sync(_find, format_, data, years)
         elif current is not None and format_.merge == "records":
-            found = (
-                Problem(
-                    "not-readable",
-                    "the file is too large or its lines too long to be read record by record; it "
-                    "is synchronised whole",
-                ),
-            )
+            found = Findings((Problem("not-readable", PROBLEM_TEXTS["not-readable"]),))
         elif current is not None and file.info.kind in ("invoicing", "payroll"):
-            found = (
-                Problem(
-                    "unknown-format",
-                    "this is no exchange file that p2psync understands; it is synchronised whole "
-                    "and nothing in it is counted",
-                ),
-            )
+            found = Findings((Problem("unknown-format", PROBLEM_TEXTS["unknown-format"]),))
         self._checked[file.id] = (mark, found)
         return found
 
@@ -419,13 +421,7 @@ class Mandates:
         names = opened.names()
         return {
             "files": [
-                views.file_view(
-                    opened,
-                    opened.state.files[file_id],
-                    names.get(file_id, ""),
-                    await self.problems(opened, opened.state.files[file_id]),
-                    device,
-                )
+                await self._view(opened, opened.state.files[file_id], names.get(file_id, ""))
                 for file_id in views_made
                 if file_id in opened.state.files and opened.state.files[file_id].added
             ],
@@ -487,6 +483,29 @@ class Mandates:
                 ]
         except (P2PSyncError, ValueError):
             return []
+
+
+def _find(format_: Format, data: bytes, years: Sequence[Settings]) -> Findings:
+    document = format_.parse(data)
+    dates = [
+        record.date
+        for segment in document.segments
+        for record in segment.records
+        if record.date is not None
+    ]
+    spans = {
+        year.period
+        for date in set(dates)
+        if (year := settings_for(date, years)) is not None and year.period is not None
+    }
+    if document.period is not None:
+        spans = {document.period}
+    elif not spans and dates:
+        spans = {(min(dates), max(dates))}
+    period = None
+    if spans:
+        period = views.period_text((min(span[0] for span in spans), max(span[1] for span in spans)))
+    return Findings((*document.problems, *check(document, years)), period)
 
 
 def _joined(content: Read) -> bytes:

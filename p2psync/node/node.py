@@ -440,8 +440,18 @@ class Node:
         )
 
     def _peer_changed(self, effect: PeerChanged) -> None:
+        opened = self.opened.get(effect.mandate)
+        if opened is not None and effect.state == "synced":
+            self._delivered(opened)
         if effect.state != "synced":
             self._nursery.start_soon(self._note_peer, effect.mandate, effect.device)
+
+    def _delivered(self, opened: Opened) -> None:
+        """Note what the accounting has while it is in step (B-POS-4)."""
+        seat = opened.state.seat()
+        if any(peer.device == seat and peer.synced for peer in self.engine.peers(opened.id)):
+            files = opened.state.present_files()
+            opened.delivered = {file.id: frozenset(file.heads) for file in files}
 
     async def _note_peer(self, mandate: bytes, device: bytes) -> None:
         """Keep when and where a member was reached; it only helps the next start."""

@@ -26,6 +26,7 @@ class Notices:
         self._changed = trio.Event()
         self._listeners: set[trio.MemorySendChannel[Event]] = set()
         self._waiting: list[Raised | Settled] = []
+        self._keeping = False
         self._work = trio.Event()
         self._told: set[tuple[bytes | None, str]] = set()
         """Alerts, by mandate and key, that were raised since the start and not settled."""
@@ -144,6 +145,7 @@ class Notices:
                 self._work = trio.Event()
                 await self._work.wait()
             batch, self._waiting = self._waiting, []
+            self._keeping = True
             try:
                 await self._store.add_events(batch)
             except P2PSyncError:
@@ -151,8 +153,14 @@ class Notices:
                 await trio.sleep(1)
                 self._waiting = (batch + self._waiting)[-EVENTS_AT_ONCE_MAX:]
                 continue
+            self._keeping = False
             changed, self._changed = self._changed, trio.Event()
             changed.set()
+
+    async def kept(self) -> None:
+        """Return when all that was raised so far is kept."""
+        while self._waiting or self._keeping:
+            await self._changed.wait()
 
     # -- listening ----------------------------------------------------------------------------
 

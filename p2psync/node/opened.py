@@ -9,6 +9,7 @@ from p2psync.core.files import FileState
 from p2psync.core.mandate import Mandate
 from p2psync.core.membership import MAY_WRITE
 from p2psync.core.names import unique_names
+from p2psync.core.ops import OpId
 from p2psync.engine.replica import Replica
 from p2psync.errors import P2PSyncError, StateReloaded
 from p2psync.node.copies import Copy, Role
@@ -40,6 +41,8 @@ class Opened:
     """Versions kept beside their file: their names there, and digests."""
     incomplete: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     """Files whose content is still on its way: bytes here, bytes in all."""
+    delivered: dict[bytes, frozenset[OpId]] = field(default_factory=dict)
+    """The heads of each file that the accounting was last known to have."""
     shelved: dict[bytes, str] | None = None
     """The names under which the copies in the mandate folder were last arranged."""
     _names: tuple[tuple[int, int], dict[bytes, str]] | None = None

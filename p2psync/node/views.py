@@ -15,6 +15,10 @@ from p2psync.node.opened import Opened
 
 Json = dict[str, Any]
 ANONYMOUS = "Anonymous"
+TROUBLE_TEXTS = {
+    "conflict": "changed on two sides; the other version is kept as {others}: restore the version "
+    "that is to count",
+}
 
 
 def iso(milliseconds: int) -> str:
@@ -32,11 +36,16 @@ def iso_of(hlc: int) -> str:
 
 
 def person(state: Mandate, device: bytes) -> str:
-    """The name that a device's person gave; the founder of a local mandate is anonymous (B-MAN-2)."""
+    """The name that a device's person gave, else its machine's name.
+
+    Nobody has to say who they are to use a mandate of their own: its founder is anonymous (B-MAN-2).
+    """
     known = state.devices.get(device)
-    if known is None or not known.name:
-        return ANONYMOUS
-    return known.name
+    if known is not None and known.name:
+        return known.name
+    if known is not None and known.machine and state.shared:
+        return known.machine
+    return ANONYMOUS
 
 
 def machine(state: Mandate, device: bytes) -> str:
@@ -73,9 +82,14 @@ def file_period(file: FileState) -> str | None:
 
 
 def file_view(
-    opened: Opened, file: FileState, name: str, problems: Iterable[Problem], own: bytes
+    opened: Opened,
+    file: FileState,
+    name: str,
+    own: bytes,
+    problems: Iterable[Problem],
+    period: str | None,
 ) -> Json:
-    """A file as ``mandate show`` lists it (B-ATT-2)."""
+    """A file as ``mandate show`` lists it (B-ATT-2); ``period`` is what its records tell."""
     state = opened.state
     current = file.current()
     added, deleted = file.pending() if counts(file) else (0, 0)
@@ -89,14 +103,39 @@ def file_view(
         "device": person(state, file.device),
         "machine": machine(state, file.device),
         "folder": str(copy.directory) if here and copy else file.info.folder,
-        "period": file_period(file),
+        "period": file_period(file) or period,
         "records": file.segments.record_count(),
         "bytes": current.size_bytes if current else 0,
         "changed": iso_of(current.hlc) if current else None,
         "pending": {"added": added, "deleted": deleted},
+        "delivered": delivered(opened, file, own),
         "state": file_state(opened, file),
-        "problems": [problem(found) for found in problems],
+        "problems": [problem(found) for found in (*problems, *_troubles(opened, file))],
     }
+
+
+def delivered(opened: Opened, file: FileState, own: bytes) -> bool | None:
+    """Whether the accounting has the file's last version (B-POS-4); ``None`` when that is not known."""
+    seat = opened.state.seat()
+    if seat is None:
+        return None
+    if seat == own:
+        return True
+    known = opened.delivered.get(file.id)
+    return None if known is None else known >= file.heads.keys()
+
+
+def _troubles(opened: Opened, file: FileState) -> list[Problem]:
+    """What is wrong with the file's copies here, and what to do about it."""
+    found = [*opened.unreadable.items()]
+    errors = [error for (file_id, _), error in found if file_id == file.id]
+    if (unwritten := opened.unwritten.get(file.id)) is not None:
+        errors.append(unwritten)
+    out = [Problem(error.code, error.template, 0, error.params) for error in errors]
+    if file.conflicts():
+        others = ", ".join(sorted(opened.conflicts.get(file.id, ())))
+        out.append(Problem("conflict", TROUBLE_TEXTS["conflict"], 0, {"others": others}))
+    return out
 
 
 def file_state(opened: Opened, file: FileState) -> str:
@@ -107,6 +146,8 @@ def file_state(opened: Opened, file: FileState) -> str:
         return "missing"
     if any(copy.held for copy in copies):
         return "held"
+    if any(file_id == file.id for file_id, _ in opened.unreadable):
+        return "cannot-read"
     if file.id in opened.unwritten:
         return "cannot-write"
     if file.conflicts():

@@ -5,6 +5,7 @@ first, and somebody's own file is never touched.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import trio
@@ -158,10 +159,8 @@ class Writing:
         content, digest, _ = await self._contents.read(opened, file, version)
         copy = Copy(opened.id, file.id, "folder", opened.folder, shown, digest=digest)
         await self._runner.flushed()
-        try:
+        with suppress(TargetChanged):  # there from before a restart, or somebody works with it
             await trio.to_thread.run_sync(disk.write_new, copy, content())
-        except TargetChanged:
-            pass  # it is there from before a restart, or somebody works with it
         return digest
 
     def give_up(self, opened: Opened, file: FileState, error: P2PSyncError) -> None:
