@@ -71,7 +71,7 @@ def test_marks_are_raised_and_never_lowered(path: Path) -> None:
     with closing(HighWater(path)) as marks:
         marks.raise_to([Mark(MANDATE, LOG, 3), other])
         marks.raise_to([high])
-        marks.raise_to([Mark(MANDATE, LOG, 5)])
+        marks.raise_to([Mark(MANDATE, LOG, 8)])
         assert marks.marks() == (high, other)
         marks.close()
     assert marks_in(path) == (high, other)
@@ -189,6 +189,9 @@ def test_a_removed_mandate_takes_its_marks_along(tmp_path: Path, path: Path) -> 
         write(database, start=0, count=4)
         with database.batch() as batch:
             batch.delete_mandate(MANDATE)
+        assert marks.marks() == ()
+        with database.batch() as batch:
+            batch.add_entries(chain(4))
         assert marks.marks() == ()
         assert database.behind() == ()
 
