@@ -27,6 +27,14 @@ OPENING_ENTRIES_MAX = 4
 """Entries that a newcomer shows to be admitted."""
 STRANGER_LOGS_MAX = 2_000
 """Logs of devices that are no members (yet: a log may arrive before its device's admission)."""
+STRANGER_LOG_ENTRIES_MAX = 1_000
+STRANGERS_BYTES_MAX = 32 * MIB
+"""Entries of all devices that are no members together; honest ones have few."""
+LOGS_PER_DEVICE_MAX = 128
+"""A device opens a log when its machine was restored or copied, or the one before was closed."""
+BRANCHES_PER_LOG_MAX = 16
+LOGS_DECLINED_MAX = 10_000
+"""Logs that are remembered to be beyond a quota."""
 
 # -- names and texts
 MACHINE_NAME_BYTES_MAX = 64

@@ -315,10 +315,18 @@ class Engine:
                 if not link.mandates:
                     raise WireError(cause="addresses before a mandate in common")
                 self._peering.sighted(link.device, addresses)
-            case wire.Bye(reason=reason, detail=detail):
-                self._desk.out.append(Warn(None, f"peer-says-{reason}", link.device, detail))
+            case wire.Bye():
+                self._on_bye(link)
             case _:
                 self._session_message(link, message)
+
+    def _on_bye(self, link: _Link) -> None:
+        """Tell of a member's complaint, in no words of its own; nobody else's is heard."""
+        for mandate in dict.fromkeys(link.mandates.values()):
+            held = self._held.get(mandate)
+            if held is not None and held.exchange.replica.is_member(link.device):
+                self._desk.out.append(Warn(mandate, "peer-complains", link.device))
+                return
 
     def _session_message(
         self,
@@ -347,7 +355,8 @@ class Engine:
                 exchange.on_opening(session, raws)
                 self._after_entries(mandate)
             case wire.Refusal(reason=reason):
-                exchange.on_refusal(session, reason)
+                if self._expects(held, link.device):
+                    exchange.on_refusal(session, reason)
             case wire.Frontier(tips=tips):
                 exchange.on_frontier(session, tips)
                 self._transfer.open(link.id, session.handle, mandate)

@@ -27,6 +27,7 @@ from p2psync.engine.effects import (
     StoredEntry,
     Warn,
 )
+from p2psync.engine.quota import Quota
 from p2psync.errors import (
     BadInputError,
     CryptoError,
@@ -40,7 +41,6 @@ from p2psync.errors import (
 from p2psync.limits import (
     ENTRY_DEPS_MAX,
     OPENING_ENTRIES_MAX,
-    STRANGER_LOGS_MAX,
     UNCOVERED_BYTES_MAX,
     WAITING_ENTRIES_MAX,
 )
@@ -108,9 +108,11 @@ class Replica:
     _uncovered: dict[bytes, list[Entry]] = field(default_factory=dict)
     _own: LogKey | None = None
     _refolding: list[Applied] | None = None
+    _quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
         self.state = Mandate(self.mandate, self.reader)
+        self._quota = Quota(self._is_trusted)
         for key in self.secrets.epoch_keys:
             self._epochs[entry.epoch_id(key)] = key
         for own in self.secrets.own_logs:
@@ -144,6 +146,10 @@ class Replica:
         """Tell whether a device is a member now."""
         return device in self.state.membership.members
 
+    def _is_trusted(self, device: bytes) -> bool:
+        """Whether no quota holds for a device; who is no member itself knows nobody yet."""
+        return self.is_member(device) or not self.is_member(self.device)
+
     @property
     def needs_key(self) -> bool:
         """Whether the next entry takes the device key, because it opens a log."""
@@ -154,8 +160,14 @@ class Replica:
         return self.chains.tips()
 
     def missing(self, tips: Iterable[Tip]) -> list[Tip]:
-        """The tips that are not held."""
-        return missing(self.chains, tips)
+        """The tips that are not held and for which there is room."""
+        declined = self._quota.declined
+        return [tip for tip in missing(self.chains, tips) if tip.log not in declined]
+
+    def reopened(self) -> list[bytes]:
+        """The logs for which there was no room, and may be now, since this was last asked."""
+        reopened, self._quota.reopened = self._quota.reopened, []
+        return reopened
 
     def locator(self, log: bytes) -> tuple[tuple[int, bytes], ...]:
         """See ``Chains.locator``."""
@@ -273,6 +285,7 @@ class Replica:
         changes: list[Change] = []
         for built, operations_made in made:
             self.chains.add_entry(built)
+            self._quota.take(built.log, self.device, len(built.raw))
             changes += self._deliver(built, operations_made)
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
@@ -283,10 +296,13 @@ class Replica:
     def receive(self, raws: Sequence[bytes], wall_ms: int, *, more: bool) -> Received:
         """Take entries from a peer, in the order of their chains.
 
-        Entries that are held already are passed over. Entries at the end of a chain that no signature
-        covers yet wait for the next batch when there is ``more``. Raises ``WireError``, and
-        changes nothing, for anything that no honest peer sends.
+        Entries that are held already are passed over, and those beyond a quota. Entries at the end of
+        a chain that no signature covers yet wait for the next batch when there is ``more``. Raises
+        ``WireError``, and changes nothing, for anything that no honest peer sends.
         """
+        return self._receive(raws, more=more)
+
+    def _receive(self, raws: Sequence[bytes], *, more: bool, admitting: bool = False) -> Received:
         try:
             entries = [entry.decode(raw) for raw in raws]
         except BadInputError as error:
@@ -302,11 +318,12 @@ class Replica:
                     raise WireError(cause="entries that no signature covers")
                 uncovered[run[0].log] = run[count:]
         opened = [(item, self._open(item)) for item in accepted]
-        self._check_room(opened)
+        self._check_waiting(accepted)
         for item in entries:
             self._uncovered.pop(item.log, None)
         self._uncovered.update(uncovered)
-        return self._take(opened, gaps)
+        gaps = tuple(log for log in gaps if log not in self._quota.declined)
+        return self._take(opened, gaps, admitting=admitting)
 
     def _runs(self, entries: Sequence[Entry]) -> tuple[list[list[Entry]], tuple[bytes, ...]]:
         """Sort a batch into consecutive chains, each behind what is held."""
@@ -359,33 +376,72 @@ class Replica:
             raise WireError(cause="a log without its device's certificate")
         return operations
 
-    def _check_room(self, opened: Sequence[tuple[Entry, tuple[Operation, ...]]]) -> None:
-        strangers = [
-            device
-            for device in self.state.logs.values()
-            if device not in self.state.membership.members
-        ]
-        new = sum(1 for item, _ in opened if item.seq == 0)
-        if new and len(strangers) + new > STRANGER_LOGS_MAX:
-            raise WireError(cause="too many logs of devices that are no members")
-        for item, _ in opened:
+    def _check_waiting(self, accepted: Iterable[Entry]) -> None:
+        for item in accepted:
             if self._waiting_by_log[item.log] > WAITING_ENTRIES_MAX:
                 raise WireError(cause="too many entries that wait for others")
 
     def _take(
-        self, opened: Sequence[tuple[Entry, tuple[Operation, ...]]], gaps: tuple[bytes, ...]
+        self,
+        opened: Sequence[tuple[Entry, tuple[Operation, ...]]],
+        gaps: tuple[bytes, ...],
+        *,
+        admitting: bool,
     ) -> Received:
-        if not opened:
-            return Received(gaps=gaps)
-        effects: list[Effect] = [Persist(tuple(_stored(item) for item, _ in opened))]
+        kept: list[Entry] = []
+        effects: list[Effect] = []
         changes: list[Change] = []
+        dropped: set[bytes] = set()
+        members = self.state.membership.members
+        needed = self._needed(item for item, _ in reversed(opened))
+        self._quota.begin()
         for item, operations in opened:
+            device = self._device_of(item, operations)
+            wanted = admitting or item.id in needed or self._has_room(item, device)
+            if item.header.prev in dropped or not wanted:
+                dropped.add(item.id)
+                self._quota.decline(item.log)
+                continue
+            kept.append(item)
+            self._quota.take(item.log, device, len(item.raw))
             if self.chains.add_entry(item):
                 effects += self._forked(item)
             changes += self._deliver_or_wait(item, operations)
+        if self.state.membership.members.keys() != members.keys():
+            self._quota.reopen()
+        if not kept:
+            return Received(gaps=gaps)
+        effects.insert(0, Persist(tuple(_stored(item) for item in kept)))
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
-        return Received(tuple(effects), tuple(item.id for item, _ in opened), gaps)
+        return Received(tuple(effects), tuple(item.id for item in kept), gaps)
+
+    def _device_of(self, item: Entry, operations: Sequence[Operation]) -> bytes:
+        if item.seq == 0 and isinstance(operations[0], OpenLog):
+            return operations[0].device
+        return self._quota.device(item.log) or b""
+
+    def _has_room(self, item: Entry, device: bytes) -> bool:
+        heads = self.chains.heads(item.log)
+        branches = len(heads) + (item.header.prev not in heads)
+        return self._quota.has_room(item.log, device, len(item.raw), branches=branches)
+
+    def _needed(self, items: Iterable[Entry]) -> set[bytes]:
+        """Ids, of a batch given newest first, that members' entries wait for, and of their past."""
+        needed: set[bytes] = set()
+        for item in items:
+            if item.id in needed or self._is_awaited(item.id):
+                needed |= {item.id, item.header.prev}
+        return needed
+
+    def _is_awaited(self, entry_id: bytes) -> bool:
+        stack = [entry_id]
+        while stack:
+            for waiter in self._waiters.get(stack.pop(), ()):
+                if self._is_trusted(self._quota.device(self._waiting[waiter].entry.log) or b""):
+                    return True
+                stack.append(waiter)
+        return False
 
     def _forked(self, item: Entry) -> list[Effect]:
         device = self.state.logs.get(item.log, b"")
@@ -399,9 +455,14 @@ class Replica:
         if lacking is not None:
             self._waiting[item.id] = _Waiting(item, operations)
             self._waiting_by_log[item.log] += 1
-            self._waiters[lacking].append(item.id)
+            self._wait(item, lacking)
             return []
         return self._deliver(item, operations)
+
+    def _wait(self, item: Entry, lacking: bytes) -> None:
+        self._waiters[lacking].append(item.id)
+        if self._is_trusted(self._quota.device(item.log) or b""):
+            self._quota.reopen()  # what it waits for may have been declined
 
     def _lacking(self, item: Entry) -> bytes | None:
         header = item.header
@@ -427,7 +488,7 @@ class Replica:
                     self._waiting_by_log[waiting.entry.log] -= 1
                     queue.append(waiting)
                 else:
-                    self._waiters[lacking].append(waiter)
+                    self._wait(waiting.entry, lacking)
         return changes
 
     def _stamp(self, item: Entry, operations: tuple[Operation, ...]) -> Applied:
@@ -481,7 +542,7 @@ class Replica:
         if proof is None or not membership.redeem_holds(proof, self.mandate, device):
             raise WireError(cause="an opening without the ticket's proof")
         self._check_invitation(proof.invitation, wall_ms)
-        received = self.receive(raws, wall_ms, more=False)
+        received = self._receive(raws, more=False, admitting=True)
         admitted = self.author([ops.Admit(device, proof.invitation)], wall_ms)
         return Received((*received.effects, *admitted), received.new, received.gaps)
 
@@ -509,6 +570,7 @@ class Replica:
             item = entry.decode(raw)
             self.chains.add_entry(item)
             operations = self._open(item)
+            self._quota.take(item.log, self._device_of(item, operations), len(raw))
             lacking = self._lacking(item)
             if lacking is not None:
                 self._waiting[item.id] = _Waiting(item, operations)

@@ -27,7 +27,15 @@ from p2psync.engine.effects import (
     Warn,
 )
 from p2psync.engine.replica import Received, Replica
-from p2psync.errors import NotAdmitting, TicketError, TicketForeign, WireError
+from p2psync.errors import (
+    NotAdmitting,
+    TicketError,
+    TicketExpired,
+    TicketForeign,
+    TicketRevoked,
+    TicketUsedUp,
+    WireError,
+)
 from p2psync.limits import (
     FRONTIER_TIPS_MAX,
     LOCATOR_POINTS_MAX,
@@ -41,6 +49,10 @@ FRONTIER_SECONDS = 60
 FRONTIER_IN_STEP_SECONDS = 600
 """The same for a peer in step: links lose nothing, so this mends only what has a fault."""
 FRONTIER_JITTER = 0.2
+REFUSALS = frozenset(
+    each.code for each in (NotAdmitting, TicketExpired, TicketForeign, TicketRevoked, TicketUsedUp)
+)
+"""Why a newcomer may be refused; a peer's own words are not shown to anybody."""
 PUSH_GRACE_SECONDS = 1.0
 """How long an entry's own author, when connected, has to push it before another is asked."""
 
@@ -182,6 +194,9 @@ class Exchange:
                 case Changed(changes=changes):
                     small |= self._small_content(changes)
                     self.on_changes(self.mandate, changes)
+        for log in self.replica.reopened():
+            for session in self.sessions.values():
+                self._note(session, log)
         untold = {session.link for session in self.sessions.values() if not session.told}
         for session in list(self.sessions.values()):
             self._refresh(session)
@@ -371,7 +386,7 @@ class Exchange:
 
     def on_refusal(self, session: Session, reason: str) -> None:
         """A member does not admit this device."""
-        if self.newcomer:
+        if self.newcomer and reason in REFUSALS:
             session.refused = reason
             self.desk.out.append(Refused(self.mandate, session.device, reason))
 
