@@ -83,6 +83,8 @@ class _Held:
     members: Membership | None = None
     """The membership that was last acted on."""
     open: bool = False
+    unwritten: dict[bytes, None] = field(default_factory=dict)
+    """Files that changed and are not written out yet."""
 
 
 class Engine:
@@ -97,7 +99,12 @@ class Engine:
         device: bytes,
         entropy: Callable[[int], bytes],
         addresses: Callable[[], Sequence[str]],
+        *,
+        writes_files: bool = False,
     ) -> None:
+        """``writes_files``: whoever runs the effects writes files out and says when with ``written``;
+        until then peers are told that this device is not there yet."""
+        self._writes_files = writes_files
         self.device = device
         self._entropy = entropy
         self._addresses = addresses
@@ -466,7 +473,22 @@ class Engine:
                     files[file] = None
         for file in files:
             self._want_content(exchange.replica, file)
+        if self._writes_files:
+            self._held[mandate].unwritten |= files
+            exchange.content_lacking(self._lacking(mandate))
         self._tell_content()
+
+    def written(self, mandate: bytes, file: bytes, now: float, wall_ms: int) -> list[Effect]:
+        """A file's copies hold what the mandate's entries make of it."""
+        self._desk.begin(now, wall_ms)
+        held = self._held.get(mandate)
+        if held is not None and held.unwritten.pop(file, False) is None:
+            held.exchange.content_lacking(self._lacking(mandate))
+        return self._finish()
+
+    def _lacking(self, mandate: bytes) -> int:
+        """How many files are not what they are to be: content on its way, or not written out."""
+        return self._transfer.lacking(mandate) + len(self._held[mandate].unwritten)
 
     def _want_content(self, replica: Replica, file: bytes) -> None:
         state = replica.state.files.get(file)
@@ -476,7 +498,7 @@ class Engine:
     def _tell_content(self) -> None:
         for mandate in self._transfer.touched():
             if mandate in self._held:
-                self._held[mandate].exchange.content_lacking(self._transfer.lacking(mandate))
+                self._held[mandate].exchange.content_lacking(self._lacking(mandate))
 
     def _after_entries(self, mandate: bytes) -> None:
         """Follow changes of membership, and what these bring."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from p2psync.core import codec
-from p2psync.core.crypto import SEAL_BYTES
+from p2psync.core.crypto import SEALED_CHUNK_BYTES_MAX
 from p2psync.core.entry import SEQ_MAX
 from p2psync.core.frontier import HEAD_BYTES, Tip
 from p2psync.core.schema import Kind, Union, array, binary, boolean, integer, structure, text
@@ -16,7 +16,6 @@ from p2psync.errors import CodecError, OperationError, WireError
 from p2psync.limits import (
     ADDRESS_BYTES_MAX,
     ADDRESSES_PER_PEER_MAX,
-    CHUNK_BYTES,
     CHUNKS_WANTED_MAX,
     ENTRIES_PER_FRAME_MAX,
     ENTRY_BYTES_MAX,
@@ -242,7 +241,7 @@ _messages.add(
 )
 _messages.add(8, Have, handle=_handle, tips=array(_tip, FRONTIER_TIPS_MAX))
 _messages.add(9, ChunkWant, handle=_handle, addresses=array(_address, CHUNKS_WANTED_MAX))
-_messages.add(10, Chunk, handle=_handle, address=_address, data=binary(1, CHUNK_BYTES + SEAL_BYTES))
+_messages.add(10, Chunk, handle=_handle, address=_address, data=binary(1, SEALED_CHUNK_BYTES_MAX))
 _messages.add(11, ChunkMissing, handle=_handle, addresses=array(_address, CHUNKS_WANTED_MAX))
 _messages.add(12, Contact, addresses=array(text(ADDRESS_BYTES_MAX), ADDRESSES_PER_PEER_MAX))
 _messages.add(13, Bye, reason=text(64), detail=text(256))

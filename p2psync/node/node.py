@@ -116,7 +116,7 @@ class Node:
         """Set, and replaced, whenever something changed that somebody may wait for."""
         self.watch_changed = trio.Event()
         self._nursery = nursery
-        self.engine = Engine(identity.device, entropy, self.addresses)
+        self.engine = Engine(identity.device, entropy, self.addresses, writes_files=True)
         self.runner = Runner(self.engine, store, self._perform, self._disk_failed)
         self.links = Links(self.runner, store.frames)
         self.notices = Notices(store, lambda: views.iso(wall_ms()))
@@ -129,6 +129,7 @@ class Node:
             self._watch_soon,
             self._pulse,
             self._own_effects,
+            self._written,
         )
 
     # -- life ---------------------------------------------------------------------------------
@@ -263,6 +264,12 @@ class Node:
 
     def _own_effects(self, mandate: bytes, effects: list[Effect]) -> list[Effect]:
         return self.engine.publish(mandate, effects, trio.current_time(), wall_ms())
+
+    def _written(self, mandate: bytes, file: bytes) -> None:
+        """Tell the members that a file of theirs is on this disk now."""
+        effects = self.engine.written(mandate, file, trio.current_time(), wall_ms())
+        if effects:
+            self.runner.hand_in(effects)
 
     def check_writable(self) -> None:
         """Raise what keeps the disk from being written, if anything does."""

@@ -59,13 +59,15 @@ class Shelf:
         watch: Callable[[], None],
         idle: Callable[[], None],
         own_effects: Callable[[bytes, list[Effect]], list[Effect]],
+        written: Callable[[bytes, bytes], None],
     ) -> None:
-        """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done;
-        ``own_effects`` lets the engine send what this device wrote to whoever is connected."""
+        """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done,
+        ``written`` when the copies of a mandate's file are up to date; ``own_effects`` lets the engine send what this device wrote to whoever is connected."""
         self._notices = notices
         self._nursery = nursery
         self._watch = watch
         self._idle = idle
+        self._written = written
         self._contents = Contents(store, chunks)
         self._saving = Saving(runner, store, self._contents, notices, own_effects)
         self._writing = Writing(runner, store, self._contents, notices, watch)
@@ -403,7 +405,10 @@ class Shelf:
         What keeps one from being written is told as an alert, and tried again.
         """
         file = opened.state.files.get(file_id)
-        if not opened.live or file is None or not file.present or not file.heads:
+        if not opened.live:
+            return
+        if file is None or not file.present or not file.heads:
+            self._written(opened.id, file_id)
             return
         self._writing.misnamed(opened)
         copy = opened.copies[(file_id, "folder")]
@@ -422,6 +427,8 @@ class Shelf:
             return
         if not placed:
             return  # it has to leave its old name first; ``arrange`` tries again
+        if ("write", file_id, None) not in opened.jobs:
+            self._written(opened.id, file_id)
         opened.unwritten.pop(file_id, None)
         self._notices.settle("cannot-write", mandate=opened.id, key=f"unwritten:{file_id.hex()}")
 

@@ -11,6 +11,7 @@ from nacl import bindings
 
 from p2psync.core import crypto
 from p2psync.errors import CryptoError
+from p2psync.limits import CHUNK_BYTES
 from tests.strategies import exactly
 
 CHEAP = crypto.Stretch(1, 8192)
@@ -148,7 +149,7 @@ def test_chunks(secret: bytes, plaintext: bytes) -> None:
     assert plain_digest == crypto.content_digest(plaintext)
     key = crypto.derive(secret, b"p2psync.chunk", plain_digest)
     assert sealed == bindings.crypto_aead_chacha20poly1305_ietf_encrypt(
-        plaintext, None, bytes(12), key
+        (plaintext + b"\x80").ljust(256, b"\0"), None, bytes(12), key
     )
     assert crypto.open_chunk(secret, plain_digest, sealed) == plaintext
     assert crypto.chunk_address(sealed) == crypto.content_digest(sealed)
@@ -162,10 +163,26 @@ def test_chunks(secret: bytes, plaintext: bytes) -> None:
             crypto.open_chunk(*wrong)
 
 
+@given(st.integers(0, CHUNK_BYTES), st.sampled_from([b"\0", b"\x80", b"x"]))
+def test_the_padding_hides_the_size_and_comes_off(length: int, filling: bytes) -> None:
+    padded = crypto.padded_bytes(length)
+    assert max(length + 1, 256) <= padded <= max(256, (length + 1) * 1.12 + 1)
+    assert padded <= CHUNK_BYTES + 1
+    sealed, plain_digest = crypto.seal_chunk(b"s" * 32, filling * length)
+    assert len(sealed) == padded + 16 <= crypto.SEALED_CHUNK_BYTES_MAX
+    assert crypto.open_chunk(b"s" * 32, plain_digest, sealed) == filling * length
+
+
+def test_few_sizes_are_told_apart() -> None:
+    sizes = {crypto.padded_bytes(length) for length in range(CHUNK_BYTES + 1)}
+    assert len(sizes) < 200
+
+
 def test_a_chunk_sealed_with_a_digest_that_is_not_its_own_is_refused() -> None:
     claimed = crypto.content_digest(b"right")
     key = crypto.derive(b"s" * 32, b"p2psync.chunk", claimed)
-    forged = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(b"wrong", None, bytes(12), key)
+    padded = b"wrong\x80".ljust(256, b"\0")
+    forged = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(padded, None, bytes(12), key)
     with pytest.raises(CryptoError, match="something else"):
         crypto.open_chunk(b"s" * 32, claimed, forged)
 

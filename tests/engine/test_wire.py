@@ -94,7 +94,7 @@ def test_a_frame_with_one_byte_changed_raises_nothing_else(
         [6, 0, [[bytes(32), 0, bytes(8), [[0, bytes(8)]] * 129]]],
         [7, 0, [b"x"] * (ENTRIES_PER_FRAME_MAX + 1), False],
         [9, 0, [bytes(32)] * (CHUNKS_WANTED_MAX + 1)],
-        [10, 0, bytes(32), bytes(256 * 1024 + 17)],
+        [10, 0, bytes(32), bytes(256 * 1024 + 18)],
         [12, ["x" * 257]],
         [12, ["x"] * 17],
         [0, 1, bytes(31), "x"],
