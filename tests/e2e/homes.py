@@ -10,12 +10,14 @@ import os
 import select
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -294,6 +296,32 @@ class Home:
         said = self("alerts", *mandate)["alerts"]
         return [each for each in said if each["type"] == kind]
 
+    @contextmanager
+    def listening(self) -> Iterator[list[Json]]:
+        """Collect what the event stream tells meanwhile, also what it does not keep."""
+        address = read_address(self.home)
+        assert address is not None, "the node does not run"
+        link = http.client.HTTPConnection(address.host, address.port, timeout=60)
+        link.request("GET", "/v1/events", headers={"Authorization": f"Bearer {address.token}"})
+        answer = link.getresponse()
+        heard: list[Json] = []
+
+        def hear() -> None:
+            with suppress(OSError, http.client.HTTPException):
+                for line in iter(answer.readline, b""):
+                    if line.startswith(b"data: "):
+                        heard.append(json.loads(line[len(b"data: ") :]))
+
+        thread = threading.Thread(target=hear)
+        thread.start()
+        try:
+            yield heard
+        finally:
+            assert link.sock is not None
+            link.sock.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            link.close()
+
     # -- what is on the disk ----------------------------------------------------------------------
 
     def put(self, name: str, content: bytes) -> Path:
@@ -312,7 +340,7 @@ class Home:
         """No log has two entries in one place, nor a gap, and every entry is there once."""
         entries = self.entries()
         places = [(log, seq) for log, seq, _ in entries]
-        assert len(places) == len(set(places)), "a log has two entries in one place"
+        assert places and len(places) == len(set(places)), "a log has two entries in one place"
         assert len({entry for _, _, entry in entries}) == len(entries)
         for log in {log for log, _ in places}:
             seqs = sorted(seq for each, seq in places if each == log)
