@@ -126,7 +126,7 @@ class FileState:
         """Whether the file is attached now: a version that no detaching saw brings it back."""
         if self.added is None:
             return False
-        if not self.detached_by:
+        if not self.detached_by or self.info.kind == "accounting":  # B-DET-1
             return True
         seen = frozenset().union(*self.detached_by.values())
         return any(head not in seen for head in self.heads)
