@@ -27,6 +27,7 @@ from p2psync.i18n import environment_language
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 COMMAND_SECONDS_MAX = 60
 ARRIVAL_SECONDS_MAX = 20
+KILL_SECONDS_MAX = 10
 POLL_SECONDS = 0.0005
 LOG_LINES_MAX = 30
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -272,7 +273,7 @@ class Demo:
         self._screen.aside(f"({time.monotonic() - began:.2f} s)")
 
     def _p2psync(
-        self, home: str, *words: str, typed: str = "", capture: bool = False
+        self, home: str, *words: str, typed: str = "", capture: bool = False, quiet: bool = False
     ) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(  # noqa: S603 - our own interpreter and arguments
             [sys.executable, "-m", "p2psync", "--home", home, *words],
@@ -280,7 +281,8 @@ class Demo:
             env=self._environment,
             input=typed + "\n" if typed else None,
             stdin=None if typed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if capture else None,
+            stdout=subprocess.PIPE if capture else subprocess.DEVNULL if quiet else None,
+            stderr=subprocess.DEVNULL if quiet else None,
             encoding="utf-8",
             errors="replace",
             timeout=COMMAND_SECONDS_MAX,
@@ -384,17 +386,28 @@ class Demo:
         with ThreadPoolExecutor() as pool:
             pool.map(self._stop, (ACCOUNTANT, WORKSHOP))
         # A node that did not end when asked, or was only starting: it works in our folder.
+        deadline = time.monotonic() + KILL_SECONDS_MAX
+        while (left := self._nodes()) and time.monotonic() < deadline:
+            for pid in left:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(POLL_SECONDS * 20)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _nodes(self) -> list[int]:
+        """The processes of ours that run in our folder."""
+        found = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 ours = (process / "cwd").readlink() == self._folder
                 if ours and b"p2psync" in (process / "cmdline").read_bytes().split(b"\0"):
-                    os.kill(int(process.name), signal.SIGKILL)
-        shutil.rmtree(self._folder, ignore_errors=True)
+                    found.append(int(process.name))
+        return found
 
     def _stop(self, home: str) -> None:
         if (self._folder / home / "api.json").exists():
             with contextlib.suppress(OSError, subprocess.SubprocessError):
-                self._p2psync(home, "node", "stop", capture=True)
+                self._p2psync(home, "node", "stop", quiet=True)
 
 
 def _sha256(path: Path) -> str:
