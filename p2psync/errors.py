@@ -869,3 +869,11 @@ class NodeFault(StorageError):
     code = "node-fault"
     template = "p2psync made a mistake of its own ({cause}) and reads everything anew"
     hint_template = "please report this with the node's log"
+
+
+class NodeEnding(UnavailableError):
+    """The node ends; what was not durable yet is dropped."""
+
+    code = "node-ending"
+    template = "the node is ending"
+    hint_template = "start it again with: p2psync node start"

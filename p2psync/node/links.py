@@ -6,7 +6,8 @@ a description (which entries, which chunks), not as bytes, and is read when its 
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import trio
@@ -26,7 +27,7 @@ from p2psync.limits import LINK_FRAMES_UNSETTLED_MAX, LINK_SENDS_WAITING_MAX
 from p2psync.node.runner import Runner, Ticket
 
 Send = SendFrame | SendEntries | SendOpening | SendChunks
-Frames = Callable[[SendEntries | SendOpening | SendChunks], AsyncIterator[bytes]]
+Frames = Callable[[SendEntries | SendOpening | SendChunks], AsyncGenerator[bytes, None]]
 """Reads what a send stands for and yields it in frames of bounded size."""
 CLOSING_SECONDS = 30.0
 """How long a peer may take to read what was under way when its link is ended."""
@@ -105,8 +106,9 @@ class Links:
                 if isinstance(send, SendFrame):
                     await standing.link.send(send.frame)
                 else:
-                    async for frame in self._frames(send):
-                        await standing.link.send(frame)
+                    async with aclosing(self._frames(send)) as frames:
+                        async for frame in frames:
+                            await standing.link.send(frame)
         except LinkBroken:
             pass
         except P2PSyncError:

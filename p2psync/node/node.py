@@ -101,6 +101,8 @@ class Node:
         nursery: trio.Nursery,
     ) -> None:
         self.identity = identity
+        self.on_admitted: Callable[[Opened], Awaitable[None]] | None = None
+        """Called in a task of its own when a member has let this device into a mandate."""
         self.online: Network | None = None
         self._key_file = key_file
         self.store = store
@@ -493,6 +495,8 @@ class Node:
             opened.row = replace(opened.row, state="active")
             self._nursery.start_soon(self._keep_row, opened)
         self.notices.settle("ticket-refused", mandate=opened.id, key="ticket-refused")
+        if self.on_admitted is not None:
+            self._nursery.start_soon(self.on_admitted, opened)
 
     def _warn(self, effect: Warn) -> None:
         opened = self.opened.get(effect.mandate) if effect.mandate else None

@@ -14,7 +14,7 @@ from typing import Protocol
 import trio
 
 from p2psync.engine.effects import CloseLog, Effect, Event, KeepLogKey, Persist, StoreChunk
-from p2psync.errors import NodeFault, P2PSyncError, StorageError
+from p2psync.errors import NodeEnding, NodeFault, P2PSyncError, StorageError
 from p2psync.limits import COMMIT_EFFECTS_MAX
 from p2psync.storage.database import Batch
 
@@ -110,7 +110,7 @@ class Runner:
         self._queue: deque[tuple[Sequence[Work], Ticket]] = deque()
         self._work = trio.Event()
         self._rearm = trio.Event()
-        self.broken: StorageError | None = None
+        self.broken: P2PSyncError | None = None
         """Why nothing is taken now; ``None`` while all is well."""
 
     def feed(self, event: Event) -> Ticket:
@@ -142,7 +142,14 @@ class Runner:
         await self.hand_in(()).wait()
 
     async def run(self) -> None:
-        """Run effects until cancelled."""
+        """Run effects until cancelled; then nobody waits for what will not happen."""
+        try:
+            await self._run_all()
+        finally:
+            self.broken = NodeEnding()
+            self._drop(self.broken, ())
+
+    async def _run_all(self) -> None:
         while True:
             if not self._queue:
                 self._work = trio.Event()
@@ -170,11 +177,14 @@ class Runner:
     def _break(
         self, error: StorageError, batch: Sequence[tuple[Sequence[Work], Ticket]] = ()
     ) -> None:
-        dropped = [*batch, *self._queue]
-        self._queue.clear()
         first, self.broken = self.broken is None, error
         if first:
             self._failed(error)
+        self._drop(error, batch)
+
+    def _drop(self, error: P2PSyncError, batch: Sequence[tuple[Sequence[Work], Ticket]]) -> None:
+        dropped = [*batch, *self._queue]
+        self._queue.clear()
         for _, ticket in dropped:
             ticket.settle(error)
 

@@ -5,7 +5,7 @@ thread, one batch at a time.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,9 @@ class Store:
         found = await self._thread(self._database.find, mandate, ids)
         return list(found.values())
 
-    async def frames(self, send: SendEntries | SendOpening | SendChunks) -> AsyncIterator[bytes]:
+    async def frames(
+        self, send: SendEntries | SendOpening | SendChunks
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the frames that a send stands for, read piece by piece."""
         match send:
             case SendEntries(handle=handle, mandate=mandate, ids=ids):
@@ -278,6 +280,6 @@ class Store:
         """A small value of the node's own."""
         return await self._thread(self._database.setting, key)
 
-    async def put_setting(self, key: str, value: str) -> None:
-        """Keep a small value, durably."""
+    async def put_setting(self, key: str, value: str | None) -> None:
+        """Keep a small value, durably; ``None`` takes it away."""
         await self._write(lambda batch: batch.put_setting(key, value))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from p2psync.errors import P2PSyncError
+from p2psync.errors import NodeEnding, P2PSyncError
 from tests.node.rig import (
     V1,
     V2,
@@ -32,7 +32,7 @@ async def cut(root: Path, story: Story, before: int) -> bool:
     try:
         async with running(root, before) as machine:
             await story(machine)
-    except* PowerCut:
+    except* (PowerCut, NodeEnding):
         was_cut = True
     return was_cut
 
@@ -141,12 +141,15 @@ async def test_merging_two_sides(tmp_path: Path, victim: str) -> None:
         try:
             cuts = {"anna": before if victim == "anna" else None}
             cuts["ben"] = before if victim == "ben" else None
-            async with running(anna_root, cuts["anna"]) as anna, running(ben_root, cuts["ben"]) as ben:
+            async with (
+                running(anna_root, cuts["anna"]) as anna,
+                running(ben_root, cuts["ben"]) as ben,
+            ):
                 await anna.look()
                 await ben.look()
                 async with linked(anna, ben):
                     await in_step(anna, ben)
-        except* PowerCut:
+        except* (PowerCut, NodeEnding):
             was_cut = True
         async with running(anna_root) as anna, running(ben_root) as ben:
             await anna.look()
@@ -186,7 +189,7 @@ async def test_subscribing(tmp_path: Path) -> None:
                 async with running(ben_root, before) as ben, linked(anna, ben):
                     await subscribe(ben, ticket)
                     await in_step(anna, ben)
-            except* PowerCut:
+            except* (PowerCut, NodeEnding):
                 was_cut = True
             async with running(ben_root) as ben, linked(anna, ben):
                 await subscribe(ben, ticket)
