@@ -38,6 +38,8 @@ class Handshake:
     """Whether the peer's first offer came."""
     answered: bool = False
     """Whether the peer answered an offer of ours."""
+    _began: bool = False
+    """Whether our first offer went out; it may have been empty."""
     _offered: list[Key] = field(default_factory=list)
     _names: set[bytes] = field(default_factory=set)
     _unanswered: deque[tuple[int, int]] = field(default_factory=deque)
@@ -89,6 +91,7 @@ class Handshake:
     def offer(self, keys: Sequence[Key]) -> list[wire.Offer]:
         """Return the messages that offer some mandates; the dialler's first may be empty."""
         assert self.may_offer
+        self._began = True
         messages = []
         room = OFFERS_PER_LINK_MAX - len(self._offered)
         keys = keys[:room]
@@ -106,7 +109,7 @@ class Handshake:
         """Answer an offer out of the mandates held here; raises ``WireError`` out of turn."""
         if self.peer_nonce is None:
             raise WireError(cause="an offer before the greeting")
-        if self.outbound and not self._offered and not self._unanswered:
+        if self.outbound and not self._began:
             raise WireError(cause="the dialled side offered first")
         if offer.first != self._peer_offers:
             raise WireError(cause="offers out of order")

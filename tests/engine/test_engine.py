@@ -300,6 +300,20 @@ def test_a_peer_that_does_not_deliver_is_not_waited_for() -> None:
     assert_in_step(mandate, anna, ben, carl)
 
 
+def test_who_was_dialled_may_offer_when_the_dialler_had_nothing_to_offer() -> None:
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    anna.run(anna.engine.remove(mandate, anna.now, anna.wall_ms))
+    network.cut(next(iter(network.links)))
+    network.connect(anna, ben)
+    network.settle(0.5)
+    second = anna.create("Second")
+    ben.subscribe(anna.invite(second))
+    network.settle(0.5)
+    assert not [each for each in anna.log if isinstance(each, CloseLink) and each.error]
+    assert_in_step(second, anna, ben)
+
+
 def test_two_that_dial_each_other_keep_one_link() -> None:
     network = Network()
     anna, ben, mandate = mandate_of_two(network)

@@ -96,6 +96,8 @@ class Checkers:
             raise Violation("an entry of a device that was never invited")
 
     def _counts(self, state: Mandate, change: FileSaved) -> None:
+        if state.stale:
+            return  # a member lost its admission: all is folded anew before anything else
         version = state.files[change.file].versions.get(change.version)
         if version is not None and version.device not in state.membership.members:
             raise Violation("an entry of a device that is no member counts")

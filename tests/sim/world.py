@@ -406,7 +406,7 @@ class World:
 
     def _invite(self, mandate: bytes, guest: Place) -> None:
         """Somebody who may gives a ticket; later when nobody is there."""
-        if self.healed:
+        if self.healed or mandate in guest.disk.holdings:
             return
         random = self.random("tickets")
         hosts = []
@@ -420,22 +420,25 @@ class World:
             self.after(2.0, self._inviting(mandate, guest))
             return
         host = random.choice(hosts)
-        again = [each for each in self.given if each.ticket.mandate == mandate and each.by is host]
-        if again and random.random() < 0.3:
-            given = random.choice(again)
-            given.valid = False  # one ticket for two: one of them may be left out
-        else:
-            tickets: list[Ticket] = []
-            roles = ("accounting", "accounting", "writer", "writer", "reader")
-            role = random.choice(roles)
-            if not host.guarded(partial(_ticket, mandate, tickets, role=role)):
-                self.after(2.0, self._inviting(mandate, guest))
-                return
-            peers = {each.device: (f"/memory/{each.name}",) for each in hosts}
-            given = Given(replace(tickets[0], peers=peers), host, [])
-            self.given.append(given)
-            if random.random() < 0.1:
-                self.after(random.uniform(0, 20), lambda: self._revoke(given))
+        tickets: list[Ticket] = []
+        roles = ("accounting", "accounting", "writer", "writer", "reader")
+        role = random.choice(roles)
+        if not host.guarded(partial(_ticket, mandate, tickets, role=role)):
+            self.after(2.0, self._inviting(mandate, guest))
+            return
+        peers = {each.device: (f"/memory/{each.name}",) for each in hosts}
+        given = Given(replace(tickets[0], peers=peers), host, [])
+        self.given.append(given)
+        if random.random() < 0.1:
+            self.after(random.uniform(0, 20), lambda: self._revoke(given))
+        others = [
+            place
+            for place in self._people()
+            if place is not guest and mandate not in place.disk.holdings
+        ]
+        if others and random.random() < 0.4:
+            given.valid = False  # one ticket for two: one of them will be left out
+            self._hand(given, random.choice(others))
         self._hand(given, guest)
 
     def _hand(self, given: Given, guest: Place, *, entitled: bool = True) -> None:
