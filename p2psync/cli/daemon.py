@@ -114,6 +114,7 @@ async def _serve(
     node.look_at_all()
     token = secrets.token_hex(32)
     service = NodeService(node, stopping.set)
+    nursery.start_soon(service.resume)
     url = await nursery.start(serve, service, token)
     write_address(home.root, url, os.getpid(), __version__, token)
     on_ready(

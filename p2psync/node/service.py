@@ -26,8 +26,15 @@ class NodeService:
         self._stop = stop
         self._mandates = Mandates(node)
         self._tickets = Tickets(node, self._mandates)
+        node.on_admitted = self._tickets.attach_later
         self._posting = Posting(node, self._mandates)
         self._versions = Versions(node, self._posting)
+
+    async def resume(self) -> None:
+        """Go on with what was asked for before the node was stopped."""
+        for opened in list(self._node.opened.values()):
+            if opened.replica.is_member(self._node.identity.device):
+                await self._tickets.attach_later(opened)
 
     # -- the node -----------------------------------------------------------------------------
 

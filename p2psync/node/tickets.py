@@ -1,5 +1,7 @@
 """Commands that bring devices together: invite, revoke, subscribe."""
 
+import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +12,12 @@ from p2psync.core.membership import MAY_GIVE, Invitation
 from p2psync.core.ticket import Ticket, TicketPeer
 from p2psync.engine.replica import Secrets
 from p2psync.errors import (
+    AttachedAlready,
     InvitationUnknown,
     MandateLocal,
     NotAllowed,
+    P2PSyncError,
+    StorageError,
     SubscribedAlready,
     TicketError,
     TicketUnsealedRefused,
@@ -180,14 +185,49 @@ class Tickets:
                 with trio.CancelScope(shield=True):
                     await node.forget(opened)
             raise
-        if paths:
-            await self._mandates.attach_paths(opened, paths, kind or "other", None, None)
-        return {
+        answer: Json = {
             "id": opened.id.hex(),
             "name": opened.name,
             "folder": str(opened.folder),
             "state": self._mandates.condition(opened)["state"],
         }
+        if paths and opened.replica.is_member(node.identity.device):
+            await self._mandates.attach_paths(opened, paths, kind or "other", None, None)
+        elif paths:
+            # The member who will let this device in is not there now; its person need not wait.
+            later = json.dumps({"paths": [str(path) for path in paths], "kind": kind or "other"})
+            await node.store.put_setting(_later_key(opened), later)
+            answer["attach"] = "later"
+        return answer
+
+    async def attach_later(self, opened: Opened) -> None:
+        """Attach what a subscription asked for, now that this device is let in."""
+        with suppress(StorageError):  # then it is tried again at the next start
+            await self._attach_later(opened)
+
+    async def _attach_later(self, opened: Opened) -> None:
+        node = self._node
+        text = await node.store.setting(_later_key(opened))
+        if not text:
+            return
+        wanted = json.loads(text)
+        try:
+            paths = await self._mandates.check_attachable(wanted["paths"])
+            await self._mandates.attach_paths(opened, paths, wanted["kind"], None, None)
+        except AttachedAlready:
+            pass  # this very step was done before the note of it was taken away
+        except StorageError:
+            raise
+        except P2PSyncError as error:
+            node.notices.alert(
+                "attach-failed",
+                error,
+                mandate=opened.id,
+                file=wanted["paths"][0],
+                action="attach",
+                key=f"attach-failed:{wanted['paths'][0]}",
+            )
+        await node.store.put_setting(_later_key(opened), None)
 
     async def _open(self, read: Ticket) -> Opened:
         node = self._node
@@ -265,3 +305,7 @@ class Tickets:
             error = refusal(opened.row, opened.refused)
             if error is not None:
                 raise error
+
+
+def _later_key(opened: Opened) -> str:
+    return f"attach-later:{opened.id.hex()}"

@@ -213,3 +213,5 @@ def _show_subscribed(said: Mapping[str, Any]) -> None:
     output.say(_("its folder is {folder}", folder=said["folder"]))
     if said.get("state") not in (None, "ok"):
         output.say(_("its state: {state}", state=word(said["state"])))
+    if said.get("attach") == "later":
+        output.say(_("the file is attached as soon as a member lets this device in"))
