@@ -1,0 +1,1 @@
+"""Values and pure functions: no disk, no network, no clock, no randomness."""

@@ -195,7 +195,8 @@ def stretch(passphrase: str, salt: bytes, cost: Stretch) -> bytes:
 
 
 def seal_with_passphrase(passphrase: str, plaintext: bytes, salt: bytes, domain: bytes) -> bytes:
-    """Seal bytes under a passphrase: salt (16), operations (1), KiB of memory (4), commitment (32), sealed.
+    """Seal bytes under a passphrase: salt (16), operations (1), KiB of memory (4), commitment (32),
+    sealed.
 
     The commitment binds the ciphertext to one key, so that no file opens under two passphrases
     (Albertini et al., "How to Abuse and Fix Authenticated Encryption Without Key Commitment").

@@ -1,6 +1,7 @@
 """One file of a mandate: its versions, its segments, and what of it was posted.
 
-Versions form a graph: each save names those it replaces. A file with one head is simply that version.
+Versions form a graph: each save names those it replaces. A file with one head is simply that
+version.
 Several heads of a record file are merged record by record; several heads that must not be merged
 leave one shown, the others as conflict copies (protocol.md, "Merge").
 """
@@ -8,6 +9,7 @@ leave one shown, the others as conflict copies (protocol.md, "Merge").
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from p2psync.core.crdt import Change, SegmentSet, position
 from p2psync.core.ops import AddFile, Chunked, Lines, OpId, Save
@@ -153,7 +155,9 @@ class FileState:
         stamp: int,
         lines: tuple[StampedLines, ...],
     ) -> None:
-        """Take a version and the segment changes (with the entries they stand in) it consists of."""
+        """Take a version and the segment changes (with the entries they stand in) it consists
+        of.
+        """
         if self.added is None:
             self._early.append((operation, op, device, hlc, stamp, lines))
             return
@@ -237,7 +241,7 @@ class FileState:
         )
         is_posted = bool(said) and said[-1][2]
         rivals: list[OpId] = []
-        for earlier, later in zip(said, said[1:], strict=False):
+        for earlier, later in pairwise(said):
             if earlier[2] and later[2]:
                 rivals += [earlier[1], later[1]]
         if rivals:

@@ -122,7 +122,8 @@ class Chains:
         return tuple(points)
 
     def path(self, tip: Tip, locator: Sequence[tuple[int, bytes]]) -> list[bytes]:
-        """Return the ids that lead to ``tip`` from the last of ``locator`` on the way, oldest first.
+        """Return the ids that lead to ``tip`` from the last of ``locator`` on the way, oldest
+        first.
 
         Empty when the tip is not held. This is what a peer with that locator lacks of the branch.
         """

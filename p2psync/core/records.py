@@ -12,9 +12,9 @@ class Record:
     """One posting line.
 
     ``key`` (16 bytes) is a digest of every field that the format compares: two records with one
-    key are two identical postings. ``money_key`` (16 bytes) leaves out nothing but the text for people: of two
-    edits of one posting that differ in text alone the last writer wins, two that differ in
-    anything else are both kept.
+    key are two identical postings. ``money_key`` (16 bytes) leaves out nothing but the text for
+    people: of two edits of one posting that differ in text alone the last writer wins, two that
+    differ in anything else are both kept.
     """
 
     key: bytes
@@ -75,4 +75,6 @@ class Document:
 class SegmentReader(Protocol):
     """Reads one segment of a record file on its own; pure, total, never raises."""
 
-    def __call__(self, format_name: str, raw: bytes) -> Segment: ...
+    def __call__(self, format_name: str, raw: bytes) -> Segment:
+        """Return the segment that these bytes are in a file of that format."""
+        ...

@@ -1,0 +1,1 @@
+"""The protocol with no I/O: events in, effects out."""

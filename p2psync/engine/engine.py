@@ -102,8 +102,8 @@ class Engine:
         *,
         writes_files: bool = False,
     ) -> None:
-        """``writes_files``: whoever runs the effects writes files out and says when with ``written``;
-        until then peers are told that this device is not there yet."""
+        """``writes_files``: whoever runs the effects writes files out and says when with
+        ``written``; until then peers are told that this device is not there yet."""
         self._writes_files = writes_files
         self.device = device
         self._entropy = entropy
@@ -224,7 +224,9 @@ class Engine:
             match key:
                 case ("handshake", int(link)):
                     if not self._links[link].handshake.done:
-                        self._fail(self._links[link], "no greeting and offer in time", mistake=False)
+                        self._fail(
+                            self._links[link], "no greeting and offer in time", mistake=False
+                        )
                 case ("idle", int(link)):
                     self._close_idle(link)
                 case ("frontier", bytes(mandate), int(link)):

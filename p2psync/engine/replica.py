@@ -1,8 +1,8 @@
 """One mandate on this device: takes entries in, writes its own, keeps the fold in step.
 
-Entries are accepted when they are well-formed, continue a chain that is held, and a signature covers
-them; they are folded in causal order, each after its ``prev`` and ``deps``. What is accepted is persisted
-by the effects that are returned, before anything else happens with it. No I/O here.
+Entries are accepted when they are well-formed, continue a chain that is held, and a signature
+covers them; they are folded in causal order, each after its ``prev`` and ``deps``. What is accepted
+is persisted by the effects that are returned, before anything else happens with it. No I/O here.
 """
 
 from collections import defaultdict
@@ -61,8 +61,8 @@ class OwnLog:
 class Secrets:
     """What this device holds of a mandate besides its entries.
 
-    ``epoch_keys``: 32 bytes each, the last is the current one. ``admission_seed`` (32 bytes) comes from
-    the ticket, for a device that is to be admitted.
+    ``epoch_keys``: 32 bytes each, the last is the current one. ``admission_seed`` (32 bytes) comes
+    from the ticket, for a device that is to be admitted.
     """
 
     epoch_keys: tuple[bytes, ...]
@@ -219,7 +219,8 @@ class Replica:
         wall_ms: int,
         before: Sequence[Operation] = (),
     ) -> list[Effect]:
-        """Write a new version of a file: its changes in as many entries as they need, one signature.
+        """Write a new version of a file: its changes in as many entries as they need, one
+        signature.
 
         ``before`` are operations that go along in the last entry, ahead of the save.
         """
@@ -296,8 +297,9 @@ class Replica:
     def receive(self, raws: Sequence[bytes], wall_ms: int, *, more: bool) -> Received:
         """Take entries from a peer, in the order of their chains.
 
-        Entries that are held already are passed over, and those beyond a quota. Entries at the end of
-        a chain that no signature covers yet wait for the next batch when there is ``more``. Raises
+        Entries that are held already are passed over, and those beyond a quota. Entries at the end
+        of a chain that no signature covers yet wait for the next batch when there is ``more``.
+        Raises
         ``WireError``, and changes nothing, for anything that no honest peer sends.
         """
         return self._receive(raws, more=more)
@@ -522,8 +524,9 @@ class Replica:
     def admit(self, device: bytes, raws: Sequence[bytes], wall_ms: int) -> Received:
         """Take a newcomer's opening entries and make it a member.
 
-        Checks the admission secret, expiry, revocation and uses (B-TIC-3). Raises the ``TicketError``
-        that says which does not hold, ``NotAdmitting`` when this device's role does not admit, and
+        Checks the admission secret, expiry, revocation and uses (B-TIC-3). Raises the
+        ``TicketError`` that says which does not hold, ``NotAdmitting`` when this device's role does
+        not admit, and
         ``WireError`` for entries that are not this device's opening; then nothing has changed.
         """
         if self.is_member(device):

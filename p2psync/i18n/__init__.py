@@ -82,8 +82,8 @@ def localise(value: Any, language: str) -> Any:
     """Return a JSON-able value with every text in it that has a template put into ``language``.
 
     Such a text is ``{"text": English, "template": …, "params": {…}, …}``; the template and the
-    parameters are left out of the answer. A ``cause`` becomes plain text: such a text, or a template
-    without places.
+    parameters are left out of the answer. A ``cause`` becomes plain text: such a text, or a
+    template without places.
     """
     match value:
         case {"text": str(), "template": str(template), "params": dict(params)}:
