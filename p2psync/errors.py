@@ -196,14 +196,8 @@ class TicketUsedUp(TicketError):
     """All uses of the ticket are taken."""
 
     code = "ticket-used-up"
-    template = "the ticket was already used by {uses} device(s) and allows no more"
-    hint_template = "ask for a new ticket"
-
-
-class TicketSpent(TicketUsedUp):
-    """The same, as a device learns it that does not know how many uses there were."""
-
     template = "the ticket was already used as often as it allows"
+    hint_template = "ask for a new ticket"
 
 
 class TicketForeign(TicketError):

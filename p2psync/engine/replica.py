@@ -562,7 +562,7 @@ class Replica:
             raise TicketExpired(expired=known.expires_ms)
         used = members.used_by.get(invitation, ())
         if len(used) >= known.uses:
-            raise TicketUsedUp(uses=len(used))
+            raise TicketUsedUp()
 
     # -- starting and folding anew ------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What a member answered when it did not let this device in, as an error for people (B-TIC-3)."""
 
-from p2psync.errors import TicketError, TicketExpired, TicketForeign, TicketRevoked, TicketSpent
+from p2psync.errors import TicketError, TicketExpired, TicketForeign, TicketRevoked, TicketUsedUp
 from p2psync.node.views import iso
 from p2psync.storage.rows import MandateRow
 
@@ -15,8 +15,8 @@ def refusal(row: MandateRow, code: str) -> TicketError | None:
             return TicketExpired(expired=iso(row.ticket_expires_ms or 0))
         case TicketRevoked.code:
             return TicketRevoked()
-        case TicketSpent.code:
-            return TicketSpent()
+        case TicketUsedUp.code:
+            return TicketUsedUp()
         case TicketForeign.code:
             return TicketForeign()
         case _:
