@@ -166,6 +166,8 @@ LINK_SENDS_WAITING_MAX = 10_000
 """Sends of one link that wait for the peer to read."""
 FILES_AT_ONCE_MAX = 8
 """Files of one mandate that are read or written at the same time."""
+DISK_RESERVE_BYTES_MAX = 512 * MIB
+"""What others send never takes the last of a disk, but leaves this much or a twentieth of it."""
 WRITE_TRIES_MAX = 5
 """How often a file that changes under us is taken up and written again in one go."""
 EVENTS_AT_ONCE_MAX = 1_000

@@ -4,6 +4,7 @@ These functions look at the disk and write to it; they block and are called in t
 look found is a value; ``shelf`` decides what follows from it.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from p2psync.limits import (
     SEGMENT_BYTES_MAX,
 )
 from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.disk import check_room as check_disk_room
 from p2psync.storage.file_state import FileStat
 from p2psync.storage.folder import Folder
 
@@ -202,6 +204,12 @@ def open_references(references: bytes, chunks: ChunkStore, secret: bytes) -> Ite
     """Yield the plaintext of each chunk that the references name."""
     for address, plain_digest in split_references(references):
         yield crypto.open_chunk(secret, plain_digest, chunks.get(address))
+
+
+def check_room(copy: Copy, size_bytes: int) -> None:
+    """Raise ``DiskFull`` unless the disk of a copy has room for content of that size."""
+    folder = copy.directory if copy.role == "attached" else copy.directory.parent
+    check_disk_room(os.fspath(folder), size_bytes)
 
 
 def write(copy: Copy, content: Iterable[bytes]) -> FileStat:

@@ -54,7 +54,7 @@ from p2psync.engine.effects import (
 from p2psync.engine.engine import Engine
 from p2psync.engine.ports import DiscoverableMandate, Discovery, Link, Sighting, Transport
 from p2psync.engine.replica import OwnLog, Replica, Secrets
-from p2psync.errors import NotAdmitting, P2PSyncError, StorageError
+from p2psync.errors import DiskFull, NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
 from p2psync.node import views
@@ -71,6 +71,8 @@ from p2psync.storage.chunks import ChunkStore
 from p2psync.storage.rows import MandateRow
 
 RECOVER_SECONDS = 5.0
+ROOM_SECONDS = 30.0
+"""How long content waits that the disk has no room for."""
 Contacts = Mapping[bytes, tuple[str, ...]]
 """Devices that have to do with a mandate, and where each may be dialled."""
 logger = logging.getLogger(__name__)
@@ -416,10 +418,21 @@ class Node:
         assert isinstance(effect, FindChunks)
 
         def lacking() -> tuple[bytes, ...]:
-            return tuple(address for address in effect.addresses if not self.chunks.has(address))
+            found = tuple(address for address in effect.addresses if not self.chunks.has(address))
+            self.chunks.check_room(len(found))
+            return found
 
-        missing = await trio.to_thread.run_sync(lacking)
+        try:
+            missing = await trio.to_thread.run_sync(lacking)
+        except DiskFull as error:
+            self.notices.alert("no-room", error, mandate=effect.mandate, key="no-room")
+            self._nursery.start_soon(self._find_later, effect)
+            return
         self.runner.feed(ChunksKnown(effect.mandate, effect.version, missing))
+
+    async def _find_later(self, effect: FindChunks) -> None:
+        await trio.sleep(ROOM_SECONDS)
+        await self._quietly(self._find_chunks, effect)
 
     async def _load_references(self, effect: FindChunks | LoadReferences) -> None:
         assert isinstance(effect, LoadReferences)

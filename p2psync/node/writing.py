@@ -98,9 +98,10 @@ class Writing:
         merged = file.merged
         if copy.digest and not copy.missing and tuple(sorted(copy.heads)) == heads:
             return
-        content, digest, _ = await self._contents.read(
+        content, digest, size_bytes = await self._contents.read(
             opened, file, current if not merged else None
         )
+        await trio.to_thread.run_sync(disk.check_room, copy, size_bytes)
         opened.check_live()
         if digest != copy.digest or copy.missing:
             if merged:

@@ -15,9 +15,11 @@ from threading import Lock
 from p2psync.core.crypto import chunk_address
 from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.errors import ChunkDamaged, ChunkMissing
+from p2psync.limits import CHUNK_BYTES
 from p2psync.storage.disk import (
     DISK_CALLS,
     DiskCalls,
+    check_room,
     disk_errors,
     fsync_directory,
     open_directory,
@@ -156,6 +158,10 @@ class ChunkStore:
         with disk_errors(self._path):
             found = os.fstatvfs(self._descriptor)
         return found.f_bavail * found.f_frsize
+
+    def check_room(self, chunks: int) -> None:
+        """Raise ``DiskFull`` unless so many chunks can be stored and a reserve stays free."""
+        check_room(self._path, chunks * CHUNK_BYTES)
 
     # -- parts --------------------------------------------------------------------------------
 

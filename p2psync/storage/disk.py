@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
+from p2psync import limits
 from p2psync.errors import (
     AccessDenied,
     DiskFailed,
@@ -76,6 +77,20 @@ def disk_error(error: OSError, path: str) -> StorageError:
             return FolderMissing(path=path)
         case _:
             return DiskFailed(path=path, cause=error.strerror or str(error))
+
+
+def check_room(path: str, size_bytes: int) -> None:
+    """Raise ``DiskFull`` unless so much can be written and a reserve stays free.
+
+    ``path`` is something on that disk. A few chunks can stand for a file of any size: what it
+    takes is looked at before, not once the disk is full.
+    """
+    with disk_errors(path):
+        found = os.statvfs(path)
+    block = found.f_frsize
+    reserve = min(limits.DISK_RESERVE_BYTES_MAX, found.f_blocks * block // 20)
+    if size_bytes > limits.MIB and found.f_bavail * block - size_bytes < reserve:
+        raise DiskFull(path=path)
 
 
 @contextmanager
