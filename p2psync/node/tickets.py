@@ -2,7 +2,6 @@
 
 import json
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -10,7 +9,6 @@ import trio
 from p2psync.core import crypto, ops, ticket, words
 from p2psync.core.membership import MAY_GIVE, Invitation
 from p2psync.core.ticket import Ticket, TicketPeer
-from p2psync.engine.replica import Secrets
 from p2psync.errors import (
     AttachedAlready,
     InvitationUnknown,
@@ -177,7 +175,11 @@ class Tickets:
             if not paths:
                 raise SubscribedAlready(mandate=opened.name)
         else:
-            await self._try_again(opened, read)
+            # An earlier ticket did not let this device in. It begins anew: a log that stands on one
+            # which nobody took could never be folded by anyone.
+            await node.forget(opened)
+            opened = await self._open(read)
+            node.notices.settle("ticket-refused", mandate=opened.id, key="ticket-refused")
         try:
             await self._admission(opened)
         except TicketError:
@@ -258,34 +260,6 @@ class Tickets:
             for peer in (*read.peers, *read.relays)
             if peer.device != self._node.identity.device
         }
-
-    async def _try_again(self, opened: Opened, read: Ticket) -> None:
-        """A new ticket for a mandate whose earlier ticket did not let this device in.
-
-        The new log that shows it, the row and the end of the old log are durable together.
-        """
-        node = self._node
-        opened.check_live()
-        old = opened.replica.secrets
-        contacts = self._contacts(read)
-        opened.replica.secrets = Secrets(old.epoch_keys, read.admission_seed, old.own_logs)
-        opened.row = replace(
-            opened.row,
-            admission_seed=read.admission_seed,
-            ticket_role=read.role,
-            ticket_expires_ms=read.expires_ms,
-            state="active",
-        )
-        effects = [
-            *opened.replica.close_log(),
-            *opened.replica.author([ops.Observe()], wall_ms()),
-        ]
-        node.leave_engine(opened)
-        told = node.store.tell_contacts(opened.id, contacts)
-        await node.runner.hand_in([node.keep_row(opened), told, *effects]).wait()
-        opened.check_live()
-        node.notices.settle("ticket-refused", mandate=opened.id, key="ticket-refused")
-        node.admit_opened(opened, contacts)
 
     async def _admission(self, opened: Opened) -> None:
         """Wait a little for a member's answer; without one the node goes on trying by itself."""
