@@ -40,7 +40,9 @@ class SlowDisk:
         if self.full:
             raise DiskFull(path="disk")
         self.commits.append(len(work))
-        self.happened += [("disk", each.entries[0].seq) for each in work if isinstance(each, Persist)]
+        self.happened += [
+            ("disk", each.entries[0].seq) for each in work if isinstance(each, Persist)
+        ]
 
 
 class Machine:
