@@ -99,7 +99,7 @@ class Batch:
         logs = self._connection.execute("SELECT log FROM own_log WHERE mandate = ?", (number,))
         self._own_logs.difference_update((mandate, log) for (log,) in logs.fetchall())
         self._connection.execute("DELETE FROM mandate WHERE number = ?", (number,))
-        for table in ("own_log", "copy", "seen", "derived"):
+        for table in ("own_log", "copy", "seen"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE mandate = ?",  # noqa: S608 # fixed names
                 (number,),
@@ -210,7 +210,7 @@ class Batch:
         number = None if mandate is None else self._writer.number(mandate)
         return events.close_key(self._connection, number, key)
 
-    # -- settings and derived state ---------------------------------------------------------------
+    # -- settings ---------------------------------------------------------------------------------
 
     def put_setting(self, key: str, value: str | None) -> None:
         """Set a setting; ``None`` takes it away."""
@@ -219,23 +219,4 @@ class Batch:
         else:
             self._connection.execute(
                 "INSERT OR REPLACE INTO setting (key, value) VALUES (?, ?)", (key, value)
-            )
-
-    def put_derived(
-        self, mandate: bytes, part: str, version: int, stamp: bytes, data: bytes
-    ) -> None:
-        """Keep a part of the state, folded by code of ``version`` from what ``stamp`` says."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO derived (mandate, part, version, stamp, data) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (self._writer.number(mandate), part, version, stamp, data),
-        )
-
-    def clear_derived(self, mandate: bytes | None = None) -> None:
-        """Throw kept states away, of one mandate or of all: they are folded anew."""
-        if mandate is None:
-            self._connection.execute("DELETE FROM derived")
-        else:
-            self._connection.execute(
-                "DELETE FROM derived WHERE mandate = ?", (self._writer.number(mandate),)
             )

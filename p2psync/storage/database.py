@@ -311,7 +311,7 @@ class Database:
         with self.batch() as batch:
             return batch.close_alert(event_id)
 
-    # -- settings and derived state ---------------------------------------------------------------
+    # -- settings ---------------------------------------------------------------------------------
 
     def setting(self, key: str) -> str | None:
         """Return a setting; ``None`` when it was never put, or was taken away."""
@@ -321,17 +321,6 @@ class Database:
     def settings(self) -> dict[str, str]:
         """Return all settings."""
         return dict(self._reader.rows("SELECT key, value FROM setting ORDER BY key"))
-
-    def derived(self, mandate: bytes, part: str, version: int, stamp: bytes) -> bytes | None:
-        """Return a kept part of the state, if this version of the code made it from just that."""
-        row = self._reader.row(
-            "SELECT data FROM derived WHERE mandate = ? AND part = ? AND version = ? AND stamp = ?",
-            self._number(mandate),
-            part,
-            version,
-            stamp,
-        )
-        return None if row is None else bytes(row[0])
 
 
 def _copy(row: Row) -> CopyRow:

@@ -126,16 +126,6 @@ _FIRST: Migration = (
     "CREATE INDEX event_open ON event (id) WHERE open",
     "CREATE UNIQUE INDEX event_key ON event (ifnull(mandate, 0), key) WHERE open",
     "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
-    """
-    CREATE TABLE derived (
-        mandate INTEGER NOT NULL REFERENCES mandate_number,
-        part TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        stamp BLOB NOT NULL,
-        data BLOB NOT NULL,
-        PRIMARY KEY (mandate, part)
-    ) STRICT
-    """,
 )
 
 MIGRATIONS: tuple[Migration, ...] = (_FIRST,)

@@ -195,7 +195,6 @@ def test_a_deleted_mandate_leaves_only_the_history_of_its_events(database: Datab
             batch.add_entries(chain(3, mandate=mandate, log=name(mandate)))
             batch.put_copy(replace(COPY, mandate=mandate))
             batch.put_seen(mandate, DEVICE, 7)
-            batch.put_derived(mandate, "fold", 1, b"3", b"state")
         batch.add_events([NewEvent(MANDATE, "message", "{}")])
     with database.batch() as batch:
         batch.delete_mandate(MANDATE)
@@ -204,7 +203,6 @@ def test_a_deleted_mandate_leaves_only_the_history_of_its_events(database: Datab
     assert database.own_logs(MANDATE) == []
     assert database.copies(MANDATE) == []
     assert database.last_seen(MANDATE) == {}
-    assert database.derived(MANDATE, "fold", 1, b"3") is None
     assert list(database.raws(MANDATE)) == []
     assert database.count(MANDATE) == 0
     assert database.find(MANDATE, [entry(0, log=name(MANDATE)).id]) == {}
@@ -318,7 +316,7 @@ def test_an_unknown_mandate_holds_nothing(database: Database) -> None:
     assert database.copies(OTHER) == []
 
 
-# -- copies, contacts, settings, derived state ----------------------------------------------------
+# -- copies, contacts, settings -------------------------------------------------------------------
 
 
 def test_a_copy_comes_back_as_it_was(path: Path) -> None:
@@ -378,26 +376,6 @@ def test_settings_are_put_and_taken_away(database: Database) -> None:
         batch.put_setting("port", None)
     assert database.settings() == {"name": "Änna"}
     assert (database.setting("name"), database.setting("port")) == ("Änna", None)
-
-
-def test_derived_state_counts_only_for_the_code_and_entries_it_came_from(
-    database: Database,
-) -> None:
-    with database.batch() as batch:
-        batch.put_derived(MANDATE, "fold", 1, b"frontier 1", b"old")
-        batch.put_derived(MANDATE, "fold", 2, b"frontier 2", b"new")
-        batch.put_derived(OTHER, "fold", 2, b"frontier 2", b"other")
-    assert database.derived(MANDATE, "fold", 2, b"frontier 2") == b"new"
-    assert database.derived(MANDATE, "fold", 1, b"frontier 2") is None
-    assert database.derived(MANDATE, "fold", 2, b"frontier 1") is None
-    assert database.derived(MANDATE, "files", 2, b"frontier 2") is None
-    with database.batch() as batch:
-        batch.clear_derived(MANDATE)
-    assert database.derived(MANDATE, "fold", 2, b"frontier 2") is None
-    assert database.derived(OTHER, "fold", 2, b"frontier 2") == b"other"
-    with database.batch() as batch:
-        batch.clear_derived()
-    assert database.derived(OTHER, "fold", 2, b"frontier 2") is None
 
 
 # -- events ---------------------------------------------------------------------------------------
