@@ -27,9 +27,11 @@ class Contents:
         self.chunks = chunks
 
     async def base(self, opened: Opened, file: FileState, heads: Iterable[OpId]) -> SegmentSet:
-        """The segments as some versions left them; those of the fold itself when that is what they are.
+        """The segments as some versions left them; those of the fold itself when that is what
+        they are.
 
-        Then it has not let go of the event loop: what is read before the next ``await`` is one state.
+        Then it has not let go of the event loop: what is read before the next ``await`` is one
+        state.
         """
         if set(heads) == set(file.heads):
             return file.segments

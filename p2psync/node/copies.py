@@ -39,11 +39,11 @@ Report = Callable[[int, int], None]
 class Copy:
     """One file on this disk that stands for one file of a mandate.
 
-    ``heads`` are the versions that the content with ``digest`` (32 bytes) was taken up as or written
-    from; without a digest nothing of ours stands there yet. ``writing`` is noted before a merged
-    content is written, so that after a crash it is recognised as ours, not taken for a save. ``held``
-    is the digest of a save that waits for a person's word. ``stat`` is kept only when any later
-    change must show in it.
+    ``heads`` are the versions that the content with ``digest`` (32 bytes) was taken up as or
+    written from; without a digest nothing of ours stands there yet. ``writing`` is noted before a
+    merged content is written, so that after a crash it is recognised as ours, not taken for a
+    save. ``held`` is the digest of a save that waits for a person's word. ``stat`` is kept only
+    when any later change must show in it.
     """
 
     mandate: bytes
@@ -73,7 +73,9 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Unchanged:
-    """The content is what it was. ``steady`` (here and below): any later change shows in ``stat``."""
+    """The content is what it was. ``steady`` (here and below): any later change shows in
+    ``stat``.
+    """
 
     stat: FileStat
     steady: bool = False
@@ -253,7 +255,9 @@ def remove_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that a crash left in a mandate folder; only while nobody writes there."""
+    """Remove temporary files that a crash left in a mandate folder; only while nobody writes
+    there.
+    """
     with suppress(P2PSyncError), Folder.open(folder) as opened:
         opened.remove_leftovers()
 

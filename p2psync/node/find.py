@@ -37,7 +37,9 @@ def mandate(opened: Iterable[Opened], text: str) -> Opened:
 
 
 def file(opened: Opened, text: str) -> FileState:
-    """Return the file shown under that name, or attached from that path; raises ``FileNotAttached``."""
+    """Return the file shown under that name, or attached from that path; raises
+    ``FileNotAttached``.
+    """
     for (file_id, _), copy in sorted(opened.copies.items()):
         if text in (str(copy.path), os.path.realpath(copy.path)) and file_id in opened.state.files:
             found = opened.state.files[file_id]

@@ -1,4 +1,4 @@
-"""Who this device is: its key, locked or not, and the name that its person gave (B-ID-1, B-ID-2)."""
+"""Who this device is: its key, locked or not, and its person's name (B-ID-1, B-ID-2)."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -126,7 +126,8 @@ class Mandates:
         entries: Sequence[Sequence[ops.Operation]],
         contacts: Mapping[bytes, tuple[str, ...]],
     ) -> None:
-        """Make a mandate's row, its contacts and its first own entries durable at once, and open it.
+        """Make a mandate's row, its contacts and its first own entries durable at once, and open
+        it.
 
         So that a crash leaves all of it or nothing.
         """
@@ -374,7 +375,9 @@ class Mandates:
         return paths
 
     def _check_free(self, paths: Sequence[Path]) -> None:
-        """Raise ``AttachedAlready`` for a path that is attached to any mandate, or twice (B-ATT-4)."""
+        """Raise ``AttachedAlready`` for a path that is attached to any mandate, or twice
+        (B-ATT-4).
+        """
         taken: dict[Path, str] = {}
         for opened in self._node.opened.values():
             for (file_id, role), copy in opened.copies.items():

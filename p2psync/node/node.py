@@ -246,7 +246,8 @@ class Node:
         self._pulse()
 
     def author(self, opened: Opened, *entries: Sequence[ops.Operation]) -> Ticket:
-        """Write entries, in one transaction; the ticket is done when they are durable and on their way.
+        """Write entries, in one transaction; the ticket is done when they are durable and on
+        their way.
 
         Raises ``StateReloaded`` when the disk failed since the mandate was looked up.
         """
@@ -519,8 +520,8 @@ class Node:
             "restored; nothing that it wrote is lost",
             "log-behind": "this machine was restored from an older state; it goes on with a "
             "new log, nothing is lost",
-            "peer-complains": "the machine of {who} could not read what this one sent and ended the "
-            "link; bring p2psync up to date on both",
+            "peer-complains": "the machine of {who} could not read what this one sent and ended "
+            "the link; bring p2psync up to date on both",
             "content-invalid": "{who} saved a version ({detail}) whose content cannot be put "
             "together; the versions before it are kept",
         }
@@ -712,7 +713,9 @@ class Node:
     # -- trouble with the disk ----------------------------------------------------------------
 
     def _disk_failed(self, error: StorageError) -> None:
-        """Nothing was acknowledged: forget what is only in memory, and try again from time to time."""
+        """Nothing was acknowledged: forget what is only in memory, and try again from time to
+        time.
+        """
         self.failure = error
         for opened in self.opened.values():
             opened.live = False
@@ -721,7 +724,7 @@ class Node:
         self._pulse()
 
     async def _recover(self) -> None:
-        """When the disk works again, go on from what is on it, with an engine that knows no more."""
+        """Once the disk works, go on from what is on it, with an engine that knows no more."""
         while True:
             await trio.sleep(RECOVER_SECONDS)
             try:

@@ -1,7 +1,8 @@
-"""What people and programs are told: messages and alerts, kept with rising ids, streamed as they come.
+"""What people and programs are told: messages and alerts, kept with rising ids, streamed as they
+come.
 
-*Messages* pass by themselves, *alerts* stay until a person closes them (B-NOT-2), or their cause is gone.
-An alert is raised once for each key until it is settled, however often its cause is met.
+*Messages* pass by themselves, *alerts* stay until a person closes them (B-NOT-2), or their cause
+is gone. An alert is raised once for each key until it is settled, however often its cause is met.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -165,7 +166,7 @@ class Notices:
     # -- listening ----------------------------------------------------------------------------
 
     async def events(self, mandate: bytes | None, since: int | None) -> AsyncIterator[Event]:
-        """Yield events with a higher id than ``since`` (none: from now on), and passing progress."""
+        """Yield events with a higher id than ``since`` (none: from now on), and progress."""
         last = await self._store.last_event_id() if since is None else since
         send, receive = trio.open_memory_channel[Event](PROGRESS_WAITING_MAX)
         self._listeners.add(send)

@@ -27,7 +27,9 @@ class Online:
     def __init__(
         self, node: Node, nursery: trio.Nursery, listen: Sequence[str], port: int, *, lan: bool
     ) -> None:
-        """``listen``: multiaddrs; empty for all interfaces at ``port`` (another one if it is taken)."""
+        """``listen``: multiaddrs; empty for all interfaces at ``port`` (another one if it is
+        taken).
+        """
         self._node = node
         self._nursery = nursery
         self._listen = tuple(listen)

@@ -18,7 +18,9 @@ from p2psync.storage.rows import MandateRow
 
 @dataclass(slots=True)
 class Opened:
-    """One mandate. ``lock`` is held while copies are read or written, and while it is folded anew."""
+    """One mandate. ``lock`` is held while copies are read or written, and while it is folded
+    anew.
+    """
 
     replica: Replica
     row: MandateRow
@@ -26,7 +28,9 @@ class Opened:
     copies: dict[tuple[bytes, Role], Copy] = field(default_factory=dict)
     lock: trio.Lock = field(default_factory=trio.Lock)
     live: bool = True
-    """False once the disk failed: the memory may be ahead of the disk, another replica takes over."""
+    """False once the disk failed: the memory may be ahead of the disk, another replica takes
+    over.
+    """
     subscribing: bool = False
     """Whether a command waits for the answer to this device's ticket."""
     jobs: dict[tuple[str, bytes, Role | None], None] = field(default_factory=dict)

@@ -38,9 +38,9 @@ class Posting:
     async def post(self, mandate: str, names: list[str], output: str | None) -> Json:
         """Integrate pending records of some sources and sign a receipt (B-POS-3).
 
-        ``output`` gets the raw lines of what is added, ``output.deleted`` those of what is to be taken
-        back, when there are any; both are durable before the receipt is made. A receipt names at most
-        ``RECEIPT_SEGMENTS_MAX`` lines or groups; more make several receipts.
+        ``output`` gets the raw lines of what is added, ``output.deleted`` those of what is to be
+        taken back, when there are any; both are durable before the receipt is made. A receipt
+        names at most ``RECEIPT_SEGMENTS_MAX`` lines or groups; more make several receipts.
         """
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
@@ -124,7 +124,7 @@ def _receipts(
     added: int,
     deleted: int,
 ) -> list[ops.Post]:
-    """Cut what is posted into receipts that each fit into one entry; the first tells the numbers."""
+    """Cut what is posted into receipts that fit into one entry; the first tells the numbers."""
     every = [(True, file, pair) for file, pair in adds]
     every += [(False, file, pair) for file, pair in drops]
     out: list[ops.Post] = []
@@ -178,8 +178,9 @@ def _without(segments: Sequence[Segment], left: Counter[bytes]) -> list[bytes]:
 def _hand_over(output: Path, came: Sequence[bytes], gone: Sequence[bytes]) -> None:
     """Write both outputs, durably.
 
-    A file that is there already counts when it holds just that: a post that was broken off before its
-    receipt can be made again. Raises ``OutputExists`` for any other, before anything is written.
+    A file that is there already counts when it holds just that: a post that was broken off before
+    its receipt can be made again. Raises ``OutputExists`` for any other, before anything is
+    written.
     """
     deleted = output.with_name(output.name + ".deleted")
     wanted = {output.name: came}

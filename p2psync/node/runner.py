@@ -1,7 +1,8 @@
-"""Runs the engine's effects: what must be durable first, in one transaction, then the rest in order.
+"""Runs the engine's effects: what must be durable first, in one transaction, then the rest in
+order.
 
-Whatever waits when the disk is free is committed together (group commit), so that many small entries
-cost one fsync. A send never goes before the commit that it depends on.
+Whatever waits when the disk is free is committed together (group commit), so that many small
+entries cost one fsync. A send never goes before the commit that it depends on.
 """
 
 import logging
@@ -23,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class InBatch:
-    """Something of the node's own that belongs into the same transaction as the entries around it."""
+    """Something of the node's own that belongs into the same transaction as the entries around
+    it.
+    """
 
     write: Callable[[Batch], None]
 
@@ -100,9 +103,10 @@ class Runner:
         perform: Callable[[Effect], None],
         failed: Callable[[StorageError], None],
     ) -> None:
-        """``perform`` runs one effect that is not for the disk, without waiting; ``failed`` is told
-        when a commit did not succeed. What waited in the queue is dropped then, and nothing is taken
-        any more until ``resume``: the engine's memory is ahead of the disk."""
+        """``perform`` runs one effect that is not for the disk, without waiting; ``failed`` is
+        told when a commit did not succeed. What waited in the queue is dropped then, and nothing
+        is taken any more until ``resume``: the engine's memory is ahead of the disk.
+        """
         self._engine = engine
         self._disk = disk
         self._perform = perform

@@ -1,7 +1,8 @@
-"""Makes versions of what was found on the disk: durable together with the note which copy holds them.
+"""Makes versions of what was found on the disk: durable together with the note which copy holds
+them.
 
-Everything that takes time comes first, against frozen values; then the entries are written and handed to
-the disk without letting go of the event loop in between.
+Everything that takes time comes first, against frozen values; then the entries are written and
+handed to the disk without letting go of the event loop in between.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ from p2psync.node.runner import InBatch, Runner, wall_ms
 from p2psync.node.store import Store
 from p2psync.storage.file_state import FileStat
 
+TIE_BYTES = 8
 Shown = Sequence[tuple[Element, Value]]
 
 
@@ -85,7 +87,9 @@ class Saving:
         changed since it was looked at.
         """
         if isinstance(found, Records):
-            tie = opened.id + opened.replica.device
+            # Of this save alone: what two saves insert at one place must not get one position, or the
+            # next save between them would have to write all records anew.
+            tie = opened.replica.entropy(TIE_BYTES)
             lines = await trio.to_thread.run_sync(
                 diff, copy.file, old, found.document.segments, tie
             )

@@ -1,7 +1,9 @@
-"""Keeps the copies on this machine and the mandates' folds in step: takes saves up, writes files out.
+"""Keeps the copies on this machine and the mandates' folds in step: takes saves up, writes files
+out.
 
-Each mandate has one worker; its jobs are the names of what may have changed, so that a hundred hints
-about one file are one look. A save that meets a file in motion is looked at again a little later.
+Each mandate has one worker; its jobs are the names of what may have changed, so that a hundred
+hints about one file are one look. A save that meets a file in motion is looked at again a little
+later.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -62,7 +64,9 @@ class Shelf:
         written: Callable[[bytes, bytes], None],
     ) -> None:
         """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done,
-        ``written`` when the copies of a mandate's file are up to date; ``own_effects`` lets the engine send what this device wrote to whoever is connected."""
+        ``written`` when the copies of a mandate's file are up to date; ``own_effects`` lets the
+        engine send what this device wrote to whoever is connected.
+        """
         self._notices = notices
         self._nursery = nursery
         self._watch = watch
@@ -158,8 +162,8 @@ class Shelf:
         """Take up what is on the disk, if it changed, and bring the other copies up to date.
 
         Returns when it is durable. The caller holds the mandate's lock. Raises ``FileBusy``,
-        ``FileHeldBack`` (with an alert) for a save that empties or guts the file unless its digest is
-        ``confirmed``, ``NotAllowed``, storage errors; then nothing has changed.
+        ``FileHeldBack`` (with an alert) for a save that empties or guts the file unless its
+        digest is ``confirmed``, ``NotAllowed``, storage errors; then nothing has changed.
         """
         await self._take(opened, copy, confirmed)
         await self.write(opened, copy.file)
@@ -281,7 +285,9 @@ class Shelf:
         raise FileHeldBack(file=copy.name, mandate=opened.name)
 
     async def _refuse(self, opened: Opened, copy: Copy, digest: bytes) -> None:
-        """A device that may only read changed its copy: neither taken up nor overwritten (B-ATT-6)."""
+        """A device that may only read changed its copy: neither taken up nor overwritten
+        (B-ATT-6).
+        """
         await self._hold(opened, copy, digest)
         self._notices.alert_text(
             "change-not-allowed",
@@ -320,9 +326,9 @@ class Shelf:
     ) -> None:
         """Take up files for the first time, under the operations that attach them: all or none.
 
-        ``also`` goes into the same entry as the first; ``check`` is asked once more before anything is
-        written. Returns when all are durable and have their copy in the mandate folder. The caller
-        holds the lock.
+        ``also`` goes into the same entry as the first; ``check`` is asked once more before
+        anything is written. Returns when all are durable and have their copy in the mandate
+        folder. The caller holds the lock.
         """
         drafts: dict[bytes, Draft] = {}
 
@@ -357,8 +363,8 @@ class Shelf:
     async def bring_back(
         self, opened: Opened, file: FileState, version: Version, found: Records | Whole | None
     ) -> Version:
-        """Write a new version with an old one's content (``found``, for a record file) in place of all
-        heads; the caller holds the lock.
+        """Write a new version with an old one's content (``found``, for a record file) in place
+        of all heads; the caller holds the lock.
 
         The person chose what the file is to hold: what is held back is given up.
         """
@@ -384,7 +390,9 @@ class Shelf:
     # -- writing ------------------------------------------------------------------------------
 
     async def arrange(self, opened: Opened) -> None:
-        """See that every file's copy in the mandate folder has its name; the caller holds the lock."""
+        """See that every file's copy in the mandate folder has its name; the caller holds the
+        lock.
+        """
         for copy in self._writing.misnamed(opened):
             try:
                 try:

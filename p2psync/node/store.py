@@ -1,7 +1,7 @@
 """What the node keeps in its database, in the node's own values; waits in threads.
 
-Reads and writes of single rows are quick, but an fsync is not: everything that writes goes through a
-thread, one batch at a time.
+Reads and writes of single rows are quick, but an fsync is not: everything that writes goes
+through a thread, one batch at a time.
 """
 
 import json
@@ -112,8 +112,8 @@ class Store:
     async def close_overtaken_logs(self, home: Path) -> int:
         """Close the logs that this home must not go on with; return how many (B-ID-4).
 
-        That is all of them when the home was copied or moved to another machine, and those whose end
-        in the database is below the mark kept outside it, after a restored backup.
+        That is all of them when the home was copied or moved to another machine, and those whose
+        end in the database is below the mark kept outside it, after a restored backup.
         """
 
         def close() -> int:
@@ -216,7 +216,7 @@ class Store:
     def tell_contacts(
         self, mandate: bytes, devices: Mapping[bytes, Sequence[str]], at_ms: int = 0
     ) -> InBatch:
-        """Keep what is told of devices and where they can be dialled; ``at_ms``: where they were."""
+        """Keep what is told of devices and their addresses; ``at_ms``: when they answered there."""
 
         def write(batch: Batch) -> None:
             for device, addresses in devices.items():

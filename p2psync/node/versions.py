@@ -64,16 +64,17 @@ class Versions:
         shown = opened.names()[file.id]
         version = find.version(file, text, shown)
         if output is not None:
-            path = Path(os.path.realpath(os.path.dirname(output))) / os.path.basename(output)
             content, _, _ = await node.shelf.content(opened, file, version)
 
-            def write() -> None:
+            def write() -> Path:
+                path = Path(os.path.realpath(os.path.dirname(output))) / os.path.basename(output)
                 with Folder.open(path.parent) as folder:
                     if folder.stat(path.name) is not None:
                         raise OutputExists(path=str(path))
                     folder.replace(path.name, content(), None)
+                return path
 
-            await trio.to_thread.run_sync(write)
+            path = await trio.to_thread.run_sync(write)
             return {"file": shown, "version": version.name, "path": str(path)}
         node.check_writable()
         self._posting.check_may_write(opened, "restore a version")

@@ -1,4 +1,6 @@
-"""What people and programs see of a mandate, as JSON-able values in the shapes of docs/spec/api.md."""
+"""What people and programs see of a mandate, as JSON-able values in the shapes of
+docs/spec/api.md.
+"""
 
 import datetime
 from collections.abc import Iterable, Sequence
@@ -38,7 +40,8 @@ def iso_of(hlc: int) -> str:
 def person(state: Mandate, device: bytes) -> str:
     """The name that a device's person gave, else its machine's name.
 
-    Nobody has to say who they are to use a mandate of their own: its founder is anonymous (B-MAN-2).
+    Nobody has to say who they are to use a mandate of their own: its founder is anonymous
+    (B-MAN-2).
     """
     known = state.devices.get(device)
     if known is not None and known.name:
@@ -115,7 +118,9 @@ def file_view(
 
 
 def delivered(opened: Opened, file: FileState, own: bytes) -> bool | None:
-    """Whether the accounting has the file's last version (B-POS-4); ``None`` when that is not known."""
+    """Whether the accounting has the file's last version (B-POS-4); ``None`` when that is not
+    known.
+    """
     seat = opened.state.seat()
     if seat is None:
         return None

@@ -1,7 +1,8 @@
-"""Writes files out: the copies in the mandate folder and the attached files, after what they hold is durable.
+"""Writes files out: the copies in the mandate folder and the attached files, after what they hold
+is durable.
 
-A copy is replaced only while it still is what we know of it; whatever else stands there is looked at
-first, and somebody's own file is never touched.
+A copy is replaced only while it still is what we know of it; whatever else stands there is looked
+at first, and somebody's own file is never touched.
 """
 
 from collections.abc import Callable
@@ -68,8 +69,8 @@ class Writing:
     async def rename(self, opened: Opened, copy: Copy) -> None:
         """Take a copy away from its old name; it is written anew under the one it is to have.
 
-        Durable before anything is written under the old name. Raises ``TargetChanged`` when somebody
-        changed it since we last knew it.
+        Durable before anything is written under the old name. Raises ``TargetChanged`` when
+        somebody changed it since we last knew it.
         """
         name = opened.names()[copy.file]
         if copy.digest:
@@ -91,7 +92,7 @@ class Writing:
     # -- contents -----------------------------------------------------------------------------
 
     async def write(self, opened: Opened, file: FileState, copy: Copy) -> None:
-        """Write what is shown, if the copy is behind; raises ``TargetChanged``, ``ChunkMissing``."""
+        """Write what is shown if the copy is behind; raises ``TargetChanged``, ``ChunkMissing``."""
         current = file.current()
         assert current is not None
         heads = tuple(sorted(file.heads)) if file.merged else (current.id,)

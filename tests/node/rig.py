@@ -67,7 +67,7 @@ class Machine:
         self.store = store
         self.service = NodeService(node, lambda: None)
         self.desk = root / "desk"
-        self.desk.mkdir(exist_ok=True)
+        self.desk.mkdir(parents=True, exist_ok=True)
 
     @property
     def device(self) -> bytes:
@@ -123,8 +123,9 @@ class Machine:
 
 @asynccontextmanager
 async def running(root: Path, cut_before: int | None = None) -> AsyncIterator[Machine]:
-    """Run a node in a home until the block ends; nothing is finished at the end, as after kill -9."""
-    root.mkdir(exist_ok=True)
+    """Run a node in a home until the block ends; nothing is finished at the end, as after kill
+    -9.
+    """
     with Home.open(root / "home") as home:
         chunks = ChunkStore(home.chunks)
         database = Database.open(home.database)
@@ -188,6 +189,8 @@ async def in_step(*machines: Machine) -> None:
             at_rest = all(m.node.shelf.at_rest(m.opened()) for m in machines)
             in_step = all(m.node.engine.in_step(m.opened().id) for m in machines)
             if len(tips()) == 1 and at_rest and in_step:
+                for machine in machines:
+                    await machine.node.runner.flushed()  # and people are told
                 return
             await trio.sleep(0.005)
 

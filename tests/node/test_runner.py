@@ -24,7 +24,7 @@ class SlowDisk:
     """Writes down what happens; a commit waits while ``gate`` is closed."""
 
     def __init__(self) -> None:
-        self.happened: list[object] = []
+        self.happened: list[tuple[str, object]] = []
         self.commits: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -108,7 +108,7 @@ async def test_what_waits_for_the_disk_is_committed_together(nursery: trio.Nurse
     for ticket in tickets:
         await ticket.wait()
     assert rig.disk.commits == [1, 49]
-    sends = [number for kind, number in rig.disk.happened if kind == "send"]
+    sends = [each[1] for each in rig.disk.happened if each[0] == "send"]
     assert sends == list(range(50))
 
 

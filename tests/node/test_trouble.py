@@ -1,4 +1,6 @@
-"""The disk fails under a running node: nothing is acknowledged, and it goes on when the disk does."""
+"""The disk fails under a running node: nothing is acknowledged, and it goes on when the disk
+does.
+"""
 
 from pathlib import Path
 
@@ -6,6 +8,7 @@ import pytest
 import trio
 
 from p2psync.core import ops
+from p2psync.engine.effects import Tick
 from p2psync.errors import DiskFull, NodeFault, StateReloaded, StorageError
 from p2psync.node import node as node_module
 from tests.node.rig import V1, V2, founded, in_step, invited, linked, running
@@ -94,7 +97,7 @@ async def test_a_fault_in_the_engine_is_mended_from_the_disk(
 
         monkeypatch.setattr(machine.node.engine, "step", broken)
         with pytest.raises(NodeFault):
-            await machine.node.runner.feed(node_module.Tick()).wait()
+            await machine.node.runner.feed(Tick()).wait()
         await machine.until(lambda: machine.node.failure is None)
         await machine.node.author(machine.opened(), [ops.Rename("New")]).wait()
     async with running(tmp_path) as machine:

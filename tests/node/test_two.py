@@ -10,12 +10,11 @@ from tests.node.rig import V1, V2, Machine, founded, in_step, invited, linked, r
 LINES = V1.splitlines(keepends=True)
 
 
-async def joined(anna: Machine, ben: Machine, role: str = "writer") -> None:
+async def joined(anna: Machine, ben: Machine) -> None:
     """Anna has the accounting, Ben the invoicing."""
     await founded(anna)
-    ticket = await invited(anna, role)
-    attach = None if role == "reader" else ben.file("a.ecf", V1)
-    await ben.service.subscribe(ticket, None, attach, "invoicing")
+    ticket = await invited(anna)
+    await ben.service.subscribe(ticket, None, ben.file("a.ecf", V1), "invoicing")
     await in_step(anna, ben)
 
 
@@ -104,8 +103,9 @@ async def test_both_sides_of_any_other_file_are_kept_until_one_is_chosen(tmp_pat
 
 async def test_a_reader_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        await founded(anna)
         async with linked(anna, ben):
-            await joined(anna, ben, "reader")
+            await ben.service.subscribe(await invited(anna, "reader"), None, None, None)
             path = anna.file("a.ecf", V1)
             await anna.service.attach("Books", [path], "invoicing", None, None)
             await in_step(anna, ben)
@@ -185,7 +185,8 @@ async def test_an_output_is_never_overwritten(tmp_path: Path) -> None:
         await founded(machine)
         path = machine.file("a.ecf", V1)
         await machine.service.attach("Books", [path], "invoicing", None, None)
-        out = Path(machine.file("out", b"mine"))
+        machine.file("out", b"mine")
+        out = machine.desk / "out"
         with pytest.raises(OutputExists):
             await machine.service.post("Books", [], str(out))
         assert await machine.pending() == (7, 0)

@@ -1,7 +1,8 @@
-"""Three replicas of a mandate against a naive model: no posting is lost or counted twice, all end equal.
+"""Three replicas of a mandate against a naive model: no posting is lost or counted twice, all end
+equal.
 
-Amounts are unique, so that each posting can be told from all others. The model knows nothing of logs,
-elements or positions: a save removes the values that its author saw and adds its own.
+Amounts are unique, so that each posting can be told from all others. The model knows nothing of
+logs, elements or positions: a save removes the values that its author saw and adds its own.
 """
 
 from dataclasses import dataclass, field
@@ -126,11 +127,12 @@ class MandateMachine(RuleBasedStateMachine):
             self.sides.append(Side(name, replica))
         anna = self.sides[0]
         expiry = WALL_MS + 1_000_000
-        for operations in (
+        first: list[list[ops.Operation]] = [
             [ops.Create(founder, salt, "Books"), ops.Share(), ops.ClaimSeat(1)],
             [ops.Invite(invitation, "writer", expiry, 2)],
             [ops.AddFile(FILE, "a.ecf", "invoicing", FORMAT.name, "", None, None, None)],
-        ):
+        ]
+        for operations in first:
             anna.keep(anna.replica.author(operations, WALL_MS))
         anna.draft = self.draft_of(anna)
         self.write(anna, HEADER, set(), {})
@@ -155,7 +157,7 @@ class MandateMachine(RuleBasedStateMachine):
         draft, side.draft = side.draft, None
         assert draft is not None
         document = FORMAT.parse(data)
-        lines = diff(FILE, draft.shown, document.segments, self.mandate + side.replica.device)
+        lines = diff(FILE, draft.shown, document.segments, self.entropy(8))
         effects = side.replica.save(
             FILE,
             parents=draft.heads,
