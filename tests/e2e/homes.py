@@ -33,7 +33,7 @@ LOOPBACK = ("--listen", "/ip4/127.0.0.1/tcp/0", "--no-lan")
 COMMAND_SECONDS_MAX = 60.0
 READY_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
-MEET_SECONDS_MAX = 30.0
+MEET_SECONDS_MAX = 60.0
 """How long two nodes may take to agree before a test gives up."""
 POLL_SECONDS = 0.03
 
@@ -414,7 +414,14 @@ class Pair:
 
     def arrives(self, content: bytes) -> None:
         """Wait until the accountant's copy holds this."""
-        eventually(same(self.copy, content))
+        try:
+            eventually(same(self.copy, content))
+        except AssertionError as error:
+            for home in self:
+                for told in (home.file(self.mandate, self.sales.name), home("alerts"), home.said()):
+                    error.add_note(f"{home.root.name}: {told}")
+                error.add_note(f"members: {home.show(self.mandate)['members']}")
+            raise
 
     def in_step(self) -> None:
         """Wait until both say that they have the same."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.e2e.homes import (
     example,
     found_mandate,
     held,
+    homes,
     invite,
     same,
     save,
@@ -279,44 +281,49 @@ def test_events_can_be_resumed_also_after_a_restart(both: Pair) -> None:
     assert events(accountant, 0, 6, both.mandate) == first
 
 
-def test_who_is_not_signed_in_works_alone_until_signed_in(both: Pair) -> None:
+@pytest.fixture
+def newcomer(tmp_path: Path) -> Iterator[Home]:
+    """A node of the test's own: one whose key has a passphrase starts locked ever after."""
+    with homes(tmp_path, "newcomer") as (home,):
+        yield home
+
+
+def test_who_is_not_signed_in_works_alone_until_signed_in(two: Two, newcomer: Home) -> None:
     """B-ID-1, B-ID-2, B-MAN-6."""
-    accountant, clerk = both
-    name = both.mandate
-    clerk("identity", "set", "--name", "Zoé Müller")
+    accountant, name = two[0], "signed in"
+    both = share(accountant, newcomer, name, V1)
+    newcomer("identity", "set", "--name", "Zoé Müller")
     eventually(lambda: "Zoé Müller" in [each["name"] for each in accountant.show(name)["members"]])
     phrases = {each["device"]: each["phrase"] for each in accountant.show(name)["members"]}
-    assert phrases[clerk.ready["device"]] == clerk("identity", "show")["phrase"]
+    assert phrases[newcomer.ready["device"]] == newcomer("identity", "show")["phrase"]
 
-    clerk("mandate", "create", "Privé")
-    own = clerk.put("privé.ecf", V1)
-    clerk("attach", "Privé", own, "--kind", "invoicing")
-    clerk.run("identity", "lock").refused("identity-unprotected")
-    secret = clerk.put("secret", "très long secret\n".encode())
-    assert clerk("identity", "lock", "--passphrase-file", secret)["locked"] is True
-    try:
-        assert clerk.show(name)["state"] == "locked"
-        assert clerk.show(name)["action"] == "identity unlock"
-        assert clerk.alerts("identity-locked")
-        eventually(lambda: accountant.show(name)["state"] == "offline")
-        save(own, V2)
-        eventually(lambda: clerk.pending("Privé") == (8, 0))
-        save(both.sales, V2)
-        eventually(lambda: clerk.pending(name) == (8, 0))
-        clerk.run("invite", name, "-o", clerk.work / "x.crsync").refused("identity-locked")
+    newcomer("mandate", "create", "Privé")
+    own = newcomer.put("privé.ecf", V1)
+    newcomer("attach", "Privé", own, "--kind", "invoicing")
+    newcomer.run("identity", "lock").refused("identity-unprotected")
+    secret = newcomer.put("secret", "très long secret\n".encode())
+    assert newcomer("identity", "lock", "--passphrase-file", secret)["locked"] is True
+    assert newcomer.show(name)["state"] == "locked"
+    assert newcomer.show(name)["action"] == "sign-in"
+    assert newcomer.alerts("identity-locked")
+    eventually(lambda: accountant.show(name)["state"] == "offline")
+    save(own, V2)
+    eventually(lambda: newcomer.pending("Privé") == (8, 0))
+    save(both.sales, V2)
+    eventually(lambda: newcomer.pending(name) == (8, 0))
+    newcomer.run("invite", name, "-o", newcomer.work / "x.crsync").refused("identity-locked")
 
-        clerk.restart()  # it stays locked
-        assert clerk.show(name)["state"] == "locked"
-        wrong = clerk.put("wrong", b"no\n")
-        clerk.run("identity", "unlock", "--passphrase-file", wrong).refused(
-            "identity-passphrase-wrong"
-        )
-        assert accountant.pending(name) == (7, 0)
-    finally:
-        assert clerk("identity", "unlock", "--passphrase-file", secret)["locked"] is False
+    newcomer.restart()  # it stays locked
+    assert newcomer.show(name)["state"] == "locked"
+    wrong = newcomer.put("wrong", b"no\n")
+    newcomer.run("identity", "unlock", "--passphrase-file", wrong).refused(
+        "identity-passphrase-wrong"
+    )
+    assert accountant.pending(name) == (7, 0)
+    assert newcomer("identity", "unlock", "--passphrase-file", secret)["locked"] is False
     both.arrives(V2)
-    assert not clerk.alerts("identity-locked")
-    eventually(lambda: clerk.show(name)["state"] == "ok")
+    assert not newcomer.alerts("identity-locked")
+    eventually(lambda: newcomer.show(name)["state"] == "ok")
 
 
 def test_wait_returns_when_both_have_the_same(both: Pair) -> None:
