@@ -151,6 +151,11 @@ class Replica:
         return self.is_member(device) or not self.is_member(self.device)
 
     @property
+    def own_log(self) -> bytes | None:
+        """The log that this device writes to now, 32 bytes; ``None`` until it opens one."""
+        return None if self._own is None else self._own.log
+
+    @property
     def needs_key(self) -> bool:
         """Whether the next entry takes the device key, because it opens a log."""
         return self._own is None

@@ -240,8 +240,8 @@ class Exchange:
         tips: list[Tip] = []
         for log, entries in fresh.items():
             first = entries[0]
-            own = self.replica.state.logs.get(log) == self.replica.device
-            if own and self._follows(session, first):
+            # An earlier log of this device comes back from others: they have it already.
+            if log == self.replica.own_log and self._follows(session, first):
                 for stored in entries:
                     if stored.id in small:
                         self._send_small(session, small[stored.id])

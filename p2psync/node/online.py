@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2psync.engine.ports import Sighting
+from p2psync.errors import P2PSyncError
 from p2psync.network.config import TransportConfig
 from p2psync.network.discovery import LanDiscovery
 from p2psync.network.host import Libp2pTransport
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from trio_typing import TaskStatus
 
 logger = logging.getLogger(__name__)
+AGAIN_SECONDS = 5.0
 
 
 class Online:
@@ -72,6 +74,7 @@ class Online:
         transport = Libp2pTransport(
             node.identity.signer.seed, listen, node.accept, config=TransportConfig(node.known)
         )
+        was_up = False
         try:
             with scope:
                 async with trio.open_nursery() as nursery:
@@ -85,12 +88,30 @@ class Online:
                         node.discovery = discovery
                         node.update_discovery()
                     task_status.started()
+                    was_up = True
                     await trio.sleep_forever()
+        except Exception:
+            if not was_up:
+                raise  # whoever started it is told
+            logger.exception("the network failed")
+            self._nursery.start_soon(self._again, scope)
         finally:
             # After a quick stop and start the next one may be there already.
             if node.transport is transport:
                 node.transport = None
                 node.discovery = None
+
+    async def _again(self, failed: trio.CancelScope) -> None:
+        """Go on line anew after a failure, unless somebody else did or went off line meanwhile."""
+        while self._scope is failed:
+            await trio.sleep(AGAIN_SECONDS)
+            if self._scope is failed:
+                self._scope = None
+                try:
+                    await self.start()
+                except (P2PSyncError, OSError) as error:
+                    logger.warning("the network does not come back: %s", error)
+                    self._scope = failed
 
     def _seen(self, sighting: Sighting) -> None:
         self._node.sighted(sighting)

@@ -87,8 +87,8 @@ class Saving:
         changed since it was looked at.
         """
         if isinstance(found, Records):
-            # Of this save alone: what two saves insert at one place must not get one position, or the
-            # next save between them would have to write all records anew.
+            # Of this save alone: what two saves insert at one place must not get one position, or
+            # the next save between them would have to write all records anew.
             tie = opened.replica.entropy(TIE_BYTES)
             lines = await trio.to_thread.run_sync(
                 diff, copy.file, old, found.document.segments, tie

@@ -174,7 +174,7 @@ class Tickets:
         elif opened.replica.is_member(node.identity.device):
             if not paths:
                 raise SubscribedAlready(mandate=opened.name)
-        else:
+        elif opened.refused or opened.row.admission_seed != read.admission_seed:
             # An earlier ticket did not let this device in. It begins anew: a log that stands on one
             # which nobody took could never be folded by anyone.
             await node.forget(opened)

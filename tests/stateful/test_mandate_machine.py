@@ -343,3 +343,18 @@ def taken(pairs: tuple[tuple[OpId, bytes], ...]) -> tuple[ops.Taken, ...]:
 
 TestMandate = MandateMachine.TestCase
 TestMandate.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_what_two_sides_insert_at_one_place_goes_when_it_is_deleted() -> None:
+    """One position for both would make the next save write all anew, and bring the deleted back."""
+    machine = MandateMachine()
+    machine.found()
+    machine.add(index=1, at=0, text="oil")
+    machine.open_file(index=0)
+    machine.exchange(here=1, there=0)
+    machine.delete(index=1, at=0)
+    machine.add(index=0, at=0, text="ink")
+    machine.add(index=0, at=1, text="tea")
+    machine.teardown()
+    for side in machine.sides:
+        assert [content[1] for content in sorted(machine.shown(side))] == ["ink", "tea"]
