@@ -404,6 +404,14 @@ class NameRefused(BadInputError):
     hint_template = "give the file another name and attach it again"
 
 
+class PathInvalid(BadInputError):
+    """No path of a file on this machine."""
+
+    code = "path-invalid"
+    template = "{path} is no path of a file: {cause}"
+    hint_template = "give the whole path, from the root on"
+
+
 class FileBusy(UnavailableError):
     """A file changed while it was being read."""
 
@@ -705,6 +713,14 @@ class PersonNameInvalid(UsageError):
     code = "person-name-invalid"
     template = "that is no name to show to others"
     hint_template = "use plain text of at most {limit} bytes"
+
+
+class FileKindUnknown(UsageError):
+    """No kind of file."""
+
+    code = "file-kind-unknown"
+    template = "{kind} is no kind of file"
+    hint_template = "the kinds are {kinds}"
 
 
 class PeriodInvalid(UsageError):

@@ -67,6 +67,8 @@ FILES_PER_MANDATE_MAX = 10_000
 FOLDER_NAMES_MAX = 100_000
 """Names of one watched folder that are looked at."""
 KEY_FILE_BYTES_MAX = 4 * KIB
+PATH_BYTES_MAX = 4 * KIB - 1
+NAME_ON_DISK_BYTES_MAX = 255
 SMALL_FILE_BYTES_MAX = 64 * KIB
 """A file of our own in the home: lock, address, token."""
 

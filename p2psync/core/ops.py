@@ -488,12 +488,20 @@ _operations.add(31, Unpost, receipts=_op_ids(1024))
 def encode(operations: Sequence[Operation]) -> bytes:
     """Return a payload.
 
-    Raises ``OperationError`` unless it holds 1 to 4,096 operations that name at most
-    ``ENTRY_REFERENCES_MAX`` others.
+    Raises ``OperationError`` for what ``decode`` would refuse: it holds 1 to 4,096 operations that
+    name at most ``ENTRY_REFERENCES_MAX`` others, and every field is what it may be. What nobody
+    could read would be lost for good once it is written.
     """
     if not 1 <= len(operations) <= ENTRY_OPERATIONS_MAX:
         raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
     _bound(sum(map(_named, operations)))
+    # Lines come from the file's own bytes, and checking them would cost as much as reading them.
+    given = [operation for operation in operations if not isinstance(operation, Lines)]
+    packed = codec.pack([_operations.dump(operation) for operation in given])
+    for item in codec.unpack(packed, max(len(packed), ENTRY_BYTES_MAX)):
+        _consistent(_load(item))
+    if len(given) == len(operations):
+        return packed
     return codec.pack([_operations.dump(operation) for operation in operations])
 
 

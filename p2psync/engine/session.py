@@ -319,6 +319,8 @@ class Exchange:
         """Take entries in; raises ``WireError`` for what no honest peer sends."""
         received = self.replica.receive(raws, self.desk.wall_ms, more=more)
         self._showed(session, received)
+        if len(received.new) < len(raws):
+            self._showed_again(session, raws)
         self._take(received.effects)
         if received.gaps:
             self._ask_for_gaps(session, raws, received.gaps)
@@ -335,6 +337,19 @@ class Exchange:
                     tips[log].discard(Tip(log, each.seq - 1, each.prev[:HEAD_BYTES]))
                     tips[log].add(Tip(log, each.seq, each.id[:HEAD_BYTES]))
                 session.remote |= {log: frozenset(of_log) for log, of_log in tips.items()}
+
+    def _showed_again(self, session: Session, raws: Sequence[bytes]) -> None:
+        """Note that a peer holds what it sent although it is here: a log of its own that came back.
+
+        A device takes an earlier log of its own from us, and pushes it as what it wrote.
+        """
+        for raw in raws:
+            item = entry.decode(raw)
+            if item.id in self.replica.chains.heads(item.log):
+                tip = Tip(item.log, item.seq, item.id[:HEAD_BYTES])
+                known = session.remote.get(item.log, frozenset())
+                session.remote[item.log] = known | {tip}
+                self._note(session, item.log)
 
     def _ask_for_gaps(self, session: Session, raws: Sequence[bytes], gaps: Sequence[bytes]) -> None:
         """Ask for what leads to entries whose predecessors are not here."""

@@ -1,7 +1,6 @@
 """Commands on mandates and attached files: create, list, show, share, attach."""
 
 import datetime
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from p2psync.errors import (
     AttachedAlready,
     FileAbsent,
     FileInMandateFolder,
+    FileKindUnknown,
     IdentityLocked,
     MandateFull,
     NotAdmittedYet,
@@ -40,6 +40,7 @@ from p2psync.node.contents import Read
 from p2psync.node.copies import Copy
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
+from p2psync.node.paths import local_path
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 from p2psync.storage.disk import disk_errors
@@ -351,6 +352,7 @@ class Mandates:
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
+        check_kind(kind)
         paths = await self.check_attachable(files)
         predecessor = None if follows is None else find.file(opened, follows)
         return await self.attach_paths(opened, paths, kind, _period(period), predecessor)
@@ -360,9 +362,8 @@ class Mandates:
         mandates = self._node.mandates_folder
 
         def look(text: str) -> Path:
-            path = Path(os.path.abspath(text))
-            parent = Path(os.path.realpath(path.parent))
-            path = parent / path.name
+            path = local_path(text)
+            parent = path.parent
             if parent == mandates or mandates in parent.parents:
                 raise FileInMandateFolder(path=str(path))
             with Folder.open(parent) as folder:
@@ -513,6 +514,12 @@ def _find(format_: Format, data: bytes, years: Sequence[Settings]) -> Findings:
 
 def _joined(content: Read) -> bytes:
     return b"".join(content())
+
+
+def check_kind(kind: str) -> None:
+    """Raise ``FileKindUnknown`` unless files can be attached as that."""
+    if kind not in ops.FILE_KINDS:
+        raise FileKindUnknown(kind=kind[:80], kinds=", ".join(ops.FILE_KINDS))
 
 
 def _period(text: str | None) -> tuple[datetime.date, datetime.date] | None:

@@ -1,6 +1,5 @@
 """Commands on posting: pending, post, unpost, receipts."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from p2psync.node import find, views
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
+from p2psync.node.paths import local_path
 from p2psync.storage.folder import Folder
 
 Json = dict[str, Any]
@@ -45,6 +45,7 @@ class Posting:
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
+        place = None if output is None else await trio.to_thread.run_sync(local_path, output)
         self._check_seat(opened)
         async with opened.lock:
             files = [file for file in find.files(opened, names) if views.counts(file)]
@@ -61,9 +62,9 @@ class Posting:
             if not added and not deleted:
                 return {"receipt": None, "added": 0, "deleted": 0}
             operations = _receipts(adds, drops, added, deleted)
-            if output is not None:
+            if place is not None:
                 came, gone = _lines(adds, drops)
-                await trio.to_thread.run_sync(_hand_over, Path(output), came, gone)
+                await trio.to_thread.run_sync(_hand_over, place, came, gone)
             known = set(opened.state.receipts)
             # One transaction: a post that is broken off has posted all of it or nothing.
             await node.author(opened, *([operation] for operation in operations)).wait()
@@ -186,7 +187,7 @@ def _hand_over(output: Path, came: Sequence[bytes], gone: Sequence[bytes]) -> No
     wanted = {output.name: came}
     if gone:
         wanted[deleted.name] = gone
-    with Folder.open(Path(os.path.realpath(output.parent))) as folder:
+    with Folder.open(output.parent) as folder:
         missing = []
         for path in (output, deleted):
             if folder.stat(path.name) is None:

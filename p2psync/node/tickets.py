@@ -22,7 +22,7 @@ from p2psync.errors import (
 )
 from p2psync.limits import TICKET_ADDRESSES_PER_PEER_MAX, TICKET_PEERS_MAX
 from p2psync.node import find, views
-from p2psync.node.mandates import Mandates
+from p2psync.node.mandates import Mandates, check_kind
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.refusals import refusal
@@ -166,6 +166,7 @@ class Tickets:
         data = text.encode("utf-8", "surrogateescape")
         read = await trio.to_thread.run_sync(lambda: ticket.read(data, passphrase))
         ticket.check_expiry(read, wall_ms())
+        check_kind(kind or "other")
         paths = await self._mandates.check_attachable([] if attach is None else [attach])
         opened = node.opened.get(read.mandate)
         fresh = opened is None

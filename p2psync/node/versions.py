@@ -1,7 +1,6 @@
 """Commands on what was: history, restore, and confirming a save that was held back."""
 
 import datetime
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from p2psync.node import find, views
 from p2psync.node.copies import Copy, Records, Whole
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
+from p2psync.node.paths import local_path
 from p2psync.node.posting import Posting
 from p2psync.storage.file_state import FileStat
 from p2psync.storage.folder import Folder
@@ -67,7 +67,7 @@ class Versions:
             content, _, _ = await node.shelf.content(opened, file, version)
 
             def write() -> Path:
-                path = Path(os.path.realpath(os.path.dirname(output))) / os.path.basename(output)
+                path = local_path(output)
                 with Folder.open(path.parent) as folder:
                     if folder.stat(path.name) is not None:
                         raise OutputExists(path=str(path))

@@ -150,3 +150,20 @@ def test_a_receipt_pairs_elements_with_keys_in_order() -> None:
     items = [((b"z" * 32, 1), b"1" * 16), ((b"a" * 32, 2), b"2" * 16)]
     taken = ops.take(FILE, items)
     assert list(ops.keyed([taken])) == [(FILE, *item) for item in sorted(items)]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        ops.AddFile(b"f" * 16, "a.ecf", "weird", "opaque", "/", None, None, None),
+        ops.AddFile(b"f" * 16, "a" * 2000, "other", "opaque", "/", None, None, None),
+        ops.AddFile(b"f", "a", "other", "opaque", "/", None, None, None),
+        ops.Invite(b"i" * 32, "king", 0, 1),
+        ops.Invite(b"i" * 32, "owner", -1, 1),
+        ops.Rename("x" * 300),
+        ops.Save(b"f" * 16, (), (), ops.Chunked(False, b"r" * 63), False, 1, b"d" * 32),
+    ],
+)
+def test_what_nobody_could_read_is_not_written(operation: ops.Operation) -> None:
+    with pytest.raises(OperationError):
+        ops.encode([ops.Observe(), operation])

@@ -1,0 +1,34 @@
+"""Paths that people and programs give: checked before the system is asked about them."""
+
+import os
+from pathlib import Path
+
+from p2psync.errors import PathInvalid
+from p2psync.limits import NAME_ON_DISK_BYTES_MAX, PATH_BYTES_MAX
+
+
+def local_path(text: str) -> Path:
+    """Return the place of a file, without links in its folder.
+
+    Raises ``PathInvalid`` unless it is absolute, names something in a folder, and is what a system
+    takes: no zero character, no part that is too long. Looks at the disk.
+    """
+    path = Path(os.path.abspath(_checked(text)))
+    return Path(os.path.realpath(path.parent)) / path.name
+
+
+def _checked(text: str) -> str:
+    cause = None
+    if "\0" in text:
+        cause = "it holds a zero character"
+    elif not os.path.isabs(text):
+        cause = "it is not absolute"
+    elif not os.path.basename(os.path.abspath(text)):
+        cause = "it names no file"
+    elif len(os.fsencode(text)) > PATH_BYTES_MAX or any(
+        len(os.fsencode(part)) > NAME_ON_DISK_BYTES_MAX for part in Path(text).parts
+    ):
+        cause = "it is too long"
+    if cause is not None:
+        raise PathInvalid(path=text[:80], cause=cause)
+    return text
