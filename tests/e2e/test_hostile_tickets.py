@@ -4,6 +4,7 @@ import base64
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from p2psync.core import crypto, ticket
 from p2psync.core.ticket import Ticket, TicketPeer
 from p2psync.limits import TICKET_BYTES_MAX
 from tests.e2e.attackers import call, expect, found, rss_bytes, victim, wall_ms
-from tests.e2e.homes import EXIT_CODES, Home, homes
+from tests.e2e.homes import EXIT_CODES, Home, eventually, homes
 
 MANDATE = "Atelier"
 PASSPHRASE = "correct horse battery staple"
@@ -197,11 +198,14 @@ def test_a_forged_ticket_names_no_folder_and_waits_for_nobody_it_cannot_prove(
             (TicketPeer(victim(host), tuple(host.ready["listen"])),),
             (TicketPeer(b"r" * 32, ("/ip4/127.0.0.1/tcp/1", "nonsense", "/ip4/127.0.0.1/tcp/0")),),
         )
-        status, answer = call(
-            third, "POST", "/v1/subscriptions", {"ticket": ticket.encode(forged).decode()}
-        )
-        assert status == 201, answer
-        assert answer["state"] in ("waiting", "offline")
-        assert Path(answer["folder"]).parent == third.home / "mandates"
-        assert re.fullmatch(r"[^/\0\x1b\u202e]+", Path(answer["folder"]).name)
+        body = {"ticket": ticket.encode(forged).decode()}
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(call, third, "POST", "/v1/subscriptions", body)
+            [shown] = eventually(lambda: expect(third, "GET", "/v1/mandates")["mandates"])
+            assert shown["state"] in ("waiting", "offline")
+            told = Path(expect(third, "GET", f"/v1/mandates/{shown['id']}")["folder"])
+            assert told.parent == third.home / "mandates"
+            assert re.fullmatch(r"[^/\0\x1b\u202e]+", told.name)
+            third.end()  # a member's answer would be waited for
+            assert waiting.exception() is not None
     assert host.ready["device"] not in str(expect(host, "GET", "/v1/alerts"))
