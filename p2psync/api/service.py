@@ -66,8 +66,8 @@ class Service(Protocol):
         """``{"id", "name", "kind", "state", "folder", "files": [FILE], "members": [MEMBER]}``.
 
         FILE is ``{"id", "name", "kind", "device", "folder", "period", "records", "pending":
-        {"added", "deleted"}, "state", "problems": [{"code", "text", "line"}]}``; MEMBER is
-        ``{"device", "name", "machine", "role", "online", "last_seen"}``.
+        {"added", "deleted"}, "delivered", "state", "problems": [{"code", "text", "line"}]}``; MEMBER
+        is ``{"device", "name", "machine", "role", "online", "last_seen"}``.
         """
 
     async def mandate_share(self, mandate: str) -> JsonObject:
@@ -110,7 +110,8 @@ class Service(Protocol):
     ) -> JsonObject:
         """Redeem a ticket (B-TIC-4, B-TIC-5).
 
-        ``{"id", "name", "folder", "state"}``; ``ticket`` is the content of the file.
+        ``{"id", "name", "folder", "state"}``, and ``"attach": "later"`` when the file is attached
+        once a member lets this device in; ``ticket`` is the content of the file.
         """
 
     async def pending(self, mandate: str) -> JsonObject:
