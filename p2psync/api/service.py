@@ -66,8 +66,8 @@ class Service(Protocol):
         """``{"id", "name", "kind", "state", "folder", "files": [FILE], "members": [MEMBER]}``.
 
         FILE is ``{"id", "name", "kind", "device", "folder", "period", "records", "pending":
-        {"added", "deleted"}, "delivered", "state", "problems": [{"code", "text", "line"}]}``; MEMBER
-        is ``{"device", "name", "machine", "role", "online", "last_seen"}``.
+        {"added", "deleted"}, "delivered", "state", "problems": [{"code", "text", "line"}]}``;
+        MEMBER is ``{"device", "name", "machine", "role", "online", "last_seen"}``.
         """
 
     async def mandate_share(self, mandate: str) -> JsonObject:
