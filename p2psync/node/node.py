@@ -11,7 +11,6 @@ import trio
 
 from p2psync.core import ops
 from p2psync.core.crypto import SigningKey
-from p2psync.core.files import FileState
 from p2psync.core.mandate import (
     Change,
     DoublePosted,
@@ -23,7 +22,6 @@ from p2psync.core.mandate import (
     MemberWaiting,
     NewerVersion,
 )
-from p2psync.core.words import key_phrase
 from p2psync.engine.effects import (
     Changed,
     ChunksKnown,
@@ -57,7 +55,7 @@ from p2psync.engine.replica import OwnLog, Replica, Secrets
 from p2psync.errors import DiskFull, NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
-from p2psync.node import views
+from p2psync.node import news, views
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
@@ -371,7 +369,7 @@ class Node:
                 if opened := self.opened.get(mandate):
                     self._refused(opened, code)
             case Warn():
-                self._warn(effect)
+                news.warn(self.notices, self.opened.get(effect.mandate or b""), effect)
             case Persist() | KeepLogKey() | CloseLog() | StoreChunk():
                 raise AssertionError("the runner makes these durable itself")
             case _:
@@ -512,31 +510,6 @@ class Node:
         if self.on_admitted is not None:
             self._nursery.start_soon(self.on_admitted, opened)
 
-    def _warn(self, effect: Warn) -> None:
-        opened = self.opened.get(effect.mandate) if effect.mandate else None
-        who = views.person(opened.state, effect.device) if opened and effect.device else "?"
-        texts = {
-            "forked-log": "two histories of one device ({who}) exist: its machine was cloned or "
-            "restored; nothing that it wrote is lost",
-            "log-behind": "this machine was restored from an older state; it goes on with a "
-            "new log, nothing is lost",
-            "peer-complains": "the machine of {who} could not read what this one sent and ended "
-            "the link; bring p2psync up to date on both",
-            "content-invalid": "{who} saved a version ({detail}) whose content cannot be put "
-            "together; the versions before it are kept",
-        }
-        template = texts.get(effect.code, "a peer made a mistake: {detail}")
-        # Not by what the peer says: it could make any number of alerts.
-        detail = effect.detail if effect.code in ("forked-log", "content-invalid") else ""
-        self.notices.alert_text(
-            effect.code,
-            template,
-            mandate=effect.mandate,
-            key=f"{effect.code}:{(effect.device or b'').hex()}:{detail}",
-            who=who,
-            detail=effect.detail,
-        )
-
     # -- what entries changed -----------------------------------------------------------------
 
     def _changed(self, mandate: bytes, changes: Iterable[Change]) -> None:
@@ -550,122 +523,31 @@ class Node:
                     self.shelf.write_out(opened, file_id)
                     file = opened.state.files.get(file_id)
                     if file is not None and file.added is not None:
-                        self._file_added(opened, file)
+                        news.file_added(self.notices, opened, file)
                 case FileSaved(file=file_id):
                     self.shelf.write_out(opened, file_id)
                     file = opened.state.files.get(file_id)
                     if file is not None and file.added is not None:
-                        self._file_saved(opened, file)
+                        news.file_saved(self.notices, opened, file)
                 case MemberJoined(device=device):
                     members = True
                     if device == self.identity.device:
                         self._admitted(opened)
                     else:
-                        self._member_joined(opened, device)
+                        news.member_joined(self.notices, opened, device)
                 case MandateChanged():
                     members = True
-                    self._contested(opened)
+                    news.seat_contested(self.notices, opened)
                 case FilePosted(receipt=receipt, retracted=retracted):
-                    self._posted(opened, receipt, retracted=retracted)
+                    news.posted(self.notices, opened, receipt, retracted=retracted)
                 case DoublePosted(file=file_id, receipts=receipts):
-                    self._double(opened, file_id, receipts)
+                    news.double_posted(self.notices, opened, file_id, receipts)
                 case NewerVersion():
-                    self.notices.alert_text(
-                        "newer-version",
-                        "a newer p2psync wrote to {name}; bring this one up to date",
-                        mandate=mandate,
-                        key="newer-version",
-                        name=opened.name,
-                    )
+                    news.newer_version(self.notices, opened)
                 case MemberWaiting():
                     members = True
         if members:
             self.update_discovery()
-
-    def _file_added(self, opened: Opened, file: FileState) -> None:
-        self.notices.message(
-            "file-attached",
-            "{who} attached {file}",
-            mandate=opened.id,
-            file=file.info.name,
-            who=views.person(opened.state, file.device),
-        )
-
-    def _file_saved(self, opened: Opened, file: FileState) -> None:
-        """B-POS-1: tell what waits, how much it is, who and when."""
-        if not views.counts(file):
-            return
-        added, deleted = file.pending()
-        latest = file.current()
-        if latest is None or not (added or deleted):
-            return
-        self.notices.message(
-            "records-waiting",
-            "{file}: {added} added and {deleted} deleted wait to be posted (saved by {who})",
-            mandate=opened.id,
-            file=file.info.name,
-            action="post",
-            added=str(added),
-            deleted=str(deleted),
-            who=views.person(opened.state, latest.device),
-        )
-
-    def _member_joined(self, opened: Opened, device: bytes) -> None:
-        if device == opened.state.founder:
-            return
-        self.notices.message(
-            "member-joined",
-            "{who} joined {name} (key phrase: {phrase})",
-            mandate=opened.id,
-            who=views.person(opened.state, device),
-            name=opened.name,
-            phrase=key_phrase(device),
-        )
-
-    def _contested(self, opened: Opened) -> None:
-        contested = opened.state.contested()
-        if contested:
-            self.notices.alert_text(
-                "seat-contested",
-                "two devices attached an accounting: {holder} has the seat, {others} is contested",
-                mandate=opened.id,
-                key="seat-contested",
-                holder=views.person(opened.state, opened.state.seat() or b""),
-                others=", ".join(views.person(opened.state, each) for each in contested),
-            )
-
-    def _posted(self, opened: Opened, receipt: ops.OpId, *, retracted: bool) -> None:
-        known = opened.state.receipts.get(receipt)
-        if known is None:
-            return
-        self.notices.message(
-            "unposted" if retracted else "posted",
-            "{who} took the receipt {receipt} back"
-            if retracted
-            else "{who} posted {added} added and {deleted} deleted records (receipt {receipt})",
-            mandate=opened.id,
-            who=views.person(opened.state, known.device),
-            receipt=known.name,
-            added=str(known.added),
-            deleted=str(known.deleted),
-        )
-
-    def _double(self, opened: Opened, file_id: bytes, receipts: Sequence[ops.OpId]) -> None:
-        known = opened.state.receipts
-        names = [known[receipt].name for receipt in receipts if receipt in known]
-        file = opened.state.files.get(file_id)
-        if file is None or len(names) < 2:
-            return
-        self.notices.alert_text(
-            "double-posting",
-            "the same records of {file} were posted twice, by the receipts {receipts}; they count "
-            "once",
-            mandate=opened.id,
-            file=file.info.name if file.added else "",
-            action="unpost",
-            key=f"double:{':'.join(sorted(names))}",
-            receipts=", ".join(names),
-        )
 
     # -- identity -----------------------------------------------------------------------------
 
