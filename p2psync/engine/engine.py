@@ -533,7 +533,7 @@ class Engine:
                 held.contacts[event.device] = None
                 self._peering.want_also([event.device])
                 self._offer_everywhere(mandate)
-        self._peering.sighted(event.device, event.addresses)
+        self._peering.sighted(event.device, event.addresses, present=True)
 
     # -- status -------------------------------------------------------------------------------
 

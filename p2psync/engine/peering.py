@@ -71,8 +71,9 @@ class Peering:
         peer = self._peers.get(device)
         return self._sighted.get(device, ()) if peer is None else tuple(peer.addresses)
 
-    def sighted(self, device: bytes, addresses: Iterable[str]) -> None:
-        """Learn addresses of a device; new ones are tried at once."""
+    def sighted(self, device: bytes, addresses: Iterable[str], *, present: bool = False) -> None:
+        """Learn addresses of a device; new ones are tried at once, and so is a ``present`` device,
+        one that has just shown itself."""
         usable = [each for each in addresses if each and len(each.encode()) <= ADDRESS_BYTES_MAX]
         usable = usable[:ADDRESSES_PER_PEER_MAX]
         if not usable or device == self.me:
@@ -84,7 +85,7 @@ class Peering:
         news = any(each not in peer.addresses for each in usable)
         merged = dict.fromkeys([*usable, *peer.addresses])
         peer.addresses = dict.fromkeys(list(merged)[:ADDRESSES_PER_PEER_MAX])
-        if news:
+        if news or present:
             peer.backoff_seconds = BACKOFF_SECONDS_MIN
             self._plan(device, 0.0)
 

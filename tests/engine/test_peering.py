@@ -62,6 +62,17 @@ def test_a_new_address_is_tried_at_once_and_a_known_one_is_not() -> None:
     assert machine.addresses(HIGH) == ("/b", "/a")
 
 
+def test_a_device_that_shows_itself_is_dialled_at_once() -> None:
+    machine = peering()
+    machine.want([HIGH])
+    machine.sighted(HIGH, ["/a"])
+    run(machine, 0.0)
+    for _ in range(5):
+        machine.dial_failed(HIGH)
+    machine.sighted(HIGH, ["/a"], present=True)
+    assert [device for _, device in run(machine, machine.desk.now)] == [HIGH]
+
+
 def test_only_wanted_devices_are_dialled_and_sightings_are_remembered() -> None:
     machine = peering()
     machine.sighted(HIGH, ["/a"])
