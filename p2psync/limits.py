@@ -69,8 +69,6 @@ FOLDER_NAMES_MAX = 100_000
 KEY_FILE_BYTES_MAX = 4 * KIB
 PATH_BYTES_MAX = 4 * KIB - 1
 NAME_ON_DISK_BYTES_MAX = 255
-SMALL_FILE_BYTES_MAX = 64 * KIB
-"""A file of our own in the home: lock, address, token."""
 
 # -- tickets
 TICKET_BYTES_MAX = 16 * KIB
