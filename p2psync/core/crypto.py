@@ -79,13 +79,23 @@ class SigningKey:
         signed: bytes = bindings.crypto_sign(domain + b"\0" + message, self._secret)
         return signed[:SIGNATURE_BYTES]
 
+    def sign_plain(self, message: bytes) -> bytes:
+        """``sign`` for another protocol, whose messages begin with a domain of their own."""
+        signed: bytes = bindings.crypto_sign(message, self._secret)
+        return signed[:SIGNATURE_BYTES]
+
 
 def verify(public: bytes, domain: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether the signature was made by that key over that message in that domain."""
+    return verify_plain(public, domain + b"\0" + message, signature)
+
+
+def verify_plain(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Tell whether the signature was made by that key over exactly that message."""
     if len(signature) != SIGNATURE_BYTES or len(public) != KEY_BYTES:
         return False
     try:
-        bindings.crypto_sign_open(signature + domain + b"\0" + message, public)
+        bindings.crypto_sign_open(signature + message, public)
     except NaclError:
         return False
     return True

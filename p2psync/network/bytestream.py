@@ -67,14 +67,8 @@ class ByteStream:
         """Close both directions at once; idempotent."""
         self._stream.socket.close()
 
-    # libp2p's Noise handshake reads and writes through these names.
-
-    async def read(self, count: int | None = None) -> bytes:
-        """``read_exactly``, as libp2p calls it."""
-        return await self.read_exactly(count or 0)
-
     async def write(self, data: bytes) -> None:
-        """``send``, as libp2p calls it."""
+        """``send``, as the negotiation calls it."""
         await self.send(data)
 
 

@@ -10,9 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import trio
-from libp2p.crypto.keys import KeyPair
 
 from p2psync import limits
+from p2psync.core.crypto import SigningKey
 from p2psync.engine.ports import LinkBroken
 from p2psync.network import muxer as yamux
 from p2psync.network import negotiation, noise
@@ -36,7 +36,7 @@ Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 """Starts a task that may outlive the connection."""
 
 
-async def upgrade_outbound(stream: ByteStream, keys: KeyPair, device: bytes) -> NoiseSession:
+async def upgrade_outbound(stream: ByteStream, keys: SigningKey, device: bytes) -> NoiseSession:
     """Secure a connection that we opened to ``device``; nothing but Noise is proposed."""
     await negotiation.propose(stream, noise.PROTOCOL)
     session = await noise.secure(stream, keys, device)
@@ -44,7 +44,7 @@ async def upgrade_outbound(stream: ByteStream, keys: KeyPair, device: bytes) -> 
     return session
 
 
-async def upgrade_inbound(stream: ByteStream, keys: KeyPair) -> NoiseSession:
+async def upgrade_inbound(stream: ByteStream, keys: SigningKey) -> NoiseSession:
     """Secure a connection that somebody opened to us; nothing but Noise is accepted."""
     await negotiation.answer(stream, (noise.PROTOCOL,))
     session = await noise.secure(stream, keys, None)

@@ -65,7 +65,7 @@ class Libp2pTransport:
         self._config = config or TransportConfig()
         self._nursery: trio.Nursery | None = None
         self._listening: tuple[TcpAddress, ...] = ()
-        self.device = self._keys.public_key.to_bytes()
+        self.device = self._keys.public
         """Our own device key, 32 bytes."""
         self.guard = Guard(self._config.known)
         self._handlers: dict[str, StreamHandler] = {

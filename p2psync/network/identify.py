@@ -8,31 +8,29 @@ version, no user or machine name, no list of our addresses.
 import ipaddress
 from collections.abc import Collection
 
-from libp2p.identity.identify.pb import identify_pb2
-
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import TcpAddress
 from p2psync.network.identity import KEY_PREFIX
 from p2psync.network.muxer import Stream
 from p2psync.network.negotiation import varint
+from p2psync.network.protobuf import bytes_field
 
 PROTOCOL = "/ipfs/id/1.0.0"
 PING_PROTOCOL = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
 _IP4, _TCP, _IP6 = 0x04, 0x06, 0x29
+_PUBLIC_KEY, _PROTOCOLS, _OBSERVED_ADDRESS, _PROTOCOL_VERSION, _AGENT_VERSION = 1, 3, 4, 5, 6
 AGENT = "p2psync"
 
 
 def identify_message(device: bytes, remote: TcpAddress | None, spoken: Collection[str]) -> bytes:
     """What we tell a peer about ourselves: a varint length and the Identify protobuf."""
-    message = identify_pb2.Identify(
-        protocol_version="p2psync/1",
-        agent_version=AGENT,
-        public_key=KEY_PREFIX + device,
-        observed_addr=address_bytes(remote) if remote is not None else b"",
-        protocols=sorted(spoken),
-    )
-    body = bytes(message.SerializeToString())
+    body = bytes_field(_PUBLIC_KEY, KEY_PREFIX + device)
+    for protocol in sorted(spoken):
+        body += bytes_field(_PROTOCOLS, protocol.encode())
+    body += bytes_field(_OBSERVED_ADDRESS, address_bytes(remote) if remote is not None else b"")
+    body += bytes_field(_PROTOCOL_VERSION, b"p2psync/1")
+    body += bytes_field(_AGENT_VERSION, AGENT.encode())
     return varint(len(body)) + body
 
 

@@ -4,10 +4,9 @@ A peer ID of an Ed25519 key is the key itself behind a fixed prefix (libp2p spec
 identity multihash (0x00, length 36) of the protobuf {Type: Ed25519, Data: 32 bytes}.
 """
 
-from libp2p.crypto.ed25519 import create_new_key_pair
-from libp2p.crypto.keys import KeyPair
-from libp2p.peer.id import ID
+from base58 import b58decode, b58encode
 
+from p2psync.core.crypto import SigningKey
 from p2psync.errors import BadInputError
 
 DEVICE_BYTES = 32
@@ -16,16 +15,16 @@ KEY_PREFIX = b"\x08\x01\x12\x20"
 _PEER_PREFIX = b"\x00\x24" + KEY_PREFIX
 
 
-def key_pair(device_seed: bytes) -> KeyPair:
-    """The libp2p key pair of a 32-byte Ed25519 seed."""
+def key_pair(device_seed: bytes) -> SigningKey:
+    """The key pair of a 32-byte Ed25519 seed; raises ``ValueError`` for another length."""
     if len(device_seed) != DEVICE_BYTES:
         raise ValueError("a device seed has 32 bytes")
-    return create_new_key_pair(device_seed)
+    return SigningKey.from_seed(device_seed)
 
 
 def device_of_seed(device_seed: bytes) -> bytes:
     """The 32-byte device key (Ed25519 public key) of a seed."""
-    return key_pair(device_seed).public_key.to_bytes()
+    return key_pair(device_seed).public
 
 
 def device_of_public_key(encoded: bytes) -> bytes:
@@ -39,16 +38,11 @@ def device_of_public_key(encoded: bytes) -> bytes:
     return encoded[len(KEY_PREFIX) :]
 
 
-def peer_id(device: bytes) -> ID:
-    """The libp2p peer ID of a 32-byte device key."""
+def peer_id_text(device: bytes) -> str:
+    """The peer ID of a 32-byte device key, as people see it (base58, ``12D3KooW…``)."""
     if len(device) != DEVICE_BYTES:
         raise ValueError("a device key has 32 bytes")
-    return ID(_PEER_PREFIX + device)
-
-
-def peer_id_text(device: bytes) -> str:
-    """The peer ID as people see it (base58, ``12D3KooW…``)."""
-    return peer_id(device).to_base58()
+    return b58encode(_PEER_PREFIX + device).decode()
 
 
 def device_of_peer_id(text: str) -> bytes:
@@ -56,7 +50,7 @@ def device_of_peer_id(text: str) -> bytes:
     if len(text) > 64:
         raise BadInputError(cause="a peer ID of more than 64 characters")
     try:
-        raw = ID.from_base58(text).to_bytes()
+        raw = b58decode(text)
     except ValueError:
         raise BadInputError(cause=f"{text!r} is no peer ID") from None
     if len(raw) != len(_PEER_PREFIX) + DEVICE_BYTES or not raw.startswith(_PEER_PREFIX):

@@ -1,32 +1,20 @@
-"""The Noise secure channel: libp2p's handshake, our own transport phase.
+"""The Noise secure channel: libp2p's handshake (``handshake``), then our own transport phase.
 
-The handshake (Noise_XX_25519_ChaChaPoly_SHA256 with a signed identity, libp2p specs
-noise/README.md) is the library's. Afterwards messages are a 2-byte big-endian length and a
-ChaCha20-Poly1305 ciphertext of at most 65,535 bytes under a counter nonce; this part is ours, for
-speed and because the library takes 100 short reads of one message for a lost connection.
-This is the only file that imports the ``noise`` package.
+After the handshake messages are a 2-byte big-endian length and a ChaCha20-Poly1305 ciphertext of at
+most 65,535 bytes under a counter nonce; this part is ours, for speed.
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from libp2p.abc import IRawConnection
-from libp2p.crypto.keys import KeyPair
-from libp2p.crypto.x25519 import create_new_key_pair as new_static_key
-from libp2p.peer.id import ID
-from libp2p.security.noise.exceptions import PeerIDMismatchesPubkey
-from libp2p.security.noise.patterns import PatternXX
-from libp2p.security.noise.pb import noise_pb2
 
-# The noise package carries no types; nothing of it leaves this file.
-from noise.connection import Keypair, NoiseConnection  # type: ignore[import-untyped]
-
+from p2psync.core.crypto import SigningKey
 from p2psync.engine.ports import LinkBroken
 from p2psync.errors import P2PSyncError
 from p2psync.network.bytestream import ByteStream
-from p2psync.network.identity import device_of_public_key, peer_id
+from p2psync.network.handshake import OtherDevice, shake_hands
 
 PROTOCOL = "/noise"
 PLAINTEXT_BYTES_MAX = 65_535 - 16
@@ -37,57 +25,25 @@ class WrongDevice(LinkBroken):
     """The peer proved to be another device than the one that was called."""
 
 
-class _CarefulState(NoiseConnection):  # type: ignore[misc]  # untyped base class
-    """A handshake state that looks at the peer's identity before the library parses it."""
-
-    device: bytes | None = None
-
-    def read_message(self, data: bytes) -> bytearray:
-        payload = cast(bytearray, super().read_message(data))
-        if payload:
-            message = noise_pb2.NoiseHandshakePayload.FromString(bytes(payload))
-            self.device = device_of_public_key(message.identity_key)
-        return payload
-
-
-class _Pattern(PatternXX):
-    state: _CarefulState
-
-    def create_noise_state(self, prologue: bytes | None = None) -> Any:
-        state = cast(_CarefulState, _CarefulState.from_name(self.protocol_name))
-        state.set_keypair_from_private_bytes(Keypair.STATIC, self.noise_static_key.to_bytes())
-        self.state = state
-        return state
-
-
-async def secure(stream: ByteStream, keys: KeyPair, expected: bytes | None) -> "NoiseSession":
+async def secure(stream: ByteStream, keys: SigningKey, expected: bytes | None) -> "NoiseSession":
     """Run the handshake on a fresh connection.
 
     ``expected`` is the device key that was called (initiator), or None (responder: anyone who
     proves a key). Raises ``WrongDevice`` before our own identity is sent, or ``LinkBroken``.
     """
-    pattern = _Pattern(
-        ID.from_pubkey(keys.public_key), keys.private_key, new_static_key().private_key
-    )
-    connection = cast(IRawConnection, stream)
     try:
-        if expected is None:
-            await pattern.handshake_inbound(connection)
-        else:
-            await pattern.handshake_outbound(connection, peer_id(expected))
+        device, state = await shake_hands(stream, keys, expected)
     except LinkBroken:
         raise
-    except PeerIDMismatchesPubkey as error:
+    except OtherDevice as error:
         raise WrongDevice("another device answers there") from error
     except P2PSyncError as error:
         raise LinkBroken(f"the secure handshake failed: {error}") from error
     except Exception as error:
-        # The library, protobuf, noise and cryptography have no common base for what bad bytes
-        # can raise, and whatever it is, it ends this connection only.
+        # The noise package and cryptography have no common base for what bad bytes can raise,
+        # and whatever it is, it ends this connection only.
         raise LinkBroken(f"the secure handshake failed: {type(error).__name__}") from error
-    if pattern.state.device is None:
-        raise LinkBroken("the secure handshake failed: no identity")
-    return NoiseSession(stream, pattern.state, pattern.state.device)
+    return NoiseSession(stream, state, device)
 
 
 class NoiseSession:

@@ -10,6 +10,7 @@ import pytest
 import trio
 from libp2p import new_host
 from libp2p.abc import IHost, INetStream
+from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as new_static_key
 from libp2p.custom_types import TProtocol
 from libp2p.host.ping import PingService
@@ -23,7 +24,7 @@ from p2psync.engine.ports import Link
 from p2psync.errors import PeerUnreachable
 from p2psync.network import identify
 from p2psync.network.host import Libp2pTransport
-from p2psync.network.identity import device_of_public_key, device_of_seed, key_pair
+from p2psync.network.identity import device_of_public_key, device_of_seed
 from p2psync.network.link import PROTOCOL
 from tests.network.rig import CALLED_SEED, CALLER_SEED, LOOPBACK, STRANGER_SEED, hold
 
@@ -44,7 +45,7 @@ def collected() -> Iterator[None]:
 
 @asynccontextmanager
 async def stock(*, plaintext: bool = False, handler: Any = None) -> AsyncIterator[IHost]:
-    keys = key_pair(STOCK_SEED)
+    keys = create_new_key_pair(STOCK_SEED)
     security: dict[TProtocol, Any] = {
         NOISE: NoiseTransport(keys, noise_privkey=new_static_key().private_key)
     }
