@@ -12,11 +12,15 @@ neighbours and a counter, so that what two authors insert at one place stays tog
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from p2psync.core.ops import OpId
 from p2psync.core.records import Segment, SegmentReader
+
+Read = Callable[[bytes], Segment]
+"""Reads the bytes of one segment."""
 
 _TOP_BYTES = 4
 _TOP_FIRST = 0x40000000
@@ -72,6 +76,8 @@ def _fraction(left: bytes, right: bytes | None) -> bytes:
 
 def position(base: bytes, counter: int) -> bytes:
     """The position of the ``counter``-th segment of a run; ends in a byte that is not zero."""
+    if counter < _DIGITS:
+        return base + _LAST_DIGITS[counter]
     digits = bytearray()
     for _ in range(_COUNTER_DIGITS):
         counter, digit = divmod(counter, _DIGITS)
@@ -80,25 +86,69 @@ def position(base: bytes, counter: int) -> bytes:
     return base + bytes(digits)
 
 
+_LAST_DIGITS = tuple([bytes([1] * (_COUNTER_DIGITS - 1) + [digit + 1]) for digit in range(_DIGITS)])
 RUN_SEGMENTS_MAX = _DIGITS**_COUNTER_DIGITS
 
 
-@dataclass(frozen=True, slots=True)
 class Value:
-    """One content of an element: the operation's stamp decides between values of equal money."""
+    """One content of an element: the operation's stamp decides between values of equal money.
 
-    id: OpId
-    stamp: int
-    segment: Segment
+    Only the bytes are kept; ``segment`` is what the file's format reads in them. There are as many
+    as records, so they are small.
+    """
+
+    __slots__ = ("_read", "id", "raw", "stamp")
+
+    def __init__(self, id: OpId, stamp: int, raw: bytes, read: Read) -> None:
+        self.id = id
+        self.stamp = stamp
+        self.raw = raw
+        self._read = read
+
+    @property
+    def segment(self) -> Segment:
+        """What the bytes say."""
+        return self._read(self.raw)
 
 
-@dataclass(slots=True)
-class Element:
-    """A place in the file and the values that live there; none when it was removed."""
+class Element(Value):
+    """A place in the file and the values that live there; none when it was removed.
 
-    id: OpId
-    position: bytes
-    values: tuple[Value, ...] = ()
+    Nearly always it has one value, the one that made it: then it is that value itself.
+    """
+
+    __slots__ = ("_values", "position")
+
+    def __init__(self, id: OpId, position: bytes, values: tuple[Value, ...] = ()) -> None:
+        self.id = id
+        self.position = position
+        self._values: tuple[Value, ...] | None = values
+
+    @classmethod
+    def single(cls, id: OpId, position: bytes, stamp: int, raw: bytes, read: Read) -> "Element":
+        """An element with the value that made it."""
+        made = cls.__new__(cls)
+        made.id = id
+        made.position = position
+        made.stamp = stamp
+        made.raw = raw
+        made._read = read
+        made._values = None
+        return made
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The values, by id."""
+        return (self,) if self._values is None else self._values
+
+    @values.setter
+    def values(self, values: tuple[Value, ...]) -> None:
+        self._values = values
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has a value."""
+        return self._values is None or bool(self._values)
 
     def shown(self) -> tuple[Value, ...]:
         """The values that are part of the file: one for each different money.
@@ -106,10 +156,12 @@ class Element:
         Values that differ only in text, numbering or header content are settled by the last
         writer, (stamp, id). Values that differ in money are all kept, never counted as one.
         """
-        if len(self.values) <= 1:
-            return self.values
+        if self._values is None:
+            return (self,)
+        if len(self._values) <= 1:
+            return self._values
         winners: dict[bytes, Value] = {}
-        for value in self.values:
+        for value in self._values:
             money = _money(value)
             best = winners.get(money)
             if best is None or (value.stamp, value.id) > (best.stamp, best.id):
@@ -120,20 +172,27 @@ class Element:
 
     def behind(self, value: Value) -> tuple[OpId, ...]:
         """The values that go when a shown one goes: itself, and what it keeps from being shown."""
+        values = self.values
+        if len(values) == 1:
+            return (values[0].id,)
         money = _money(value)
-        return tuple([other.id for other in self.values if _money(other) in (money, b"")])
+        return tuple([other.id for other in values if _money(other) in (money, b"")])
 
 
 def _money(value: Value) -> bytes:
-    return value.segment.money_key if value.segment.records else b""
+    segment = value.segment
+    return segment.money_key if segment.record_count else b""
+
+
+_place = attrgetter("position", "id")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one operation adds, edits and removes; already read by the file's format."""
+    """What one operation adds, edits and removes: ids, places or elements, and raw bytes."""
 
-    adds: Sequence[tuple[OpId, bytes, Segment]] = ()
-    edits: Sequence[tuple[OpId, OpId, Segment]] = ()
+    adds: Sequence[tuple[OpId, bytes, bytes]] = ()
+    edits: Sequence[tuple[OpId, OpId, bytes]] = ()
     removes: Sequence[OpId] = ()
 
 
@@ -176,22 +235,45 @@ class SegmentSet:
 
     reader: SegmentReader
     format: str
-    balance: Balance = field(default_factory=Balance)
     elements: dict[OpId, Element] = field(default_factory=dict)
-    archive: dict[tuple[OpId, bytes], Segment] = field(default_factory=dict)
-    """Content that an element no longer has, by (element, segment key)."""
+    archive: dict[tuple[OpId, bytes], bytes] = field(default_factory=dict)
+    """Bytes that an element no longer has, by (element, segment key)."""
     conflicts: int = 0
     """Elements of which two contents are shown."""
-    delta: Counter[bytes] = field(default_factory=Counter)
-    """How ``records`` changed since somebody last cleared this."""
-    _owner: dict[OpId, OpId] = field(default_factory=dict)
+    _records: int = 0
+    _gained: list[bytes] = field(default_factory=list)
+    _lost: list[bytes] = field(default_factory=list)
+    """What came into the file and went out of it since somebody last asked."""
+    _moved: tuple[int, int] = (0, 0)
+    """How many records that was."""
+    _balance: Balance | None = None
+    """Kept in step once somebody needed it."""
+    _edited: dict[OpId, OpId] = field(default_factory=dict)
+    """The element of each value that is not its element's first."""
     _removed: set[OpId] = field(default_factory=set)
     _homeless: dict[OpId, list[Value]] = field(default_factory=dict)
-    _order: list[tuple[bytes, OpId]] = field(default_factory=list)
-    """Positions of the elements that have values; of some that lost theirs, too, for a while."""
-    _sorted: bool = True
+    _order: list[Element] = field(default_factory=list)
+    """The elements that have values, by position; some that lost theirs, too, for a while."""
+    _fresh: list[Element] = field(default_factory=list)
+    """Elements that are still to be put in order."""
     _empty: int = 0
     """How many elements in ``_order`` have no values."""
+
+    @property
+    def balance(self) -> Balance:
+        """How often each record stands in the file and is posted; reads the file when first asked
+        for."""
+        if self._balance is None:
+            balance = self._balance = Balance()
+            for _, value in self.shown():
+                for record in value.segment.records:
+                    balance.count(record.key, 1)
+        return self._balance
+
+    @property
+    def balanced(self) -> bool:
+        """Whether ``balance`` was ever asked for."""
+        return self._balance is not None
 
     @property
     def records(self) -> Counter[bytes]:
@@ -202,39 +284,78 @@ class SegmentSet:
         """Read one segment by the file's format."""
         return self.reader(self.format, raw)
 
+    # -- applying -------------------------------------------------------------------------------
+
     def apply(self, change: Change, stamp: int) -> None:
         """Apply one operation's change; in any order, each once."""
-        many = len(change.adds) > 8
-        for value_id, place, segment in change.adds:
-            value = Value(value_id, stamp, segment)
-            if many:
-                self._order.append((place, value_id))
-                self._sorted = False
-            else:
-                insort(self._sort(), (place, value_id))
-            if value_id in self._removed or value_id in self._homeless:
-                element = self.elements[value_id] = Element(value_id, place)
-                self._empty += 1
-                self._put(element, [value, *self._homeless.pop(value_id, [])], ())
-            else:  # the usual case: nobody said anything of it before
-                self.elements[value_id] = Element(value_id, place, (value,))
-                self._owner[value_id] = value_id
-                for record in segment.records:
-                    self.balance.count(record.key, 1)
-                    self.delta[record.key] += 1
-        for value_id, element_id, segment in change.edits:
-            value = Value(value_id, stamp, segment)
+        self._add(change.adds, stamp)
+        for value_id, element_id, raw in change.edits:
+            value = Value(value_id, stamp, raw, self.read)
             home = self.elements.get(element_id)
             if home is None:
                 self._homeless.setdefault(element_id, []).append(value)
             else:
                 self._put(home, [value], ())
         for value_id in change.removes:
-            owner = self._owner.pop(value_id, None)
-            if owner is None:
-                self._removed.add(value_id)
-            else:
-                self._put(self.elements[owner], (), (value_id,))
+            self._remove(value_id)
+
+    def _add(self, adds: Sequence[tuple[OpId, bytes, bytes]], stamp: int) -> None:
+        read, elements, fresh = self.read, self.elements, self._fresh
+        strange = self._removed or self._homeless
+        for value_id, place, raw in adds:
+            if strange and (value_id in self._removed or value_id in self._homeless):
+                element = elements[value_id] = Element(value_id, place)
+                value = Value(value_id, stamp, raw, read)
+                self._empty += 1
+                fresh.append(element)
+                self._put(element, [value, *self._homeless.pop(value_id, [])], ())
+            else:  # the usual case: nobody said anything of it before
+                element = elements[value_id] = Element.single(value_id, place, stamp, raw, read)
+                fresh.append(element)
+                self._gain(raw)
+
+    def _remove(self, value_id: OpId) -> None:
+        owner = self._edited.pop(value_id, None)
+        if owner is not None:
+            self._put(self.elements[owner], (), (value_id,))
+            return
+        element = self.elements.get(value_id)
+        if element is None or all(value.id != value_id for value in element.values):
+            self._removed.add(value_id)
+        else:
+            self._put(element, (), (value_id,))
+
+    def _gain(self, raw: bytes) -> None:
+        segment = self.read(raw)
+        count = segment.record_count
+        self._records += count
+        self._moved = self._moved[0] + count, self._moved[1]
+        self._gained.append(raw)
+        if self._balance is not None:
+            for record in segment.records:
+                self._balance.count(record.key, 1)
+
+    def _lose(self, raw: bytes) -> None:
+        segment = self.read(raw)
+        count = segment.record_count
+        self._records -= count
+        self._moved = self._moved[0], self._moved[1] + count
+        self._lost.append(raw)
+        if self._balance is not None:
+            for record in segment.records:
+                self._balance.count(record.key, -1)
+
+    def delta(self) -> tuple[int, int]:
+        """Return how many records (added, deleted) there were since this was last asked."""
+        gained, lost, counts = self._gained, self._lost, self._moved
+        self._gained, self._lost, self._moved = [], [], (0, 0)
+        if not gained or not lost:
+            return counts
+        keys = [
+            Counter(record.key for raw in side for record in self.read(raw).records)
+            for side in (gained, lost)
+        ]
+        return pending(keys[0], keys[1])
 
     def _put(self, element: Element, new: Iterable[Value], gone: Sequence[OpId]) -> None:
         before = element.shown()
@@ -242,13 +363,14 @@ class SegmentSet:
         for value in new:
             if value.id in self._removed:
                 self._removed.discard(value.id)
-                self._keep(element.id, value.segment)
+                self._keep(element.id, value.raw)
             else:
-                self._owner[value.id] = element.id
+                if value.id != element.id:
+                    self._edited[value.id] = element.id
                 values.append(value)
         for value in element.values:
             if value.id in gone:
-                self._keep(element.id, value.segment)
+                self._keep(element.id, value.raw)
         self._note_empty(element, bool(values))
         element.values = tuple(sorted(values, key=lambda value: value.id))
         after = element.shown()
@@ -256,66 +378,76 @@ class SegmentSet:
             return
         self.conflicts += (len(after) > 1) - (len(before) > 1)
         for value in before:
-            for record in value.segment.records:
-                self.balance.count(record.key, -1)
-                self.delta[record.key] -= 1
+            self._lose(value.raw)
         for value in after:
-            for record in value.segment.records:
-                self.balance.count(record.key, 1)
-                self.delta[record.key] += 1
+            self._gain(value.raw)
+
+    def _keep(self, element_id: OpId, raw: bytes) -> None:
+        place = (element_id, self.read(raw).key)
+        known = self.archive.get(place)
+        if known is None or raw < known:  # whatever the order of arrival
+            self.archive[place] = raw
+
+    # -- order ----------------------------------------------------------------------------------
 
     def _note_empty(self, element: Element, has_values: bool) -> None:
         """Keep the order free of what is gone for good, without moving it at every removal."""
-        if element.values and not has_values:
+        if element.alive and not has_values:
             self._empty += 1
-            if self._empty > 64 and self._empty * 2 > len(self._order):
-                self._order = [place for place in self._order if self.elements[place[1]].values]
-                self._order = [place for place in self._order if place[1] != element.id]
+            if self._empty > 64 and self._empty * 2 > len(self._order) + len(self._fresh):
+                kept = [each for each in self._sort() if each.alive and each is not element]
+                self._order = kept
                 self._empty = 0
-        elif has_values and not element.values:
-            place = (element.position, element.id)
+        elif has_values and not element.alive:
             order = self._sort()
-            index = bisect_left(order, place)
-            if index < len(order) and order[index] == place:
+            index = bisect_left(order, _place(element), key=_place)
+            if index < len(order) and order[index] is element:
                 self._empty -= 1
             else:
-                order.insert(index, place)
+                order.insert(index, element)
 
-    def _keep(self, element_id: OpId, segment: Segment) -> None:
-        known = self.archive.get((element_id, segment.key))
-        if known is None or segment.raw < known.raw:  # whatever the order of arrival
-            self.archive[(element_id, segment.key)] = segment
+    def _sort(self) -> list[Element]:
+        """Put what is new in its place; what stands at the end, or is little, costs little."""
+        fresh, order = self._fresh, self._order
+        if fresh:
+            fresh.sort(key=_place)
+            if not order or _place(order[-1]) < _place(fresh[0]):
+                order.extend(fresh)
+            elif len(fresh) * 16 < len(order):
+                for element in fresh:
+                    insort(order, element, key=_place)
+            else:
+                order.extend(fresh)
+                order.sort(key=_place)
+            fresh.clear()
+        return order
 
-    def _sort(self) -> list[tuple[bytes, OpId]]:
-        if not self._sorted:
-            self._order.sort()
-            self._sorted = True
-        return self._order
+    # -- reading --------------------------------------------------------------------------------
 
     def shown(self) -> Iterator[tuple[Element, Value]]:
         """Yield what the file consists of, in order."""
-        for _, element_id in self._sort():
-            element = self.elements[element_id]
-            if element.values:
-                for value in element.shown():
-                    yield element, value
+        for element in self._sort():
+            for value in element.shown():
+                yield element, value
 
     def emit(self) -> bytes:
         """Return the file's bytes."""
-        return b"".join(value.segment.raw for _, value in self.shown())
+        return b"".join([value.raw for element in self._sort() for value in element.shown()])
 
     def segment_of(self, element_id: OpId, key: bytes) -> Segment | None:
         """Return the content that an element has, or had, under a key."""
         element = self.elements.get(element_id)
         if element is not None:
             for value in element.values:
-                if value.segment.key == key:
-                    return value.segment
-        return self.archive.get((element_id, key))
+                segment = value.segment
+                if segment.key == key:
+                    return segment
+        raw = self.archive.get((element_id, key))
+        return None if raw is None else self.read(raw)
 
     def record_count(self) -> int:
         """How many records the file holds."""
-        return self.balance.records
+        return self._records
 
 
 def pending(current: Counter[bytes], posted: Counter[bytes]) -> tuple[int, int]:

@@ -63,7 +63,7 @@ def _plan(old: Sequence[Shown], new: Sequence[Segment]) -> _Plan:
         left = _gap(plan, gone, come, left, right)
         if not last:
             element, value = old_middle[old_index]
-            if value.segment.raw != new_middle[new_index].raw:
+            if value.raw != new_middle[new_index].raw:
                 plan.edits.append((element.id, new_middle[new_index].raw))
                 plan.removes.extend(element.behind(value))
             left = element.position
@@ -75,10 +75,10 @@ def _common(old: Sequence[Shown], new: Sequence[Segment]) -> tuple[int, int]:
     """How many segments are the very same at the start and at the end."""
     most = min(len(old), len(new))
     start = 0
-    while start < most and old[start][1].segment.raw == new[start].raw:
+    while start < most and old[start][1].raw == new[start].raw:
         start += 1
     end = 0
-    while end < most - start and old[-1 - end][1].segment.raw == new[-1 - end].raw:
+    while end < most - start and old[-1 - end][1].raw == new[-1 - end].raw:
         end += 1
     return start, end
 
@@ -96,7 +96,7 @@ def _matches(old: Sequence[Shown], new: Sequence[Segment]) -> list[tuple[int, in
         if len(element.shown()) == 1:
             places[value.segment.key].append(index)
         else:
-            exact[value.segment.raw].append(index)
+            exact[value.raw].append(index)
     pairs: list[tuple[int, int]] = []
     for index, segment in enumerate(new):
         candidates = exact.get(segment.raw) or places.get(segment.key)
@@ -140,13 +140,13 @@ def _gap(
     for index in range(len(gone) - 1, -1, -1):
         element, value = gone[index]
         segment = value.segment
-        if segment.records and len(element.shown()) == 1:
+        if segment.record_count and len(element.shown()) == 1:
             editable[segment.money_key].append(index)
     run: list[bytes] = []
     edited_up_to = -1
     taken: set[int] = set()
     for segment in come:
-        candidates = editable.get(segment.money_key, []) if segment.records else []
+        candidates = editable.get(segment.money_key, []) if segment.record_count else []
         while candidates and candidates[-1] <= edited_up_to:
             candidates.pop()
         if candidates:

@@ -161,11 +161,8 @@ class FileState:
         if self.added is None:
             self._early.append((operation, op, device, hlc, stamp, lines))
             return
-        delta = self.segments.delta
-        delta.clear()
         apply_lines(self.segments, lines)
-        added = sum(number for number in delta.values() if number > 0)
-        deleted = -sum(number for number in delta.values() if number < 0)
+        added, deleted = self.segments.delta()
         self._resolve()
         version = Version(
             op,
@@ -275,6 +272,8 @@ class FileState:
 
     def pending(self) -> tuple[int, int]:
         """Number of records to add and to delete in the accounting (B-POS-2)."""
+        if not self._taken and not self.segments.balanced:
+            return self.segments.record_count(), 0
         balance = self.segments.balance
         return balance.added, balance.deleted
 
@@ -286,9 +285,9 @@ class FileState:
     def pending_items(self) -> PendingItems:
         """The segments that a receipt made now would name."""
         live = [
-            (element.id, value.segment.key)
+            (element.id, segment.key)
             for element, value in self.segments.shown()
-            if value.segment.records
+            if (segment := value.segment).record_count
         ]
         alive = set(live)
         return PendingItems(
@@ -320,12 +319,13 @@ def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:
         number = numbers.get(entry, 0)
         adds = []
         for run in operation.adds:
+            base = run.base
             for place, raw in enumerate(run.raws):
-                adds.append(((entry, number), position(run.base, place), segments.read(raw)))
+                adds.append(((entry, number), position(base, place), raw))
                 number += 1
         edits = []
         for element, raw in zip(operation.edits.elements, operation.edits.raws, strict=True):
-            edits.append(((entry, number), element, segments.read(raw)))
+            edits.append(((entry, number), element, raw))
             number += 1
         numbers[entry] = number
         segments.apply(Change(adds, edits, operation.removes), stamp)

@@ -59,6 +59,11 @@ class Segment:
     records: tuple[Record, ...] = ()
     problem: Problem | None = None
 
+    @property
+    def record_count(self) -> int:
+        """How many records it holds; never dearer than ``records``."""
+        return len(self.records)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

@@ -25,6 +25,7 @@ from p2psync.formats.cresus_line import (
     UNBALANCED_PROBLEM,
     ZERO,
     Line,
+    plain_line,
     read_line,
 )
 from p2psync.formats.values import clean, decode_cp1252, digest
@@ -84,6 +85,9 @@ class PostingFormat:
 
     def read_segment(self, raw: bytes) -> Segment:
         """Reads one segment's lines; what is no one segment keeps its records, with a problem."""
+        plain = plain_line(raw)
+        if plain is not None:
+            return plain
         if len(raw) > SEGMENT_BYTES_MAX:
             return read_line(raw, 1).segment
         segments = _read(split_lines(raw)).segments

@@ -27,12 +27,12 @@ def test_the_balance_is_the_difference_of_the_multisets(
 def test_what_was_removed_leaves_no_trace_in_the_order_and_can_come_back() -> None:
     segments = SegmentSet(read, "lines")
     entry, later = b"e" * 32, b"l" * 32
-    adds = [((entry, n), position(b"base!", n), read("", b"%03d | x\n" % n)) for n in range(400)]
+    adds = [((entry, n), position(b"base!", n), b"%03d | x\n" % n) for n in range(400)]
     segments.apply(Change(adds=adds), 1)
     segments.apply(Change(removes=[(entry, n) for n in range(390)]), 2)
-    assert segments.emit() == b"".join(segment.raw for _, _, segment in adds[390:])
+    assert segments.emit() == b"".join(raw for _, _, raw in adds[390:])
     assert len(list(segments.shown())) == 10
     # An edit that did not see the removal brings its element back, in its old place.
-    segments.apply(Change(edits=[((later, 0), (entry, 7), read("", b"007 | edited\n"))]), 3)
+    segments.apply(Change(edits=[((later, 0), (entry, 7), b"007 | edited\n")]), 3)
     assert segments.emit().startswith(b"007 | edited\n390 | x\n")
     assert segments.record_count() == 11

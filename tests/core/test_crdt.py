@@ -153,10 +153,10 @@ def _operations(draw: st.DrawFn) -> list[tuple[int, Change]]:
             adds, edits = [], []
             for _ in range(draw(st.integers(0, 2))):
                 place = position(draw(st.sampled_from([b"k", b"l", b"m"])), number)
-                adds.append(((entry, number), place, read("", draw(_line))))
+                adds.append(((entry, number), place, draw(_line)))
                 number += 1
             for _ in range(draw(st.integers(0, 2))):
-                edits.append(((entry, number), draw(_ids), read("", draw(_line))))
+                edits.append(((entry, number), draw(_ids), draw(_line)))
                 number += 1
             used.update(value[0] for value in [*adds, *edits])
             removes = tuple(draw(st.sets(_ids, max_size=3)))
@@ -170,12 +170,12 @@ def _naive(operations: list[tuple[int, Change]]) -> tuple[bytes, Counter[bytes]]
     alive: dict[OpId, list[tuple[int, OpId, Segment]]] = {}
     places = {value: place for _, change in operations for value, place, _ in change.adds}
     for stamp, change in operations:
-        for value, _, segment in change.adds:
+        for value, _, raw in change.adds:
             if value not in removed:
-                alive.setdefault(value, []).append((stamp, value, segment))
-        for value, element, segment in change.edits:
+                alive.setdefault(value, []).append((stamp, value, read("", raw)))
+        for value, element, raw in change.edits:
             if value not in removed and element in places:
-                alive.setdefault(element, []).append((stamp, value, segment))
+                alive.setdefault(element, []).append((stamp, value, read("", raw)))
     out, records = b"", Counter[bytes]()
     for _, element in sorted((place, element) for element, place in places.items()):
         winners: dict[bytes, tuple[int, OpId, Segment]] = {}
@@ -243,14 +243,14 @@ def test_of_two_amounts_both_are_kept() -> None:
 def test_two_amounts_in_one_element_are_a_conflict_that_an_edit_settles() -> None:
     state = SegmentSet(read, "lines")
     base = (b"a" * 32, 0)
-    state.apply(Change(adds=[(base, b"k", read("", b"1 | a\n"))]), 1)
+    state.apply(Change(adds=[(base, b"k", b"1 | a\n")]), 1)
     left, right = (b"b" * 32, 0), (b"c" * 32, 0)
-    state.apply(Change(edits=[(left, base, read("", b"2 | a\n"))], removes=(base,)), 2)
-    state.apply(Change(edits=[(right, base, read("", b"3 | a\n"))], removes=(base,)), 2)
+    state.apply(Change(edits=[(left, base, b"2 | a\n")], removes=(base,)), 2)
+    state.apply(Change(edits=[(right, base, b"3 | a\n")], removes=(base,)), 2)
     assert state.emit() == b"2 | a\n3 | a\n"
     assert state.conflicts == 1
     settled = (b"d" * 32, 0)
-    state.apply(Change(edits=[(settled, base, read("", b"3 | a\n"))], removes=(left, right)), 3)
+    state.apply(Change(edits=[(settled, base, b"3 | a\n")], removes=(left, right)), 3)
     assert state.emit() == b"3 | a\n"
     assert state.conflicts == 0
 

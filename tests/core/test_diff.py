@@ -86,7 +86,7 @@ def test_a_line_with_several_contents_is_saved_exactly(
     element = list(author.state.shown())[at % len(author.lines())][0]
     old = tuple(value.id for value in element.values)
     for number, raw in enumerate(contents):
-        edit = ((bytes([number]) * 32, 0), element.id, read("", raw))
+        edit = ((bytes([number]) * 32, 0), element.id, raw)
         author.state.apply(Change(edits=[edit], removes=old), 50 + number)
     lines = author.lines()
     for new in (
