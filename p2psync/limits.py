@@ -59,10 +59,16 @@ SETTINGS_ENTRIES_MAX = 100_000
 POSITION_BASE_BYTES_MAX = 1024
 SEGMENT_BYTES_MAX = 128 * KIB
 """A file with a longer line or group is synchronised whole."""
-CHUNK_BYTES = 256 * KIB
+CHUNK_BYTES = 128 * KIB
 CHUNK_ADDRESSES_INLINE_MAX = 64
 """A file of more chunks than this lists them in chunks of their own."""
 FILE_CHUNKS_MAX = 1 << 20
+INCOMING_MEMORY_BYTES_MAX = 32 * MIB
+"""Contents of one piece that came and are not written out yet; more go to the disk."""
+INCOMING_OPEN_MAX = 16
+"""Partial files that are kept open."""
+RECENT_BYTES_MAX = 16 * MIB
+"""Sealed pieces of what was just saved, so that they are not read and sealed again."""
 FILES_PER_MANDATE_MAX = 10_000
 FOLDER_NAMES_MAX = 100_000
 """Names of one watched folder that are looked at."""
@@ -96,8 +102,8 @@ FRONTIER_TIPS_MAX = 10_000
 LOCATOR_POINTS_MAX = 128
 WANTS_PER_FRAME_MAX = 256
 ENTRIES_PER_FRAME_MAX = 4096
-CHUNKS_WANTED_MAX = 16
-"""Chunks asked for over one link and not yet come: at most 4 MiB."""
+CHUNKS_WANTED_MAX = 64
+"""Chunks asked for over one link and not yet come: at most 8 MiB."""
 CHUNKS_UNREQUESTED_MAX = 4
 """Chunks of one link that came ahead of the entry that names them."""
 DIALS_MAX = 32
@@ -119,10 +125,12 @@ API_BODY_BYTES_MAX = 1 * MIB
 # -- links and connections (docs/spec/link.md)
 LINK_WINDOW_START_BYTES = 256 * KIB
 """What a peer may send unread on a fresh stream; yamux fixes this figure."""
-LINK_WINDOW_BYTES_MAX = 4 * MIB
+LINK_WINDOW_NEAR_BYTES_MAX = 4 * MIB
 """What the window grows to for a known device that is read quickly."""
+LINK_WINDOW_BYTES_MAX = 16 * MIB
+"""What it grows to when so much is on its way at a time, because the peer is far."""
 LINK_OUTBOX_BYTES_MAX = 2 * MIB
-"""Frames that wait on one stream for the wire; with window and one frame below 8 MiB a link."""
+"""Frames that wait on one stream for the wire; with a near peer's window and one frame below 8 MiB a link."""
 STREAMS_INBOUND_MAX = 8
 """Streams that a peer may have open on one connection, negotiated or not."""
 STREAMS_REFUSED_MAX = 64

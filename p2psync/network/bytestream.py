@@ -9,63 +9,109 @@ import trio
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import TcpAddress, address_of
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
 
 
 class ByteStream:
-    """A trio TCP stream that reads exactly and raises only ``LinkBroken``.
+    """A TCP connection that reads exactly and raises only ``LinkBroken``.
 
-    ``read_exactly`` never takes more from the kernel than asked for, so that the phases of an
-    upgrade can follow one another on it.
+    It takes the socket out of ``stream``. Reading and writing try first and wait only when the
+    kernel has nothing or no room: a wait costs more than a system call. ``read_exactly`` never
+    takes more from the kernel than asked for, so that the phases of an upgrade can follow one
+    another on it. One task may read and one may write at a time.
     """
 
     def __init__(self, stream: trio.SocketStream, clock: Callable[[], float] = trio.current_time):
-        self._stream = stream
+        self.remote = _remote(stream)
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.setblocking(False)
         self._clock = clock
         self.heard_at = clock()
         """When the last byte came in, on trio's clock."""
-        self.remote = _remote(stream)
 
-    async def receive(self) -> bytes:
-        """Some bytes, at least one; empty at the end of the stream."""
+    # -- reading
+
+    def receive_now(self, buffer: memoryview) -> int | None:
+        """Read what is there into ``buffer``, without waiting.
+
+        Returns how many bytes, 0 at the end of the stream, or None when there is nothing yet.
+        """
         try:
-            data = await self._stream.receive_some(_READ_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            count = self._socket.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
             raise LinkBroken("the connection was lost") from error
         self.heard_at = self._clock()
-        return bytes(data)
+        return count
+
+    async def readable(self) -> None:
+        """Wait until ``receive_now`` has something to return."""
+        try:
+            await trio.lowlevel.wait_readable(self._socket.fileno())
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise LinkBroken("the connection was lost") from error
+
+    async def receive(self, count: int = _READ_BYTES) -> bytes:
+        """Some bytes, at least one and at most ``count``; empty at the end of the stream."""
+        buffer = bytearray(count)
+        await trio.lowlevel.checkpoint()
+        while (got := self.receive_now(memoryview(buffer))) is None:
+            await self.readable()
+        return bytes(buffer[:got])
 
     async def read_exactly(self, count: int) -> bytes:
         """Exactly ``count`` bytes (at most 64 KiB here); raises ``LinkBroken`` when they end."""
         gathered = b""
         while len(gathered) < count:
-            try:
-                data = await self._stream.receive_some(count - len(gathered))
-            except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-                raise LinkBroken("the connection was lost") from error
+            data = await self.receive(count - len(gathered))
             if not data:
                 raise LinkBroken("the peer closed the connection")
             gathered += data
-        self.heard_at = self._clock()
         return gathered
 
-    async def send(self, data: bytes) -> None:
-        """Write all of ``data``; after a cancelled call only ``close`` makes sense."""
+    # -- writing
+
+    def send_now(self, data: memoryview) -> int:
+        """Write what the kernel has room for, without waiting; returns how many bytes."""
         try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
             raise LinkBroken("the connection was lost") from error
 
-    async def end(self) -> None:
+    async def writable(self) -> None:
+        """Wait until ``send_now`` has room."""
+        try:
+            await trio.lowlevel.wait_writable(self._socket.fileno())
+        except (trio.ClosedResourceError, OSError, ValueError) as error:
+            raise LinkBroken("the connection was lost") from error
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write all of ``data``; after a cancelled call only ``close`` makes sense.
+
+        It waits, and can be cancelled, only when the kernel has no room.
+        """
+        view = memoryview(data)
+        while view:
+            sent = self.send_now(view)
+            view = view[sent:]
+            if view:
+                await self.writable()
+
+    def end(self) -> None:
         """Tell the peer that nothing more comes; reading goes on."""
         try:
-            await self._stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
             raise LinkBroken("the connection was lost") from error
 
     def close(self) -> None:
-        """Close both directions at once; idempotent."""
-        self._stream.socket.close()
+        """Close both directions at once and wake who waits; idempotent."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket.fileno())
+            self._socket.close()
 
     async def write(self, data: bytes) -> None:
         """``send``, as the negotiation calls it."""

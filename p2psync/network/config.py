@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from p2psync import limits
+
 
 def nobody(device: bytes) -> bool:
     """Every device is a stranger."""
@@ -23,6 +25,8 @@ class TransportConfig:
     """From an accepted TCP connection to a proven device."""
     negotiate_seconds: float = 5.0
     """For a peer to say what a stream is for."""
+    streams_inbound_max: int = limits.STREAMS_INBOUND_MAX
+    """Streams that a peer may have open on one connection, negotiated or not."""
     keepalive_seconds: float = 3.0
     """After this long without a byte sent or received a ping goes out."""
     silence_seconds: float = 9.0

@@ -18,8 +18,9 @@ from p2psync.network import muxer as yamux
 from p2psync.network import negotiation, noise
 from p2psync.network.bytestream import ByteStream
 from p2psync.network.config import TransportConfig
-from p2psync.network.muxer import Muxer, PeerBrokeMuxing, Stream
+from p2psync.network.muxer import Muxer, PeerBrokeMuxing
 from p2psync.network.noise import NoiseSession
+from p2psync.network.stream import Stream
 
 if TYPE_CHECKING:
     # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
@@ -74,7 +75,10 @@ class Connection:
         self._spawn = spawn
         self._config = config
         self._muxer = Muxer(
-            dialled=direction == "outbound", opened=self._opened, window_max=self._window_max
+            dialled=direction == "outbound",
+            opened=self._opened,
+            window_max=self._window_max,
+            streams_max=config.streams_inbound_max,
         )
         self._scope = trio.CancelScope()
         self._reason = "the connection was closed here"
@@ -157,6 +161,8 @@ class Connection:
                 return
             for message in messages:
                 self._muxer.feed(message)
+            # Whoever reads a stream has its turn while the bytes are fresh in the cache.
+            await trio.lowlevel.checkpoint()
 
     async def _write(self) -> None:
         while True:
@@ -165,7 +171,7 @@ class Connection:
                 self._sent_at = trio.current_time()
                 await self._session.send(parts)
             elif self._ending and self._muxer.drained:
-                await self._session.stream.end()
+                self._session.stream.end()
                 return
             else:
                 await self._muxer.output()
@@ -173,6 +179,7 @@ class Connection:
     async def _watch(self) -> None:
         config = self._config
         used_at = trio.current_time()
+        self._muxer.ping()
         while True:
             await trio.sleep(config.keepalive_seconds / 2)
             now = trio.current_time()

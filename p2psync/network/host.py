@@ -30,8 +30,8 @@ from p2psync.network.dial import Race, connect
 from p2psync.network.guard import Guard
 from p2psync.network.identity import DEVICE_BYTES, key_pair, peer_id_text
 from p2psync.network.link import PROTOCOL, StreamLink
-from p2psync.network.muxer import Stream
 from p2psync.network.noise import NoiseSession
+from p2psync.network.stream import Stream
 
 if TYPE_CHECKING:
     # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
@@ -167,12 +167,12 @@ class Libp2pTransport:
             self._nursery.start_soon(self._serve_connection, stream)
 
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
+        tune(stream, self._config.silence_seconds)
         raw = ByteStream(stream)
         scope = trio.CancelScope()
         slot = self.guard.arrive(raw.remote, scope.cancel)
         try:
             with scope:
-                tune(stream, self._config.silence_seconds)
                 with trio.fail_after(self._config.upgrade_seconds):
                     session = await upgrade_inbound(raw, self._keys)
                 if self.guard.prove(slot, session.device):
@@ -211,9 +211,9 @@ class Libp2pTransport:
 
         async def attempt(address: TcpAddress) -> StreamLink:
             stream = await connect(address)
+            tune(stream, self._config.silence_seconds)
             raw = ByteStream(stream)
             try:
-                tune(stream, self._config.silence_seconds)
                 session = await upgrade_outbound(raw, self._keys, device)
                 # Only one address gets as far as a link, so the peer sees one.
                 async with turn:

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import TcpAddress
 from p2psync.network.identity import KEY_PREFIX
-from p2psync.network.muxer import Stream
 from p2psync.network.negotiation import varint
 from p2psync.network.protobuf import bytes_field
+from p2psync.network.stream import Stream
 
 PROTOCOL = "/ipfs/id/1.0.0"
 PING_PROTOCOL = "/ipfs/ping/1.0.0"

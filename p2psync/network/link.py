@@ -1,5 +1,7 @@
 """A link: whole frames on one stream; a clean end differs from a cut (docs/spec/link.md)."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 import trio
@@ -7,11 +9,13 @@ import trio
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken, LinkEnded
 from p2psync.network.connection import Connection
-from p2psync.network.muxer import Stream
+from p2psync.network.pieces import Piece
+from p2psync.network.stream import Stream
 
 PROTOCOL = "/p2psync/sync/1"
 LENGTH_BYTES = 4
 END_MARKER: Final = b"\xff\xff\xff\xff"
+_FRAMES_A_TURN = 16
 _CLOSED_HERE = "the link was closed here"
 
 
@@ -24,7 +28,9 @@ class StreamLink:
         self._sending = trio.Lock()
         self._receiving = trio.Lock()
         self._length: int | None = None
-        self._partial = bytearray()
+        self._missing = 0
+        self._partial: list[Piece] = []
+        self._turns = 0
         self._over: LinkEnded | LinkBroken | None = None
         self._closed = False
         connection.carries_link = True
@@ -52,13 +58,13 @@ class StreamLink:
         """
         if len(frame) > limits.FRAME_BYTES_MAX:
             raise ValueError(f"a frame of {len(frame)} bytes")
-        async with self._sending:
+        async with self._turn(self._sending):
             await self._stream.room(LENGTH_BYTES + len(frame))
             self._stream.put(len(frame).to_bytes(LENGTH_BYTES, "big"), frame)
 
     async def receive(self) -> bytes:
         """The next frame; a cancelled call loses nothing. Raises ``LinkEnded``, ``LinkBroken``."""
-        async with self._receiving:
+        async with self._turn(self._receiving):
             while True:
                 if self._closed:
                     raise LinkBroken(_CLOSED_HERE)
@@ -70,36 +76,49 @@ class StreamLink:
                 if self._over is None:
                     await self._wait()
 
+    @asynccontextmanager
+    async def _turn(self, lock: trio.Lock) -> AsyncIterator[None]:
+        """Take the lock; a checkpoint at every frame would cost more than a small frame."""
+        self._turns += 1
+        if self._turns % _FRAMES_A_TURN == 0:
+            await trio.lowlevel.checkpoint()
+        try:
+            lock.acquire_nowait()
+        except trio.WouldBlock:
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
     def _next_frame(self) -> bytes | None:
-        inbox = self._stream.inbox
+        stream = self._stream
         if self._length is None:
-            if len(inbox) < LENGTH_BYTES:
+            if len(stream.inbox) < LENGTH_BYTES:
+                self._missing = LENGTH_BYTES - len(stream.inbox)
                 return None
-            prefix = self._stream.take(LENGTH_BYTES)
+            prefix = stream.take(LENGTH_BYTES)
             if prefix == END_MARKER:
                 self._over = LinkEnded("the peer ended the link")
                 return None
-            self._length = int.from_bytes(prefix, "big")
+            self._length = self._missing = int.from_bytes(prefix, "big")
             if self._length > limits.FRAME_BYTES_MAX:
                 self._over = LinkBroken(f"the peer announced a frame of {self._length} bytes")
                 self._connection.abort("the peer announced too large a frame")
                 return None
-        missing = self._length - len(self._partial)
-        if len(inbox) < missing:
-            # A frame may be larger than the window: take what is here, so that more is granted.
-            self._partial += self._stream.take(len(inbox))
+        # A frame may be larger than the window: take what is here, so that more is granted.
+        self._missing -= stream.move(self._missing, self._partial)
+        if self._missing:
             return None
-        frame = self._stream.take(missing)
-        if self._partial:
-            frame = bytes(self._partial + frame)
-            self._partial.clear()
+        frame = b"".join(self._partial)
+        self._partial.clear()
         self._length = None
         return frame
 
     async def _wait(self) -> None:
         held = len(self._stream.inbox)
         try:
-            await self._stream.more(held)
+            await self._stream.more(held, self._missing)
         except LinkBroken as error:
             self._over = error
             return

@@ -15,156 +15,28 @@ import trio
 
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken
+from p2psync.network.pieces import Piece
+from p2psync.network.stream import Stream
 
 PROTOCOL = "/yamux/1.0.0"
 HEADER: Final = struct.Struct("!BBHII")
 DATA, WINDOW_UPDATE, PING, GO_AWAY = range(4)
 SYN, ACK, FIN, RST = 1, 2, 4, 8
-PAYLOAD_BYTES_MAX = 65_535 - 16 - HEADER.size
-"""Of one frame that we send: with its header it fills one Noise message."""
-_WINDOW_START = limits.LINK_WINDOW_START_BYTES
-_GROW_SECONDS = 0.5
+PAYLOAD_BYTES_MAX = 2 * (65_535 - 16)
+"""Of one frame that we send: fills two Noise messages, and is one stream's turn."""
 _SEND_WINDOW_MAX = 1 << 32
+_ROUND_TRIPS = 8
 
 
 class PeerBrokeMuxing(LinkBroken):
     """The peer passed a window or limit or sent what yamux does not allow: the connection ends."""
 
 
-class Stream:
-    """One stream: bytes in order, both ways."""
-
-    def __init__(self, muxer: "Muxer", number: int) -> None:
-        self._muxer = muxer
-        self.number = number
-        self.inbox = bytearray()
-        self.outbox = bytearray()
-        self.send_window = _WINDOW_START
-        self.receive_window = _WINDOW_START
-        """What the peer may still send before we grant more."""
-        self._window = _WINDOW_START
-        self._consumed = 0
-        self._granted_at = muxer.clock()
-        self.ended = False
-        """The peer sent FIN: nothing more comes."""
-        self.ending = False
-        """We send FIN once the outbox is empty."""
-        self.end_sent = False
-        self.broken: str | None = None
-        self._changed = trio.lowlevel.ParkingLot()
-        self._room = trio.lowlevel.ParkingLot()
-
-    # -- reading
-
-    def take(self, count: int) -> bytes:
-        """Up to ``count`` buffered bytes, at once; grants the peer as much again."""
-        taken = bytes(self.inbox[:count]) if count < len(self.inbox) else bytes(self.inbox)
-        del self.inbox[: len(taken)]
-        self._consumed += len(taken)
-        if self._consumed >= self._window // 2 and not self.ended and self.broken is None:
-            self._grant()
-        return taken
-
-    def _grant(self) -> None:
-        now = self._muxer.clock()
-        growth = 0
-        if now - self._granted_at < _GROW_SECONDS:
-            growth = max(0, min(self._window, self._muxer.window_max() - self._window))
-        self._granted_at = now
-        self._window += growth
-        grant = self._consumed + growth
-        self._consumed = 0
-        self.receive_window += grant
-        self._muxer.control(WINDOW_UPDATE, 0, self.number, grant)
-
-    async def more(self, held: int) -> None:
-        """Wait until more than ``held`` bytes are buffered, or the peer ended the stream.
-
-        Raises ``LinkBroken`` when the stream was cut and no more will come.
-        """
-        while len(self.inbox) <= held and not self.ended:
-            if self.broken is not None:
-                raise LinkBroken(self.broken)
-            await self._changed.park()
-
-    async def read_exactly(self, count: int) -> bytes:
-        """Exactly ``count`` bytes, at most the window's start; for negotiations."""
-        while len(self.inbox) < count:
-            await self.more(len(self.inbox))
-            if self.ended and len(self.inbox) < count:
-                raise LinkBroken("the stream ended early")
-        return self.take(count)
-
-    async def wait_end(self) -> None:
-        """Drop what comes until the peer ends or cuts the stream."""
-        while not self.ended and self.broken is None:
-            self.take(len(self.inbox))
-            await self._changed.park()
-
-    # -- writing
-
-    def put(self, *pieces: bytes) -> None:
-        """Queue bytes behind all earlier ones; raises ``LinkBroken`` when nothing can be sent."""
-        if self.broken is not None:
-            raise LinkBroken(self.broken)
-        if self.ending:
-            raise LinkBroken("the stream was ended here")
-        for piece in pieces:
-            self.outbox += piece
-        self._muxer.want_to_send(self)
-
-    async def room(self, count: int) -> None:
-        """Wait until ``count`` more bytes may be queued; an empty outbox takes any frame."""
-        while self.outbox and len(self.outbox) + count > limits.LINK_OUTBOX_BYTES_MAX:
-            if self.broken is not None:
-                raise LinkBroken(self.broken)
-            await self._room.park()
-        if self.broken is not None:
-            raise LinkBroken(self.broken)
-
-    async def write(self, data: bytes) -> None:
-        """Queue ``data`` once there is room."""
-        await self.room(len(data))
-        self.put(data)
-
-    def end(self) -> None:
-        """Send FIN behind what is queued; idempotent."""
-        if self.broken is None and not self.ending:
-            self.ending = True
-            self._muxer.want_to_send(self)
-
-    def reset(self, reason: str = "the stream was cut here") -> None:
-        """Cut both directions at once; idempotent."""
-        if self.broken is None and not (self.ended and self.end_sent):
-            self._muxer.control(WINDOW_UPDATE, RST, self.number, 0)
-        self.breaks(reason)
-
-    # -- for the muxer
-
-    def breaks(self, reason: str) -> None:
-        """Nothing can be sent any more, and nothing more comes unless the peer had ended."""
-        if self.broken is None:
-            self.broken = reason
-        self.outbox.clear()
-        self._muxer.streams.pop(self.number, None)
-        self._muxer.wake_output()
-        self.wake()
-
-    def wake(self) -> None:
-        """Let every waiter look again."""
-        self._changed.unpark_all()
-        self._room.unpark_all()
-
-    def made_room(self) -> None:
-        """Some of the outbox has gone."""
-        self._room.unpark_all()
-
-
 class Muxer:
     """All streams of one connection.
 
     ``opened`` is called for each stream that the peer opens; ``window_max`` tells how far a
-    receive window may grow just now, in bytes.
+    receive window may grow just now, in bytes; ``streams_max``: streams that the peer may have.
     """
 
     def __init__(
@@ -173,6 +45,7 @@ class Muxer:
         dialled: bool,
         opened: Callable[[Stream], None],
         window_max: Callable[[], int],
+        streams_max: int = limits.STREAMS_INBOUND_MAX,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self.clock = clock
@@ -180,7 +53,13 @@ class Muxer:
         self.streams: dict[int, Stream] = {}
         self.serving = 0
         """Streams of the peer that count against its cap; their server lowers it when done."""
+        self.rtt = 0.0
+        """Seconds of the quickest of the last round trips; 0 while none is known."""
+        self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
+        self._pinged_at: float | None = None
+        self._pings = 0
         self._opened = opened
+        self._streams_max = streams_max
         self._next = 1 if dialled else 2
         self._peer_parity = 0 if dialled else 1
         self._refused = 0
@@ -201,7 +80,7 @@ class Muxer:
         stream = Stream(self, self._next)
         self._next += 2
         self.streams[stream.number] = stream
-        self.control(WINDOW_UPDATE, SYN, stream.number, 0)
+        self._say(WINDOW_UPDATE, SYN, stream.number, 0)
         return stream
 
     def finish(self, reason: str) -> None:
@@ -214,18 +93,33 @@ class Muxer:
 
     # -- out
 
-    def control(self, kind: int, flags: int, number: int, value: int) -> None:
+    def _say(self, kind: int, flags: int, number: int, value: int) -> None:
         """Queue a frame without a body, ahead of all data."""
         self._control += HEADER.pack(0, kind, flags, number, value)
         self._output.unpark_all()
 
     def ping(self) -> None:
-        """Ask the peer for a sign of life."""
-        self.control(PING, SYN, 0, 0)
+        """Ask the peer for a sign of life; the answer tells the round trip."""
+        self._pings = (self._pings + 1) & 0xFFFFFFFF
+        self._pinged_at = self.clock()
+        self._say(PING, SYN, 0, self._pings)
 
     def go_away(self) -> None:
         """Say that the peer broke the protocol."""
-        self.control(GO_AWAY, 0, 0, 1)
+        self._say(GO_AWAY, 0, 0, 1)
+
+    def window_update(self, number: int, grant: int) -> None:
+        """Let the peer send ``grant`` more bytes on a stream."""
+        self._say(WINDOW_UPDATE, 0, number, grant)
+
+    def cut(self, number: int) -> None:
+        """Tell the peer that a stream is reset."""
+        self._say(WINDOW_UPDATE, RST, number, 0)
+
+    def forget(self, stream: Stream) -> None:
+        """Nothing more is sent or read for this stream."""
+        self.streams.pop(stream.number, None)
+        self._output.unpark_all()
 
     def want_to_send(self, stream: Stream) -> None:
         """Put a stream in the queue of those with something to send."""
@@ -255,49 +149,43 @@ class Muxer:
         """Let the waiter of ``output`` look again."""
         self._output.unpark_all()
 
-    def collect(self, count: int) -> list[bytes]:
-        """Plaintexts of about ``count`` bytes in all, each fit for one Noise message.
+    def collect(self, count: int) -> list[Piece]:
+        """What is to go out next, about ``count`` bytes of it, in pieces.
 
         Small frames that queued up on a stream leave as one yamux frame. Streams take turns.
         """
-        parts: list[bytes] = []
+        pieces: list[Piece] = []
         size = 0
         if self._control:
-            parts.append(bytes(self._control[: PAYLOAD_BYTES_MAX // 12 * 12]))
-            del self._control[: len(parts[0])]
-            size = len(parts[0])
+            pieces.append(self._control)
+            size = len(self._control)
+            self._control = bytearray()
         while self._sendable and size < count:
             stream = self._sendable.popleft()
             self._queued.discard(stream.number)
-            if stream.broken is not None:
-                continue
-            part = self._data_frame(stream)
-            if part:
-                parts.append(part)
-                size += len(part)
-            self.want_to_send(stream)
-        return parts
+            if stream.broken is None:
+                size += self._data_frame(stream, pieces)
+                self.want_to_send(stream)
+        return pieces
 
-    def _data_frame(self, stream: Stream) -> bytes:
+    def _data_frame(self, stream: Stream, pieces: list[Piece]) -> int:
         n = min(len(stream.outbox), stream.send_window, PAYLOAD_BYTES_MAX)
         last = stream.ending and n == len(stream.outbox)
         if n == 0 and not last:
-            return b""
-        header = HEADER.pack(0, DATA, FIN if last else 0, stream.number, n)
-        with memoryview(stream.outbox) as view:
-            frame = b"".join((header, view[:n]))
-        del stream.outbox[:n]
+            return 0
+        pieces.append(HEADER.pack(0, DATA, FIN if last else 0, stream.number, n))
+        stream.outbox.move(n, pieces)
         stream.send_window -= n
         stream.made_room()
         if last:
             stream.end_sent = True
             self._forget_if_over(stream)
-        return frame
+        return HEADER.size + n
 
     # -- in
 
     def feed(self, data: bytes) -> None:
-        """Take what came in; raises ``PeerBrokeMuxing``."""
+        """Take what came in, at most 64 KiB at a time; raises ``PeerBrokeMuxing``."""
         view = memoryview(data)
         position = 0
         end = len(data)
@@ -328,7 +216,11 @@ class Muxer:
             self._stream_frame(kind, flags, number, value)
         elif kind == PING:
             if flags & SYN:
-                self.control(PING, ACK, 0, value)
+                self._say(PING, ACK, 0, value)
+            elif self._pinged_at is not None and value == self._pings:
+                self._round_trips.append(self.clock() - self._pinged_at)
+                self._pinged_at = None
+                self.rtt = min(self._round_trips)
         elif kind != GO_AWAY:
             raise PeerBrokeMuxing("the peer sent a frame of no known kind")
         # After GO_AWAY what is on its way still counts; the peer closes when it is done.
@@ -352,9 +244,8 @@ class Muxer:
     def _body(self, piece: memoryview) -> None:
         stream = self._body_stream
         self._body_left -= len(piece)
-        if stream is not None and stream.broken is None and not stream.ended:
-            stream.inbox += piece
-            stream.wake()
+        if stream is not None:
+            stream.arrived(piece)
         if not self._body_left:
             self._body_stream = None
             if stream is not None:
@@ -371,16 +262,16 @@ class Muxer:
     def _opened_by_peer(self, number: int) -> Stream | None:
         if number == 0 or number % 2 != self._peer_parity or number in self.streams:
             raise PeerBrokeMuxing("the peer opened a stream under a wrong number")
-        if self.serving >= limits.STREAMS_INBOUND_MAX:
+        if self.serving >= self._streams_max:
             self._refused += 1
             if self._refused > limits.STREAMS_REFUSED_MAX:
                 raise PeerBrokeMuxing("the peer opens too many streams")
-            self.control(WINDOW_UPDATE, RST, number, 0)
+            self.cut(number)
             return None
         stream = Stream(self, number)
         self.streams[number] = stream
         self.serving += 1
-        self.control(WINDOW_UPDATE, ACK, number, 0)
+        self._say(WINDOW_UPDATE, ACK, number, 0)
         self._opened(stream)
         return stream
 

@@ -21,8 +21,9 @@ from p2psync.network.connection import Connection
 from p2psync.network.host import Libp2pTransport
 from p2psync.network.identity import key_pair
 from p2psync.network.link import PROTOCOL
-from p2psync.network.muxer import DATA, FIN, HEADER, PING, RST, SYN, WINDOW_UPDATE, Stream
+from p2psync.network.muxer import DATA, FIN, HEADER, PING, RST, SYN, WINDOW_UPDATE
 from p2psync.network.noise import NoiseSession, secure
+from p2psync.network.stream import Stream
 from tests.network.rig import (
     CALLED_SEED,
     CALLER_SEED,

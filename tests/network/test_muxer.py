@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.muxer import (
+    ACK,
     DATA,
     HEADER,
     PAYLOAD_BYTES_MAX,
+    PING,
     SYN,
     Muxer,
     PeerBrokeMuxing,
-    Stream,
 )
+from p2psync.network.stream import Stream
 
 
 class Joined:
@@ -41,11 +43,10 @@ class Joined:
     def pump(self, piece: int = 1 << 20) -> int:
         moved = 0
         for source, sink in ((self.caller, self.called), (self.called, self.caller)):
-            for part in source.collect(1 << 20):
-                assert len(part) <= PAYLOAD_BYTES_MAX + HEADER.size
-                for at in range(0, len(part), piece):
-                    sink.feed(part[at : at + piece])
-                moved += len(part)
+            wire = b"".join(source.collect(1 << 25))
+            for at in range(0, len(wire), min(piece, 65_519)):
+                sink.feed(wire[at : at + min(piece, 65_519)])
+            moved += len(wire)
         return moved
 
     def pair(self) -> tuple[Stream, Stream]:
@@ -71,7 +72,7 @@ def test_streams_carry_their_bytes_in_order_however_they_are_cut(
     while joined.pump(piece):
         pass
     for which, (_, there) in enumerate(pairs):
-        assert bytes(there.inbox) == b"".join(data for w, data in writes if w == which)
+        assert there.take(len(there.inbox)) == b"".join(data for w, data in writes if w == which)
         assert there.ended
 
 
@@ -102,28 +103,45 @@ def test_what_is_not_read_stops_at_the_window_and_goes_on_after_reading() -> Non
 
 
 @pytest.mark.parametrize(
-    ("window_max", "pause", "grown"),
+    ("window_max", "pause", "away", "grown"),
     [
-        (limits.LINK_WINDOW_BYTES_MAX, 0.0, limits.LINK_WINDOW_BYTES_MAX),
-        (limits.LINK_WINDOW_BYTES_MAX, 1.0, limits.LINK_WINDOW_START_BYTES),
-        (limits.LINK_WINDOW_START_BYTES, 0.0, limits.LINK_WINDOW_START_BYTES),
+        (limits.LINK_WINDOW_BYTES_MAX, 0.0, 0.0, limits.LINK_WINDOW_NEAR_BYTES_MAX),
+        (limits.LINK_WINDOW_BYTES_MAX, 0.15, 0.1, limits.LINK_WINDOW_BYTES_MAX),
+        (limits.LINK_WINDOW_BYTES_MAX, 0.5, 0.1, limits.LINK_WINDOW_START_BYTES),
+        (limits.LINK_WINDOW_BYTES_MAX, 0.15, 0.0, limits.LINK_WINDOW_START_BYTES),
+        (limits.LINK_WINDOW_START_BYTES, 0.0, 0.1, limits.LINK_WINDOW_START_BYTES),
     ],
-    ids=["quick", "slow", "stranger"],
+    ids=["near", "far", "far and slow", "near and slow", "stranger"],
 )
-def test_the_window_grows_for_a_quick_reader_up_to_its_limit(
-    window_max: int, pause: float, grown: int
+def test_the_window_grows_with_delay_for_a_quick_reader_up_to_its_limit(
+    window_max: int, pause: float, away: float, grown: int
 ) -> None:
     joined = Joined(window_max)
     here, there = joined.pair()
-    for _ in range(40):
-        here.put(bytes(512 * 1024))
+    joined.called.ping()
+    joined.caller.feed(b"".join(joined.called.collect(1 << 20)))
+    joined.now += away
+    joined.pump()
+    assert joined.called.rtt == pytest.approx(away)
+    for _ in range(8):
+        here.put(bytes(limits.LINK_WINDOW_BYTES_MAX))
         while joined.pump():
             joined.now += pause
             there.take(len(there.inbox))
-    here.put(bytes(8 * limits.MIB))
+    here.put(bytes(2 * limits.LINK_WINDOW_BYTES_MAX))
     while joined.pump():
         pass
     assert grown // 2 <= len(there.inbox) <= grown
+
+
+def test_a_wrong_answer_to_a_ping_tells_nothing() -> None:
+    joined = Joined()
+    joined.caller.ping()
+    joined.now += 1.0
+    joined.caller.feed(HEADER.pack(0, PING, ACK, 0, 12345))
+    assert joined.caller.rtt == 0.0
+    joined.pump()
+    assert joined.caller.rtt == pytest.approx(1.0)
 
 
 def test_small_frames_leave_together() -> None:
@@ -131,17 +149,18 @@ def test_small_frames_leave_together() -> None:
     here, _ = joined.pair()
     for _ in range(100):
         here.put(b"frame")
-    (part,) = joined.caller.collect(1 << 20)
-    assert len(part) == HEADER.size + 500
+    assert len(b"".join(joined.caller.collect(1 << 20))) == HEADER.size + 500
 
 
 def test_streams_take_turns() -> None:
     joined = Joined()
     first, second = joined.pair()[0], joined.pair()[0]
-    first.put(bytes(200_000))
+    first.put(bytes(limits.LINK_WINDOW_START_BYTES))
     second.put(b"urgent")
-    numbers = [HEADER.unpack_from(part)[3] for part in joined.caller.collect(1 << 20)]
-    assert numbers[:2] == [first.number, second.number]
+    turn = b"".join(joined.caller.collect(HEADER.size + PAYLOAD_BYTES_MAX))
+    assert HEADER.unpack_from(turn) == (0, DATA, 0, first.number, PAYLOAD_BYTES_MAX)
+    turn = b"".join(joined.caller.collect(1))
+    assert turn == HEADER.pack(0, DATA, 0, second.number, 6) + b"urgent"
 
 
 def test_a_broken_stream_takes_and_sends_nothing_more() -> None:

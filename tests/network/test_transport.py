@@ -238,10 +238,13 @@ async def test_a_call_under_way_fails_when_the_transport_stops() -> None:
 
     async def slow(stream: trio.SocketStream) -> None:
         raw = ByteStream(stream)
-        asked.set()
-        await go_on.wait()
-        await upgrade_inbound(raw, key_pair(CALLED_SEED))
-        await trio.sleep_forever()
+        try:
+            asked.set()
+            await go_on.wait()
+            await upgrade_inbound(raw, key_pair(CALLED_SEED))
+            await trio.sleep_forever()
+        finally:
+            raw.close()
 
     async def call() -> None:
         with pytest.raises(PeerUnreachable, match="stopped"):
