@@ -63,20 +63,19 @@ def unpack(data: bytes, limit_bytes: int) -> Value:
 
 
 def _check(value: Value, depth: int) -> None:
-    if type(value) is tuple:
-        if depth >= NESTING_DEPTH_MAX:
-            raise CodecError(cause="nested too deeply")
+    if type(value) is not tuple:
+        value = (value,)
+    elif depth >= NESTING_DEPTH_MAX:
+        raise CodecError(cause="nested too deeply")
+    kinds = set(map(type, value))
+    if int in kinds and any(type(item) is int and item > _INTEGER_MAX for item in value):
+        raise CodecError(cause="an integer beyond 63 bits")
+    if not kinds <= _SCALARS:
         for item in value:
             if type(item) is tuple:
                 _check(item, depth + 1)
             elif type(item) not in _SCALARS:
                 raise CodecError(cause=f"{type(item).__name__} is not allowed")
-            elif type(item) is int and item > _INTEGER_MAX:
-                raise CodecError(cause="an integer beyond 63 bits")
-    elif type(value) not in _SCALARS:
-        raise CodecError(cause=f"{type(value).__name__} is not allowed")
-    elif type(value) is int and value > _INTEGER_MAX:
-        raise CodecError(cause="an integer beyond 63 bits")
 
 
 def _refuse_map(_pairs: object) -> Value:

@@ -8,6 +8,7 @@ each names the id of the one before it, so one signature covers all that came be
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from p2psync.core import codec, crypto
 from p2psync.core.clock import HLC_MAX
@@ -100,14 +101,24 @@ class LogKey:
     @property
     def nonce_key(self) -> bytes:
         """Makes nonces hedged: see ``build``."""
-        return crypto.derive(self.signing.seed, _NONCE)
+        return _nonce_key(self.signing.seed)
 
 
+_KEYS_KEPT_MAX = 4096
+
+
+@lru_cache(maxsize=64)
+def _nonce_key(seed: bytes) -> bytes:
+    return crypto.derive(seed, _NONCE)
+
+
+@lru_cache(maxsize=_KEYS_KEPT_MAX)
 def payload_key(epoch_key: bytes, log: bytes) -> bytes:
     """The key that seals the payloads of one log in one epoch."""
     return crypto.derive(epoch_key, _SUBKEY, log)
 
 
+@lru_cache(maxsize=_KEYS_KEPT_MAX)
 def epoch_id(epoch_key: bytes) -> bytes:
     """The public name of an epoch key, 16 bytes."""
     return crypto.digest(b"p2psync.epoch", epoch_key, size=EPOCH_BYTES)

@@ -117,18 +117,18 @@ def array(kind: Kind[T], maximum: int) -> Kind[tuple[T, ...]]:
 def structure(make: Callable[..., T], **fields: Kind[Any]) -> Kind[T]:
     """A fixed array whose items are the named attributes of what ``make`` builds."""
     names = tuple(fields)
-    kinds = tuple(fields.values())
+    loads = tuple(kind.load for kind in fields.values())
     pairs = tuple((name, kind.dump) for name, kind in fields.items())
 
     def load(value: Value) -> T:
-        if type(value) is not tuple or len(value) != len(kinds):
-            raise ValueError(f"not an array of {len(kinds)} items ({', '.join(names)})")
-        items = []
-        for name, kind, item in zip(names, kinds, value, strict=True):
-            try:
-                items.append(kind.load(item))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+        if type(value) is not tuple or len(value) != len(loads):
+            raise ValueError(f"not an array of {len(loads)} items ({', '.join(names)})")
+        items: list[Any] = []
+        try:
+            for load_item, item in zip(loads, value, strict=True):
+                items.append(load_item(item))
+        except ValueError as error:
+            raise ValueError(f"{names[len(items)]}: {error}") from None
         return make(*items)
 
     def dump(value: T) -> Value:
