@@ -1,0 +1,126 @@
+"""The processes of a run: each is known by its id, measured by it, and ended by it."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+END_SECONDS_MAX = 20.0
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Processes:
+    """Every child of the run, so that none outlives it."""
+
+    def __init__(self) -> None:
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        log: IO[bytes] | int = subprocess.DEVNULL,
+        out: IO[bytes] | int = subprocess.DEVNULL,
+    ) -> "subprocess.Popen[bytes]":
+        """Starts a child in a session of its own: Ctrl-C reaches us, and we end it in order."""
+        child = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=log,
+            start_new_session=True,
+        )
+        self._running.append(child)
+        return child
+
+    def mark(self) -> int:
+        """Returns where ``end`` may stop: before all that is started from now on."""
+        return len(self._running)
+
+    def end(self, mark: int = 0) -> None:
+        """Ends every child since the mark, by force where asking does not help."""
+        with undisturbed():
+            ending, self._running = self._running[mark:], self._running[:mark]
+            for child in ending:
+                if child.poll() is None:
+                    child.terminate()
+            for child in ending:
+                try:
+                    child.wait(END_SECONDS_MAX)
+                except subprocess.TimeoutExpired:
+                    _kill_session(child)
+                    child.wait()
+                if child.stdout is not None:
+                    child.stdout.close()
+
+
+class undisturbed:  # noqa: N801 - used like a keyword
+    """Lets cleaning up not be cut short by a second Ctrl-C."""
+
+    def __enter__(self) -> None:
+        self._before = {each: signal.signal(each, signal.SIG_IGN) for each in _ENDING}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def _kill_session(child: "subprocess.Popen[bytes]") -> None:
+    """Kills a child and its own children: it leads the session that we made for it."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        child.kill()
+
+
+# -- what a process used ---------------------------------------------------------------------------
+
+
+def family(pid: int) -> list[int]:
+    """Returns a process and all that descend from it."""
+    found, todo = [], [pid]
+    while todo:
+        each = todo.pop()
+        found.append(each)
+        for task in Path(f"/proc/{each}/task").glob("*"):
+            try:
+                todo += [int(child) for child in (task / "children").read_text().split()]
+            except OSError:
+                continue
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns the processor time that a process and its descendants used, to the nanosecond."""
+    total = 0
+    for each in family(pid):
+        for task in Path(f"/proc/{each}/task").glob("*"):
+            try:
+                total += int((task / "schedstat").read_text().split()[0])
+            except OSError:
+                continue
+    return total / 1e9
+
+
+def resident_mb(pid: int) -> float:
+    """Returns the resident memory of a process and its descendants, in 10⁶ bytes."""
+    total = 0
+    for each in family(pid):
+        for line in Path(f"/proc/{each}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total += int(line.split()[1])
+    return total * 1024 / 1e6
+
+
+def peak_mb(pid: int) -> float:
+    """Returns the largest resident memory that one process ever had, in 10⁶ bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0

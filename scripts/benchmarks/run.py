@@ -1,0 +1,71 @@
+"""One run: the benchmarks one after the other, their figures, and nothing left behind."""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from scripts.benchmarks import machine, suite, tables
+from scripts.benchmarks.context import BenchmarkFailed, Context, Sizes, Tree, tell
+from scripts.benchmarks.figures import Results, to_json
+from scripts.benchmarks.processes import Processes, undisturbed
+
+INTERRUPTED = 130
+
+
+@contextmanager
+def workplace(folder: Path | None) -> Iterator[tuple[Path, Processes]]:
+    """Gives an empty folder and a list for processes; empties both, however it ends."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    made = Path(tempfile.mkdtemp(prefix="p2psync-bench-", dir=folder)).resolve()
+    processes = Processes()
+    try:
+        yield made, processes
+    finally:
+        with undisturbed():
+            processes.end()
+            shutil.rmtree(made, ignore_errors=True)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def measure(context: Context, names: Sequence[str] | None) -> Results:
+    """Runs the named benchmarks, or all; one that fails is told and does not stop the others."""
+    results = Results(machine.facts(context.folder))
+    for case in suite.CASES:
+        if names and case.NAME not in names:
+            continue
+        tell(f"{case.NAME}: {case.TITLE}")
+        try:
+            for figure in case.run(context):
+                results.figures.append(figure)
+        except (BenchmarkFailed, OSError) as error:
+            results.failures[case.NAME] = str(error)
+            tell(f"FAILED: {case.NAME}: {error}")
+    return results
+
+
+def main(asked: argparse.Namespace) -> int:
+    """Runs what was asked for; prints a table, writes the JSON."""
+    sizes = Sizes.quick() if asked.quick else Sizes()
+    try:
+        with workplace(asked.dir) as (folder, processes):
+            tell(f"data goes to {folder} ({machine.file_system(folder)}) and is removed afterwards")
+            tree = Tree(asked.tree.resolve()) if asked.tree else Tree()
+            context = Context(folder, processes, sizes, tree, peers=not asked.no_peers)
+            results = measure(context, asked.only)
+    except KeyboardInterrupt:
+        tell("interrupted; every process was ended")
+        return INTERRUPTED
+    sys.stdout.write(tables.plain(tables.HEAD, tables.rows(results.figures)))
+    if asked.json is not None:
+        asked.json.write_text(to_json(results), "utf-8")
+    return 1 if results.failures else 0

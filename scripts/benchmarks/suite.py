@@ -1,0 +1,22 @@
+"""The benchmarks in the order in which they run."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from scripts.benchmarks import machine
+from scripts.benchmarks.cases import large_file, many_files, propagation, scattered
+from scripts.benchmarks.context import Context
+from scripts.benchmarks.figures import Figure
+
+
+class Case(Protocol):
+    """A module that answers one question."""
+
+    NAME: str
+    TITLE: str
+
+    def run(self, context: Context) -> Iterator[Figure]:
+        """Measures, and gives figures as they come."""
+
+
+CASES: tuple[Case, ...] = (machine, propagation, large_file, many_files, scattered)
