@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from p2psync.errors import AlreadyRunning, HomeExposed, HomeUnsuitable
-from p2psync.storage.disk import disk_errors, open_directory, refuse_kind
+from p2psync.errors import AccessDenied, AlreadyRunning, HomeExposed, HomeUnsuitable
+from p2psync.storage.disk import disk_errors, fsync_directory, open_directory, refuse_kind
 from p2psync.storage.mounts import Mount, cloud_part, current_mounts, network_type
 
 _PID_BYTES_MAX = 20
@@ -43,6 +43,8 @@ class Home:
         _make_private(real)
         for inner in (home.mandates, home.chunks):
             _make_private(inner)
+        for folder in (real, real.parent):
+            _sync_names(folder)
         return home
 
     @property
@@ -125,9 +127,12 @@ class Home:
 def _make_private(path: Path) -> None:
     """Make a folder of our own (0700) with its parents; one that is there keeps its mode."""
     with disk_errors(os.fspath(path)):
+        made = [each for each in path.parents if not each.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             path.mkdir(mode=0o700)
+    for each in made:
+        _sync_names(each.parent)
     descriptor = open_directory(os.fspath(path))
     try:
         mode = os.fstat(descriptor).st_mode
@@ -135,3 +140,18 @@ def _make_private(path: Path) -> None:
         os.close(descriptor)
     if stat.S_IMODE(mode) & 0o002:
         raise HomeExposed(home=path)
+
+def _sync_names(folder: Path) -> None:
+    """Make the names in a folder durable: what lies in a folder whose own name a power cut takes
+    back is lost, however well it was synced itself. At every start, because the last one may have
+    been broken off before it came to this.
+    """
+    try:
+        descriptor = open_directory(os.fspath(folder))
+    except AccessDenied:
+        return  # it was there before us, and its names are not ours to read
+    try:
+        with disk_errors(os.fspath(folder)):
+            fsync_directory(descriptor)
+    finally:
+        os.close(descriptor)
