@@ -21,7 +21,8 @@ from p2psync.i18n import accepted_language, set_language
 
 _log = logging.getLogger("p2psync.api")
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# Possessive, and to the end where a string has none: it is read once, whatever it holds.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 
