@@ -38,6 +38,19 @@ class Pair(Protocol):
         """Returns the processes of both sides; the source's first."""
 
 
+class Restartable(Pair, Protocol):
+    """A program whose sides are processes that stay."""
+
+    def stop(self, side: int) -> None:
+        """Ends the process of one side in order: 0 is the source's, 1 the other."""
+
+    def launch(self, side: int) -> None:
+        """Runs it again, without waiting until it is ready."""
+
+    def ready(self, side: int) -> None:
+        """Returns when it says that it is ready."""
+
+
 Opener = Callable[[Context, str], AbstractContextManager[Pair]]
 
 
@@ -69,9 +82,21 @@ class Ours:
         """Gives the two nodes."""
         return self.a.pid, self.b.pid
 
+    def stop(self, side: int) -> None:
+        """Ends a node in order."""
+        (self.a, self.b)[side].stop()
+
+    def launch(self, side: int) -> None:
+        """Runs a node again, at the port that it had."""
+        (self.a, self.b)[side].launch()
+
+    def ready(self, side: int) -> None:
+        """Waits for its own word."""
+        (self.a, self.b)[side].await_ready()
+
 
 @contextmanager
-def ours(context: Context, kind: str = "other") -> Iterator[Ours]:
+def ours(context: Context, kind: str = "other") -> Iterator[Restartable]:
     """Opens two nodes with a mandate; ``kind`` is that of the files to be attached."""
     with context.fresh("nodes") as folder:
         yield Ours(*pair(context, folder, MANDATE), kind)

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from scripts.benchmarks import machine
-from scripts.benchmarks.cases import large_file, many_files, propagation, scattered
+from scripts.benchmarks.cases import (
+    idle,
+    large_file,
+    mandates,
+    many_files,
+    propagation,
+    scattered,
+    start,
+)
 from scripts.benchmarks.context import Context
 from scripts.benchmarks.figures import Figure
 
@@ -19,4 +27,13 @@ class Case(Protocol):
         """Measures, and gives figures as they come."""
 
 
-CASES: tuple[Case, ...] = (machine, propagation, large_file, many_files, scattered)
+CASES: tuple[Case, ...] = (
+    machine,
+    propagation,
+    large_file,
+    many_files,
+    scattered,
+    start,
+    idle,
+    mandates,
+)

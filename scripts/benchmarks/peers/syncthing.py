@@ -12,8 +12,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from scripts.benchmarks.context import BenchmarkFailed, Context
-from scripts.benchmarks.pairs import Pair
+from scripts.benchmarks.pairs import Restartable
 from scripts.benchmarks.peers.rsync import free_port
+from scripts.benchmarks.processes import END_SECONDS_MAX, family
 from scripts.benchmarks.wire import sent_bytes
 
 FOLDER = "bench"
@@ -63,7 +64,7 @@ class Instance:
         self.shared.mkdir(parents=True)
         (self.shared / ".stfolder").mkdir()
         self.sync_port, self.api_port = free_port(), free_port()
-        self.pid = 0
+        self.process: subprocess.Popen[bytes] | None = None
         subprocess.run(
             [
                 *("syncthing", "generate", f"--home={root / 'home'}"),
@@ -77,6 +78,12 @@ class Instance:
         device = self.config.find("./device")
         assert device is not None
         self.device = device.attrib["id"]
+
+    @property
+    def pid(self) -> int:
+        """The process, which has the one that does the work as its child."""
+        assert self.process is not None
+        return self.process.pid
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -114,7 +121,7 @@ class Instance:
     def launch(self, context: Context) -> None:
         """Runs it."""
         with (self.root / "log").open("ab") as log:
-            self.pid = context.processes.start(
+            self.process = context.processes.start(
                 [
                     *("syncthing", "serve", f"--home={self.root / 'home'}"),
                     *("--no-browser", "--no-restart", "--no-upgrade"),
@@ -123,7 +130,7 @@ class Instance:
                 environment=self._environment(),
                 log=log,
                 out=log,
-            ).pid
+            )
 
     def ask(self, method: str, path: str) -> Any:
         """Asks the REST interface; raises ``OSError`` while nobody answers."""
@@ -151,8 +158,10 @@ class Instance:
 class Syncthing:
     """Two instances; ``asked`` ones are told to scan at once, as its interface allows."""
 
-    def __init__(self, a: Instance, b: Instance, subject: str, asked: bool) -> None:
-        self.a, self.b, self.subject, self._asked = a, b, subject, asked
+    def __init__(
+        self, context: Context, a: Instance, b: Instance, subject: str, asked: bool
+    ) -> None:
+        self._context, self.a, self.b, self.subject, self._asked = context, a, b, subject, asked
         self.source, self.target = a.shared, b.shared
 
     def take_up(self, paths: Sequence[Path]) -> None:
@@ -174,17 +183,32 @@ class Syncthing:
 
     def sent_bytes(self) -> int:
         """Counts the bytes of the sender's sockets to the other."""
-        return sent_bytes({self.a.pid}, {self.b.pid})
+        return sent_bytes(set(family(self.a.pid)), set(family(self.b.pid)))
 
     def pids(self) -> tuple[int, ...]:
         """Gives the two instances."""
         return self.a.pid, self.b.pid
 
+    def stop(self, side: int) -> None:
+        """Ends an instance in order."""
+        process = (self.a, self.b)[side].process
+        assert process is not None
+        process.terminate()
+        process.wait(END_SECONDS_MAX)
+
+    def launch(self, side: int) -> None:
+        """Runs an instance again."""
+        (self.a, self.b)[side].launch(self._context)
+
+    def ready(self, side: int) -> None:
+        """Waits until both are connected."""
+        self.settle()
+
 
 @contextmanager
 def syncthing(
     context: Context, delay_seconds: float = SHIPPED_DELAY_SECONDS, asked: bool = True
-) -> Iterator[Pair]:
+) -> Iterator[Restartable]:
     """Opens two instances that share a folder; ``delay_seconds`` is the watcher's."""
     shipped = delay_seconds == SHIPPED_DELAY_SECONDS
     subject = f"Syncthing {version()}".partition("-")[0] + (
@@ -196,7 +220,7 @@ def syncthing(
         b.configure(a, delay_seconds)
         a.launch(context)
         b.launch(context)
-        made = Syncthing(a, b, subject, asked)
+        made = Syncthing(context, a, b, subject, asked)
         made.settle()
         yield made
 
