@@ -43,7 +43,7 @@ from p2psync.node.opened import Opened
 from p2psync.node.paths import local_path
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
-from p2psync.storage.disk import disk_errors
+from p2psync.storage.disk import disk_errors, sync_names
 from p2psync.storage.folder import Folder
 from p2psync.storage.rows import MandateRow
 
@@ -156,6 +156,7 @@ class Mandates:
                     with disk_errors(str(root / candidate)), suppress(FileExistsError):
                         root.mkdir(mode=0o700, parents=True, exist_ok=True)
                         (root / candidate).mkdir(mode=0o700)
+                        sync_names(str(root))
                         return candidate
                 candidate = f"{base} ({number})"
                 number += 1

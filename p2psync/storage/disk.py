@@ -158,6 +158,20 @@ def fsync_directory(descriptor: int, calls: DiskCalls = DISK_CALLS) -> None:
             raise
 
 
+def sync_names(folder: str) -> None:
+    """Make the names in a folder at a path durable; raises storage errors.
+
+    What lies in a folder whose own name a power cut takes back is lost, however well it was synced
+    itself.
+    """
+    descriptor = open_directory(folder)
+    try:
+        with disk_errors(folder):
+            fsync_directory(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _kind_at(path: str, parent: int | None) -> str:
     try:
         mode = os.stat(path, dir_fd=parent, follow_symlinks=False).st_mode

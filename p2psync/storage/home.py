@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from p2psync.errors import AccessDenied, AlreadyRunning, HomeExposed, HomeUnsuitable
-from p2psync.storage.disk import disk_errors, fsync_directory, open_directory, refuse_kind
+from p2psync.storage.disk import disk_errors, open_directory, refuse_kind, sync_names
 from p2psync.storage.mounts import Mount, cloud_part, current_mounts, network_type
 
 _PID_BYTES_MAX = 20
@@ -142,16 +142,9 @@ def _make_private(path: Path) -> None:
         raise HomeExposed(home=path)
 
 def _sync_names(folder: Path) -> None:
-    """Make the names in a folder durable: what lies in a folder whose own name a power cut takes
-    back is lost, however well it was synced itself. At every start, because the last one may have
-    been broken off before it came to this.
+    """Make names durable. At every start, because the last one may have been broken off before it
+    came to this.
     """
-    try:
-        descriptor = open_directory(os.fspath(folder))
-    except AccessDenied:
-        return  # it was there before us, and its names are not ours to read
-    try:
-        with disk_errors(os.fspath(folder)):
-            fsync_directory(descriptor)
-    finally:
-        os.close(descriptor)
+    # A folder that may not be read was there before us.
+    with suppress(AccessDenied):
+        sync_names(os.fspath(folder))
