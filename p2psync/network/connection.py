@@ -210,6 +210,8 @@ class Connection:
                 protocol = await negotiation.answer(stream, self._handlers)
             await self._handlers[protocol](self, stream)
             stream.end()
+            # The peer may read as slowly as it likes: the stream counts against its cap.
+            await stream.wait_sent()
             with trio.move_on_after(self._config.negotiate_seconds):
                 await stream.wait_end()
         except (LinkBroken, trio.TooSlowError):

@@ -170,16 +170,16 @@ class Muxer:
 
     def _data_frame(self, stream: Stream, pieces: list[Piece]) -> int:
         n = min(len(stream.outbox), stream.send_window, PAYLOAD_BYTES_MAX)
-        last = stream.ending and n == len(stream.outbox)
-        if n == 0 and not last:
-            return 0
-        pieces.append(HEADER.pack(0, DATA, FIN if last else 0, stream.number, n))
-        stream.outbox.move(n, pieces)
-        stream.send_window -= n
-        stream.made_room()
-        if last:
+        if n:
+            pieces.append(HEADER.pack(0, DATA, 0, stream.number, n))
+            stream.outbox.move(n, pieces)
+            stream.send_window -= n
+        if stream.ending and not stream.outbox:
+            # In a frame of its own: js-libp2p looks at FIN first and drops what comes with it.
+            pieces.append(HEADER.pack(0, WINDOW_UPDATE, FIN, stream.number, 0))
             stream.end_sent = True
             self._forget_if_over(stream)
+        stream.made_room()
         return HEADER.size + n
 
     # -- in

@@ -94,6 +94,11 @@ class Stream:
                 raise LinkBroken("the stream ended early")
         return self.take(count)
 
+    async def wait_sent(self) -> None:
+        """Wait until our end is on its way, behind all that was queued, or the stream is cut."""
+        while not self.end_sent and self.broken is None:
+            await self._room.park()
+
     async def wait_end(self) -> None:
         """Drop what comes until the peer ends or cuts the stream."""
         self._wanted = 1

@@ -13,10 +13,12 @@ from p2psync.engine.ports import LinkBroken
 from p2psync.network.muxer import (
     ACK,
     DATA,
+    FIN,
     HEADER,
     PAYLOAD_BYTES_MAX,
     PING,
     SYN,
+    WINDOW_UPDATE,
     Muxer,
     PeerBrokeMuxing,
 )
@@ -150,6 +152,19 @@ def test_small_frames_leave_together() -> None:
     for _ in range(100):
         here.put(b"frame")
     assert len(b"".join(joined.caller.collect(1 << 20))) == HEADER.size + 500
+
+
+def test_the_end_has_a_frame_of_its_own() -> None:
+    """js-libp2p loses data that comes with FIN."""
+    joined = Joined()
+    here, _ = joined.pair()
+    here.put(b"last")
+    here.end()
+    assert b"".join(joined.caller.collect(1 << 20)) == (
+        HEADER.pack(0, DATA, 0, here.number, 4)
+        + b"last"
+        + HEADER.pack(0, WINDOW_UPDATE, FIN, here.number, 0)
+    )
 
 
 def test_streams_take_turns() -> None:
