@@ -161,6 +161,8 @@ class Machine:
         self.log: list[Effect] = []
         """What people and programs are told."""
         self._events: deque[Event] = deque()
+        self._stale: deque[bytes] = deque()
+        """Mandates to be folded anew, once what goes before is done."""
         self.engine = Engine(self.device, entropy, lambda: (f"/memory/{name}",))
         for mandate, holding in disk.holdings.items():
             self._add(mandate, holding)
@@ -263,10 +265,16 @@ class Machine:
     def run(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
             self.do(effect)
-        while self._events:
-            event = self._events.popleft()
-            for effect in self.engine.step(event, self.now, self.wall_ms):
+        while self._stale or self._events:
+            for effect in self._next():
                 self.do(effect)
+
+    def _next(self) -> Sequence[Effect]:
+        if not self._stale:
+            return self.engine.step(self._events.popleft(), self.now, self.wall_ms)
+        mandate = self._stale.popleft()
+        raws = self.disk.raws(mandate)
+        return self.engine.refold(mandate, raws, self.now, self.wall_ms)
 
     def do(self, effect: Effect) -> None:
         match effect:
@@ -279,9 +287,7 @@ class Machine:
             case StoreChunk(address=address, data=data):
                 self.disk.store_chunk(address, data)
             case Refold(mandate=mandate):
-                raws = self.disk.raws(mandate)
-                for more in self.engine.refold(mandate, raws, self.now, self.wall_ms):
-                    self.do(more)
+                self._stale.append(mandate)
             case FindChunks(mandate=mandate, version=version, addresses=addresses):
                 missing = tuple([each for each in addresses if each not in self.disk.chunks])
                 self._events.append(ChunksKnown(mandate, version, missing))

@@ -7,5 +7,6 @@ FAILED: dict[int, str] = {
     21: "power failed between a log's key and its first entry, and the log never opened",
     167: "who was dialled offered a mandate after the dialler had offered none, and was cut off",
     221: "the same",
+    1533: "a simulated machine folded anew in the middle of its work, and a frame overtook another",
     3620: "one batch made a device a member, counted a save of it, and took its admission back",
 }
