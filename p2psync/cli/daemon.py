@@ -6,20 +6,18 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from p2psync import __version__
 from p2psync.api.address import remove_address, write_address
-from p2psync.api.server import serve
 from p2psync.errors import P2PSyncError
 from p2psync.node.key_file import KeyFile
 from p2psync.node.node import Node
 from p2psync.node.online import Online
-from p2psync.node.service import NodeService
 from p2psync.node.store import Store
 from p2psync.storage.chunks import ChunkStore
 from p2psync.storage.database import Database
@@ -27,8 +25,13 @@ from p2psync.storage.highwater import HighWater
 from p2psync.storage.home import Home
 from p2psync.storage.watcher import Watcher
 
+if TYPE_CHECKING:
+    from p2psync.node.service import NodeService
+
 logger = logging.getLogger(__name__)
 FLUSH_SECONDS = 5.0
+STARTING_SWITCH_SECONDS = 0.0002
+"""How long the thread that speaks to members waits for another one that imports the API."""
 GC_ALLOCATIONS = 50_000
 """New objects after which the collector looks for cycles among them."""
 
@@ -104,6 +107,8 @@ async def _serve(
     nursery: trio.Nursery,
 ) -> None:
     stopping = trio.Event()
+    usual_switch_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(STARTING_SWITCH_SECONDS)
     nursery.start_soon(_wait_for_signals, stopping)
     port = int(await node.store.setting("port") or 0)
     online = Online(node, nursery, listen, port, lan=lan)
@@ -119,10 +124,13 @@ async def _serve(
             await node.store.put_setting("port", str(chosen))
     nursery.start_soon(_watch, node, nursery)
     node.look_at_all()
+    # Members are dialled by now: what people see comes after what the node is there for.
+    service_of, serve = await trio.to_thread.run_sync(_load_api)
     token = secrets.token_hex(32)
-    service = NodeService(node, stopping.set)
+    service = service_of(node, stopping.set)
     nursery.start_soon(service.resume)
     url = await nursery.start(serve, service, token)
+    sys.setswitchinterval(usual_switch_seconds)
     write_address(home.root, url, os.getpid(), __version__, token)
     on_ready(
         {
@@ -140,6 +148,14 @@ async def _serve(
     with trio.move_on_after(FLUSH_SECONDS):
         await node.runner.flushed()
         await online.stop()
+
+
+def _load_api() -> "tuple[type[NodeService], Callable[..., Awaitable[None]]]":
+    """Import the API in a thread: the web framework takes longer than all the rest of the node."""
+    from p2psync.api.server import serve
+    from p2psync.node.service import NodeService
+
+    return NodeService, serve
 
 
 async def _wait_for_signals(stopping: trio.Event) -> None:

@@ -1,5 +1,6 @@
 """Runs one command line: chooses language and home, and turns every end into an exit code."""
 
+import gc
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from p2psync import errors
+from p2psync.cli.foreground import plain_node_run, run_node
 from p2psync.cli.settings import Settings, default_home, use
 from p2psync.i18n import (
     LANGUAGES,
@@ -28,6 +30,7 @@ _SHARED_VALUES = ("--home", "--lang")
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
+    gc.disable()  # what imports make stays: nothing in it is to be collected
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -42,7 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in args[: _shared_length(args)]
     try:
         use(_settings(args, as_json))
-        return _invoke(args or ["--help"])
+        plain = plain_node_run(args[_shared_length(args) :])
+        return _invoke(args or ["--help"]) if plain is None else run_node(plain)
     except errors.P2PSyncError as error:
         return _report(error, as_json)
     except (KeyboardInterrupt, EOFError):
@@ -111,6 +115,7 @@ def _invoke(args: list[str]) -> int:
 
     from p2psync.cli.app import app
 
+    gc.enable()
     command = typer.main.get_command(app)
     try:
         result: Any = command.main(args, prog_name="p2psync", standalone_mode=False)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from p2psync import limits
 from p2psync.engine.ports import DiscoverableMandate
 
+SERVICE_TYPE = "_p2psync._tcp.local."
 NONCE_BYTES = 16
 TAG_BYTES = 8
 HOUR_SECONDS = 3600
@@ -19,6 +20,15 @@ _PERSON = b"p2psync.lan.1"
 _VERSION = b"v=1"
 _TAGS_PER_STRING = 31
 _PAD_TO = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An instance that was announced: its TXT record and multiaddrs; no TXT when it is gone."""
+
+    name: str
+    txt: bytes | None
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,15 @@ from p2psync.engine.ports import DiscoverableMandate, Sighting
 from p2psync.network.address import TcpAddress, interface_hosts, parse_address
 from p2psync.network.announce import (
     HOUR_SECONDS,
+    SERVICE_TYPE,
     Announcement,
+    Heard,
     compose,
     decode_txt,
     encode_txt,
     hour_of,
     recognise,
 )
-from p2psync.network.mdns import SERVICE_TYPE, Heard, Responder
 
 if TYPE_CHECKING:
     # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
@@ -44,6 +45,13 @@ class Announcer(Protocol):
 
     def close(self) -> None:
         """Say goodbye and stop."""
+
+
+def _zeroconf(hosts: Sequence[str], heard: Callable[[Heard], None]) -> Announcer:
+    """Make the responder; its library is imported here, in a thread and after the first dials."""
+    from p2psync.network.mdns import Responder
+
+    return Responder(hosts, heard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class LanDiscovery:
         now: Callable[[], float] = time.time,
         check_seconds: float = 15.0,
         hosts: Callable[[], Sequence[str]] = interface_hosts,
-        responder: Callable[[Sequence[str], Callable[[Heard], None]], Announcer] = Responder,
+        responder: Callable[[Sequence[str], Callable[[Heard], None]], Announcer] = _zeroconf,
     ) -> None:
         self._device = device
         self._addresses = addresses

@@ -7,7 +7,6 @@ random, and the machine's own name is never said. Source: RFC 6762, RFC 6763.
 import ipaddress
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 # They are exported, but not marked so for type checkers.
 from zeroconf import (  # type: ignore[attr-defined]
@@ -26,22 +25,13 @@ from zeroconf import (  # type: ignore[attr-defined]
 
 from p2psync import limits
 from p2psync.network.address import address_of
+from p2psync.network.announce import SERVICE_TYPE, Heard
 
 logger = logging.getLogger(__name__)
 
-SERVICE_TYPE = "_p2psync._tcp.local."
 _NAMES_PER_PACKET_MAX = 16
 _A, _TXT, _AAAA, _SRV = 1, 16, 28, 33
 _IN = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """An instance that was announced: its TXT record and multiaddrs; no TXT when it is gone."""
-
-    name: str
-    txt: bytes | None
-    addresses: tuple[str, ...]
 
 
 class Responder:

@@ -117,6 +117,7 @@ class Node:
         self.pulse = trio.Event()
         """Set, and replaced, whenever something changed that somebody may wait for."""
         self.watch_changed = trio.Event()
+        self._on_line = trio.Event()
         self._nursery = nursery
         self.engine = Engine(identity.device, entropy, self.addresses, writes_files=True)
         self.runner = Runner(self.engine, store, self._perform, self._disk_failed)
@@ -281,6 +282,18 @@ class Node:
 
     # -- the network --------------------------------------------------------------------------
 
+    def goes_online(self, transport: Transport) -> None:
+        """The network is on: dials that waited for it go out."""
+        self.transport = transport
+        self._on_line.set()
+
+    def goes_offline(self, transport: Transport) -> None:
+        """That network is off; after a quick stop and start the next one may be on already."""
+        if self.transport is transport:
+            self.transport = None
+            self.discovery = None
+            self._on_line = trio.Event()
+
     def addresses(self) -> tuple[str, ...]:
         """Where this node can be dialled now."""
         return () if self.transport is None else self.transport.addresses()
@@ -328,9 +341,10 @@ class Node:
         self.discovery.update(wanted)
 
     async def _dial(self, effect: Dial) -> None:
-        if self.transport is None:
-            self.runner.feed(DialFailed(effect.device, "the network is off"))
-            return
+        # Not a failure, after which a member would be left alone for a while: while the node starts
+        # or nobody is signed in, the first dial waits for the network.
+        while self.transport is None:
+            await self._on_line.wait()
         try:
             link = await self.transport.dial(effect.device, effect.addresses)
         except (P2PSyncError, OSError) as error:

@@ -38,6 +38,7 @@ class Online:
         self._port = port
         self._lan = lan
         self._scope: trio.CancelScope | None = None
+        self._transport: Libp2pTransport | None = None
 
     async def start(self) -> int | None:
         """Listen, dial and look around; returns the port when it was chosen here.
@@ -60,6 +61,8 @@ class Online:
     async def stop(self) -> None:
         """End all links and be seen no more."""
         if self._scope is not None:
+            if self._transport is not None:
+                self._node.goes_offline(self._transport)  # before anybody dials with it
             self._scope.cancel()
             self._scope = None
 
@@ -79,7 +82,8 @@ class Online:
             with scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(transport.run)
-                    node.transport = transport
+                    self._transport = transport
+                    node.goes_online(transport)
                     if self._lan:
                         discovery = LanDiscovery(
                             node.identity.device, transport.addresses, self._seen
@@ -96,10 +100,7 @@ class Online:
             logger.exception("the network failed")
             self._nursery.start_soon(self._again, scope)
         finally:
-            # After a quick stop and start the next one may be there already.
-            if node.transport is transport:
-                node.transport = None
-                node.discovery = None
+            node.goes_offline(transport)
 
     async def _again(self, failed: trio.CancelScope) -> None:
         """Go on line anew after a failure, unless somebody else did or went off line meanwhile."""

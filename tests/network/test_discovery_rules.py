@@ -9,9 +9,16 @@ import trio
 
 from p2psync import limits
 from p2psync.engine.ports import DiscoverableMandate, Sighting
-from p2psync.network.announce import HOUR_SECONDS, compose, decode_txt, encode_txt, recognise
+from p2psync.network.announce import (
+    HOUR_SECONDS,
+    SERVICE_TYPE,
+    Heard,
+    compose,
+    decode_txt,
+    encode_txt,
+    recognise,
+)
 from p2psync.network.discovery import LanDiscovery
-from p2psync.network.mdns import SERVICE_TYPE, Heard
 from tests.network.rig import until
 
 OWN, PEER = b"o" * 32, b"p" * 32

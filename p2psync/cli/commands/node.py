@@ -1,13 +1,13 @@
 """``p2psync node``: the process that does the work."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from p2psync.cli import output, process
 from p2psync.cli.client import Client
 from p2psync.cli.commands.status import show_status
+from p2psync.cli.foreground import NodeRun, run_node
 from p2psync.cli.progress import shown_progress
 from p2psync.cli.settings import current
 from p2psync.cli.tree import command, new_group
@@ -33,11 +33,7 @@ NOT_RUNNING_EXIT_CODE = 4
 @command(group, "run", example="p2psync node run --listen /ip4/0.0.0.0/tcp/4001")
 def run(listen: Listen = None, no_lan: NoLan = False) -> None:
     """Run the node in the foreground; print one line when it is ready."""
-    from p2psync.cli import daemon
-
-    settings = current()
-    code = daemon.run(settings.home, listen or [], not no_lan, on_ready=_show_ready)
-    raise typer.Exit(code)
+    raise typer.Exit(run_node(NodeRun(tuple(listen or ()), not no_lan)))
 
 
 @command(group, "start", example="p2psync node start")
@@ -75,7 +71,3 @@ def status() -> None:
     said = Client(current(), address).get("status")
     result = {"running": True, "address": address.url, "pid": address.pid, **said}
     output.emit(result, show_status)
-
-
-def _show_ready(info: Mapping[str, Any]) -> None:
-    output.emit(info, lambda said: output.say(_("ready at {address}", address=said.get("address"))))
