@@ -12,6 +12,7 @@ from scripts.benchmarks.cases import (
     propagation,
     scattered,
     start,
+    transport,
 )
 from scripts.benchmarks.context import Context
 from scripts.benchmarks.figures import Figure
@@ -36,4 +37,5 @@ CASES: tuple[Case, ...] = (
     start,
     idle,
     mandates,
+    transport,
 )

@@ -33,13 +33,19 @@ def run(context: Context) -> Iterator[Figure]:
         start_all(nodes)
         owner, laptop, others = nodes[0], nodes[-1], nodes[1:]
         began = time.monotonic()
+
+        def progress(what: str) -> None:
+            tell(f"{NAME}: {count} {what} after {time.monotonic() - began:.0f} s")
+
         tickets = [_found(owner, name) for name in names]
+        progress("founded")
         with ThreadPoolExecutor(len(others)) as pool:
             list(pool.map(lambda node: [node.subscribe(ticket) for ticket in tickets], others))
+        progress("subscribed to")
         files = {name: _attached(owner, name) for name in names}
         for node in others:
             _all_have(node, files, _FILE_BYTES)
-        tell(f"{NAME}: {count} mandates are shared after {time.monotonic() - began:.0f} s")
+        progress("in sync")
         for node in nodes:
             node.hang_up()
         time.sleep(min(REST_SECONDS_MAX, context.sizes.idle_seconds))
