@@ -19,7 +19,7 @@ from p2psync.node.key_file import KeyFile
 from p2psync.node.node import Node
 from p2psync.node.online import Online
 from p2psync.node.store import Store
-from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.contents import ContentStore
 from p2psync.storage.database import Database
 from p2psync.storage.highwater import HighWater
 from p2psync.storage.home import Home
@@ -72,11 +72,11 @@ async def _main(
     with home:
         home.lock()
         remove_address(home.root)  # a process that was killed left it
-        chunks = ChunkStore(home.chunks)
+        contents = ContentStore(home.chunks, home.incoming, home.versions)
         marks = HighWater(home.root / "highwater")
         database = Database.open(home.database, marks)
         try:
-            store = Store(database, chunks)
+            store = Store(database)
             key_file = KeyFile(home, store)
             identity = await key_file.open()
             async with trio.open_nursery() as nursery:
@@ -84,7 +84,7 @@ async def _main(
                     identity=identity,
                     key_file=key_file,
                     store=store,
-                    chunks=chunks,
+                    contents=contents,
                     mandates_folder=home.mandates,
                     entropy=secrets.token_bytes,
                     nursery=nursery,
@@ -95,7 +95,7 @@ async def _main(
             remove_address(home.root)
             database.close()
             marks.close()
-            chunks.close()
+            contents.close()
 
 
 async def _serve(

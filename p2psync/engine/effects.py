@@ -61,11 +61,20 @@ class Sighted:
 
 @dataclass(frozen=True, slots=True)
 class ChunksKnown:
-    """The answer to ``FindChunks``: the addresses of these that the chunk store lacks."""
+    """The answer to ``FindChunks``: the addresses of these that are not here."""
 
     mandate: bytes
     version: OpId
     missing: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLost:
+    """A version whose content was here is not whole any more: it is to be fetched again."""
+
+    mandate: bytes
+    file: bytes
+    version: OpId
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,15 @@ class Tick:
 
 
 Event = (
-    LinkUp | LinkDown | FrameReceived | DialFailed | Sighted | ChunksKnown | ReferencesLoaded | Tick
+    LinkUp
+    | LinkDown
+    | FrameReceived
+    | DialFailed
+    | Sighted
+    | ChunksKnown
+    | ContentLost
+    | ReferencesLoaded
+    | Tick
 )
 
 # -- effects ----------------------------------------------------------------------------------
@@ -134,20 +151,46 @@ class CloseLog:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreChunk:
-    """Make a verified sealed chunk durable."""
+class Place:
+    """Where a chunk belongs in a version's content: the ``number``-th piece of so many bytes.
 
+    ``digest`` is that of the piece's plaintext.
+    """
+
+    file: bytes
+    version: OpId
+    size_bytes: int
+    number: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChunk:
+    """Keep a sealed chunk that fits its address.
+
+    With ``places`` it is put there, and need not outlast a crash; without, it lists references and
+    is made durable.
+    """
+
+    mandate: bytes
     address: bytes
     data: bytes
+    places: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FindChunks:
-    """Ask the chunk store which of these it lacks; answered by ``ChunksKnown``."""
+    """Ask which chunks of a version are not here; answered by ``ChunksKnown``.
+
+    ``references`` are 64 bytes each; ``lists`` when they name chunks that list the content's.
+    """
 
     mandate: bytes
+    file: bytes
     version: OpId
-    addresses: tuple[bytes, ...]
+    size_bytes: int
+    references: bytes
+    lists: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +232,11 @@ class SendOpening:
 
 @dataclass(frozen=True, slots=True)
 class SendChunks:
-    """Read chunks from the chunk store and send them; say which are missing."""
+    """Seal chunks anew from the files that hold them and send them; say which are missing."""
 
     link: int
     handle: int
+    mandate: bytes
     addresses: tuple[bytes, ...]
 
 

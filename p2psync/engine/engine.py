@@ -18,6 +18,7 @@ from p2psync.engine.desk import Desk
 from p2psync.engine.effects import (
     ChunksKnown,
     CloseLink,
+    ContentLost,
     DialFailed,
     Effect,
     Event,
@@ -208,6 +209,11 @@ class Engine:
             case ChunksKnown(mandate=mandate, version=version, missing=missing):
                 self._transfer.on_known(mandate, version, missing)
                 self._tell_content()
+            case ContentLost(mandate=mandate, file=file, version=version):
+                self._transfer.on_lost(mandate, file, version)
+                if mandate in self._held:
+                    self._want_content(self._held[mandate].exchange.replica, file)
+                    self._tell_content()
             case ReferencesLoaded(mandate=mandate, version=version, references=references):
                 self._transfer.on_references(mandate, version, references)
                 self._tell_content()
@@ -379,7 +385,7 @@ class Engine:
                 self._after_entries(mandate)
             case wire.ChunkWant(addresses=addresses):
                 if exchange.replica.is_member(link.device):
-                    self._desk.out.append(SendChunks(link.id, session.handle, addresses))
+                    self._desk.out.append(SendChunks(link.id, session.handle, mandate, addresses))
             case wire.Chunk(address=address, data=data):
                 self._transfer.on_chunk(link.id, address, data)
                 self._tell_content()

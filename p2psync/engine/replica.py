@@ -7,7 +7,7 @@ is persisted by the effects that are returned, before anything else happens with
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2psync.core import clock, crypto, entry, membership, ops
 from p2psync.core.entry import Entry, LogKey
@@ -40,6 +40,8 @@ from p2psync.errors import (
 )
 from p2psync.limits import (
     ENTRY_DEPS_MAX,
+    ENTRY_OPERATIONS_MAX,
+    ENTRY_PAYLOAD_TARGET_BYTES,
     OPENING_ENTRIES_MAX,
     UNCOVERED_BYTES_MAX,
     WAITING_ENTRIES_MAX,
@@ -84,6 +86,23 @@ class Received:
 class _Waiting:
     entry: Entry
     operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A new version of a file that this device is to write; see ``Replica.save_many``.
+
+    ``before`` are operations that go ahead of it in its entry.
+    """
+
+    file: bytes
+    parents: Sequence[OpId]
+    lines: Sequence[Lines]
+    content: Chunked | None
+    mergeable: bool
+    size_bytes: int
+    digest: bytes
+    before: tuple[Operation, ...] = ()
 
 
 @dataclass(slots=True)
@@ -229,10 +248,39 @@ class Replica:
 
         ``before`` are operations that go along in the last entry, ahead of the save.
         """
-        parts: list[list[Operation]] = [[line] for line in lines[:-1]]
-        last: list[Operation] = [*before, *lines[-1:]]
-        version = Save(file, tuple(sorted(parents)), (), content, mergeable, size_bytes, digest)
-        return self._write([*parts, [*last, version]], wall_ms)
+        written = Written(
+            file, parents, lines, content, mergeable, size_bytes, digest, tuple(before)
+        )
+        return self.save_many([written], wall_ms)
+
+    def save_many(self, versions: Sequence["Written"], wall_ms: int) -> list[Effect]:
+        """Write new versions of different files in as few entries as they fit into, one signature.
+
+        A version whose changes fill several entries has them in entries before its own.
+        """
+        batches: list[list[Operation]] = []
+        room = 0
+        for each in versions:
+            version = Save(
+                each.file,
+                tuple(sorted(each.parents)),
+                (),
+                each.content,
+                each.mergeable,
+                each.size_bytes,
+                each.digest,
+            )
+            last: list[Operation] = [*each.before, *each.lines[-1:], version]
+            size = len(ops.encode(last))
+            if len(each.lines) > 1:
+                batches += [[line] for line in each.lines[:-1]]
+                room = 0
+            if not room or size > room or len(batches[-1]) + len(last) > ENTRY_OPERATIONS_MAX // 2:
+                batches.append([])
+                room = ENTRY_PAYLOAD_TARGET_BYTES
+            batches[-1] += last
+            room = max(0, room - size)
+        return self._write(batches, wall_ms)
 
     def _write(self, batches: Sequence[list[Operation]], wall_ms: int) -> list[Effect]:
         effects: list[Effect] = []
@@ -263,8 +311,9 @@ class Replica:
         parts: list[bytes] = []
         for index, operations in enumerate(batches):
             last = index == len(batches) - 1
-            if last and parts and isinstance(operations[-1], Save):
-                operations = [*operations[:-1], _with_parts(operations[-1], parts)]
+            if parts and any(isinstance(operation, Save) for operation in operations):
+                operations = _with_parts(operations, parts)
+                parts = []
             if index == 0:
                 operations = [*opening, *operations]
             hlc = clock.tick(stamp, wall_ms)
@@ -283,8 +332,8 @@ class Replica:
             deps = deps[ENTRY_DEPS_MAX:]
             stamp = hlc
             made.append((built, tuple(operations)))
-            if any(isinstance(operation, Lines) for operation in operations):
-                parts.append(built.id)
+            if not any(isinstance(operation, Save) for operation in operations):
+                parts += [built.id for each in operations if isinstance(each, Lines)][:1]
             prev, seq = built.id, seq + 1
         self._own = own
         effects.append(Persist(tuple(_stored(built) for built, _ in made)))
@@ -647,17 +696,14 @@ class Replica:
         return out
 
 
-def _with_parts(operation: Operation, parts: Sequence[bytes]) -> Save:
-    assert isinstance(operation, Save)
-    return Save(
-        operation.file,
-        operation.parents,
-        tuple(parts),
-        operation.content,
-        operation.mergeable,
-        operation.size_bytes,
-        operation.digest,
-    )
+def _with_parts(operations: Sequence[Operation], parts: Sequence[bytes]) -> list[Operation]:
+    """Let the first save name the entries before it that hold its changes."""
+    out = list(operations)
+    number = next(i for i, operation in enumerate(out) if isinstance(operation, Save))
+    save = out[number]
+    assert isinstance(save, Save)
+    out[number] = replace(save, parts=tuple(parts))
+    return out
 
 
 def _stored(item: Entry) -> StoredEntry:

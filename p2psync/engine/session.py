@@ -37,6 +37,7 @@ from p2psync.errors import (
     WireError,
 )
 from p2psync.limits import (
+    CHUNKS_UNREQUESTED_MAX,
     FRONTIER_TIPS_MAX,
     LOCATOR_POINTS_MAX,
     OPENING_KEPT_BYTES_MAX,
@@ -184,7 +185,7 @@ class Exchange:
     def _take(self, effects: Iterable[Effect]) -> None:
         """Have effects of the replica done, then tell the peers what is new."""
         fresh: dict[bytes, list[StoredEntry]] = {}
-        small: dict[bytes, bytes] = {}
+        small: dict[bytes, list[bytes]] = {}
         for effect in effects:
             self.desk.out.append(effect)
             match effect:
@@ -192,7 +193,7 @@ class Exchange:
                     for stored in entries:
                         fresh.setdefault(stored.log, []).append(stored)
                 case Changed(changes=changes):
-                    small |= self._small_content(changes)
+                    self._note_small(changes, small)
                     self.on_changes(self.mandate, changes)
         for log in self.replica.reopened():
             for session in self.sessions.values():
@@ -215,9 +216,8 @@ class Exchange:
                     self._forget(log)
         self._ask()
 
-    def _small_content(self, changes: Sequence[Change]) -> dict[bytes, bytes]:
-        """Addresses of content of one chunk, by the entry that saves it: it rides along."""
-        found: dict[bytes, bytes] = {}
+    def _note_small(self, changes: Sequence[Change], found: dict[bytes, list[bytes]]) -> None:
+        """Note addresses of content of one chunk, by the entry that saves it: it rides along."""
         for change in changes:
             if isinstance(change, FileSaved) and change.file in self.replica.state.files:
                 version = self.replica.state.files[change.file].versions.get(change.version)
@@ -227,14 +227,13 @@ class Exchange:
                     and not content.indirect
                     and len(content.references) == CHUNK_REFERENCE_BYTES
                 ):
-                    found[change.version[0]] = content.references[:32]
-        return found
+                    found.setdefault(change.version[0], []).append(content.references[:32])
 
     def _spread(
         self,
         session: Session,
         fresh: dict[bytes, list[StoredEntry]],
-        small: dict[bytes, bytes],
+        small: dict[bytes, list[bytes]],
     ) -> None:
         """Push our own entries, announce the others'."""
         tips: list[Tip] = []
@@ -242,9 +241,9 @@ class Exchange:
             first = entries[0]
             # An earlier log of this device comes back from others: they have it already.
             if log == self.replica.own_log and self._follows(session, first):
-                for stored in entries:
-                    if stored.id in small:
-                        self._send_small(session, small[stored.id])
+                along = [address for stored in entries for address in small.get(stored.id, ())]
+                if 0 < len(along) <= CHUNKS_UNREQUESTED_MAX:  # the peer keeps no more
+                    self._send_small(session, tuple(along))
                 ids = tuple([stored.id for stored in entries])
                 self.desk.out.append(SendEntries(session.link, session.handle, self.mandate, ids))
                 session.sent[log] = entries[-1].id
@@ -254,8 +253,8 @@ class Exchange:
             part = tuple(tips[start : start + FRONTIER_TIPS_MAX])
             self.desk.send(session.link, wire.Have(session.handle, part))
 
-    def _send_small(self, session: Session, address: bytes) -> None:
-        self.desk.out.append(SendChunks(session.link, session.handle, (address,)))
+    def _send_small(self, session: Session, addresses: tuple[bytes, ...]) -> None:
+        self.desk.out.append(SendChunks(session.link, session.handle, self.mandate, addresses))
 
     def _follows(self, session: Session, first: StoredEntry) -> bool:
         """Tell whether the peer has, or is about to have, what an entry follows."""

@@ -1,9 +1,9 @@
 """Fetching the content of files: which chunks are missing, who is asked, when all is here.
 
-A version's references are known first; the chunk store then says which chunks it lacks, and these
-are asked of every connected peer that may have them, a bounded number at a time. A chunk is
-checked against its address and durable at once, so a transfer goes on where it stopped. Large files
-list their references in chunks of their own, which are fetched before.
+A version's references are known first; whoever keeps contents then says which chunks are not here,
+and these are asked of every connected peer that may have them, a bounded number at a time. A chunk
+is checked against its address and put where it belongs. Large files list their references in
+chunks of their own, which are fetched before.
 Specification: docs/spec/wire.md.
 """
 
@@ -21,6 +21,7 @@ from p2psync.engine.effects import (
     ContentReady,
     FindChunks,
     LoadReferences,
+    Place,
     Progress,
     StoreChunk,
     Warn,
@@ -57,10 +58,11 @@ class Fetch:
     stage: Literal["lists", "content"]
     """Whether ``references`` are those of chunks that list references, or of the content."""
     found: bool = False
-    """Whether the chunk store has said what it lacks."""
+    """Whether it is known what is not here."""
     counted: bool = False
     """Whether peers are told that this is still being fetched."""
-    missing: dict[bytes, None] = field(default_factory=dict)
+    missing: dict[bytes, list[int]] = field(default_factory=dict)
+    """Addresses that are not here, and at which places of the content they belong."""
     queue: deque[bytes] = field(default_factory=deque)
     """Those of ``missing`` that nobody is being asked for; may name some that came since."""
     reported_chunks: int = 0
@@ -69,6 +71,19 @@ class Fetch:
     def key(self) -> FetchKey:
         """What it is known by."""
         return self.mandate, self.version
+
+    def places(self, numbers: Iterable[int]) -> tuple[Place, ...]:
+        """Where a chunk of the content with these numbers belongs; nowhere for a list."""
+        if self.stage == "lists":
+            return ()
+        return tuple(
+            Place(self.file, self.version, self.size_bytes, number, self._digest(number))
+            for number in numbers
+        )
+
+    def _digest(self, number: int) -> bytes:
+        end = (number + 1) * CHUNK_REFERENCE_BYTES
+        return self.references[end - 32 : end]
 
 
 @dataclass(slots=True)
@@ -93,6 +108,8 @@ class Transfer:
     _fetches: dict[FetchKey, Fetch] = field(default_factory=dict)
     _wanted: dict[bytes, dict[FetchKey, None]] = field(default_factory=dict)
     _sources: dict[int, Source] = field(default_factory=dict)
+    _queued: dict[bytes, dict[FetchKey, None]] = field(default_factory=dict)
+    """By mandate, the fetches whose queue is not empty, in the order in which they are served."""
     _ready: set[FetchKey] = field(default_factory=set)
     _by_file: dict[tuple[bytes, bytes], dict[FetchKey, None]] = field(default_factory=dict)
     _lacking: Counter[bytes] = field(default_factory=Counter)
@@ -155,14 +172,19 @@ class Transfer:
 
     def _came_along(self, fetch: Fetch) -> bool:
         """Finish at once when the peer sent the content ahead of the entry."""
-        needed = dict.fromkeys(addresses_of(fetch.references))
+        if len(fetch.references) > CHUNKS_UNREQUESTED_MAX * CHUNK_REFERENCE_BYTES:
+            return False
+        needed = _numbered(addresses_of(fetch.references))
         sources = self._sources.values()
         holders = [next((s for s in sources if each in s.early), None) for each in needed]
         if None in holders:
             return False
-        for address, holder in zip(needed, holders, strict=True):
+        for (address, numbers), holder in zip(needed.items(), holders, strict=True):
             if holder is not None:
-                self.desk.out.append(StoreChunk(address, holder.early.pop(address)))
+                data = holder.early.pop(address)
+                self.desk.out.append(
+                    StoreChunk(fetch.mandate, address, data, fetch.places(numbers))
+                )
         self._ready.add(fetch.key)
         self.desk.out.append(ContentReady(fetch.mandate, fetch.file, fetch.version))
         return True
@@ -180,22 +202,33 @@ class Transfer:
         )
 
     def _find(self, fetch: Fetch) -> None:
-        addresses = tuple(dict.fromkeys(addresses_of(fetch.references)))
         fetch.found = False
         fetch.reported_chunks = 0
-        self.desk.out.append(FindChunks(fetch.mandate, fetch.version, addresses))
+        self.desk.out.append(
+            FindChunks(
+                fetch.mandate,
+                fetch.file,
+                fetch.version,
+                fetch.size_bytes,
+                fetch.references,
+                fetch.stage == "lists",
+            )
+        )
 
     def on_known(self, mandate: bytes, version: OpId, missing: Sequence[bytes]) -> None:
-        """Take the chunk store's answer."""
+        """Take the answer to ``FindChunks``."""
         fetch = self._fetches.get((mandate, version))
         if fetch is None or fetch.found:
             return
         fetch.found = True
         if missing and not fetch.counted:
             self._count(fetch)
-        fetch.missing = dict.fromkeys(missing)
+        numbered = _numbered(addresses_of(fetch.references))
+        fetch.missing = {address: numbered[address] for address in missing}
         fetch.queue = deque(fetch.missing)
-        for address in missing:
+        if fetch.queue:
+            self._enqueue(fetch.key)
+        for address in fetch.missing:
             self._wanted.setdefault(address, {})[fetch.key] = None
         early = False
         for source in self._sources.values():
@@ -205,6 +238,10 @@ class Transfer:
         if not early:
             self._advance(fetch)
         self.pump()
+
+    def on_lost(self, mandate: bytes, file: bytes, version: OpId) -> None:
+        """What was whole is so no more; ``want`` then fetches it again."""
+        self._ready.discard((mandate, version))
 
     def on_references(self, mandate: bytes, version: OpId, references: bytes) -> None:
         """Take the references that a version's list chunks hold."""
@@ -251,6 +288,7 @@ class Transfer:
 
     def _drop(self, fetch: Fetch) -> None:
         del self._fetches[fetch.key]
+        self._dequeue(fetch.key)
         siblings = self._by_file[(fetch.mandate, fetch.file)]
         del siblings[fetch.key]
         if not siblings:
@@ -303,31 +341,48 @@ class Transfer:
             source.asked.pop(address, None)
             for key in self._wanted.get(address, {}):
                 self._fetches[key].queue.append(address)
+                self._enqueue(key)
 
     def pump(self) -> None:
         """Ask every peer for as many chunks as are allowed at a time."""
         for link, source in self._sources.items():
             if len(source.asked) > REFILL:
                 continue
-            for fetch in self._fetches.values():
-                room = CHUNKS_WANTED_MAX - len(source.asked)
-                if not room:
-                    break
-                handle = source.handles.get(fetch.mandate)
-                if handle is not None and fetch.queue and fetch.key not in source.avoid:
-                    self._request(link, handle, source, fetch, room)
+            for mandate, handle in source.handles.items():
+                if wanted := self._assign(source, mandate):
+                    self.desk.send(link, wire.ChunkWant(handle, tuple(wanted)))
+                    self.desk.after(("chunks", link), CHUNK_SECONDS_MAX)
 
-    def _request(self, link: int, handle: int, source: Source, fetch: Fetch, room: int) -> None:
+    def _assign(self, source: Source, mandate: bytes) -> list[bytes]:
+        """Take addresses off the queues of a mandate to ask a peer for them."""
         wanted: list[bytes] = []
-        while fetch.queue and len(wanted) < room:
-            address = fetch.queue.popleft()
-            asked = any(address in other.asked for other in self._sources.values())
-            if address in fetch.missing and not asked:
-                source.asked[address] = fetch.mandate
-                wanted.append(address)
-        if wanted:
-            self.desk.send(link, wire.ChunkWant(handle, tuple(wanted)))
-            self.desk.after(("chunks", link), CHUNK_SECONDS_MAX)
+        emptied: list[FetchKey] = []
+        for key in self._queued.get(mandate, ()):
+            if len(source.asked) >= CHUNKS_WANTED_MAX:
+                break
+            if key in source.avoid:
+                continue
+            fetch = self._fetches[key]
+            while fetch.queue and len(source.asked) < CHUNKS_WANTED_MAX:
+                address = fetch.queue.popleft()
+                asked = any(address in other.asked for other in self._sources.values())
+                if address in fetch.missing and not asked:
+                    source.asked[address] = mandate
+                    wanted.append(address)
+            if not fetch.queue:
+                emptied.append(key)
+        for key in emptied:
+            self._dequeue(key)
+        return wanted
+
+    def _enqueue(self, key: FetchKey) -> None:
+        self._queued.setdefault(key[0], {})[key] = None
+
+    def _dequeue(self, key: FetchKey) -> None:
+        queued = self._queued.get(key[0], {})
+        queued.pop(key, None)
+        if not queued:
+            self._queued.pop(key[0], None)
 
     # -- what comes -----------------------------------------------------------------------------
 
@@ -351,10 +406,11 @@ class Transfer:
                 del source.early[next(iter(source.early))]
 
     def _store(self, address: bytes, data: bytes) -> None:
-        self.desk.out.append(StoreChunk(address, data))
-        for key in self._wanted.pop(address):
-            fetch = self._fetches[key]
-            del fetch.missing[address]
+        fetches = [self._fetches[key] for key in self._wanted.pop(address)]
+        for fetch in fetches:
+            places = fetch.places(fetch.missing.pop(address))
+            self.desk.out.append(StoreChunk(fetch.mandate, address, data, places))
+        for fetch in fetches:
             self._advance(fetch)
 
     def on_missing(self, link: int, addresses: Sequence[bytes]) -> None:
@@ -402,6 +458,14 @@ class Transfer:
 def chunk_count(size_bytes: int) -> int:
     """How many chunks a file of that size has."""
     return -(-size_bytes // CHUNK_BYTES)
+
+
+def _numbered(addresses: Iterable[bytes]) -> dict[bytes, list[int]]:
+    """Each address with its places in the sequence."""
+    numbers: dict[bytes, list[int]] = {}
+    for number, address in enumerate(addresses):
+        numbers.setdefault(address, []).append(number)
+    return numbers
 
 
 def addresses_of(references: bytes) -> list[bytes]:

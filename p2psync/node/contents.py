@@ -1,19 +1,15 @@
-"""What versions of a file contain: from the entries for record files, else from the chunk store."""
+"""What versions of a file contain: from the entries for record files, else from their pieces."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-import trio
-
 from p2psync.core import crypto
 from p2psync.core.crdt import SegmentSet
 from p2psync.core.files import FileState, Version, replay
-from p2psync.core.ops import Chunked, OpId
-from p2psync.errors import ChunkMissing
-from p2psync.node import copies as disk
+from p2psync.core.ops import OpId
 from p2psync.node.opened import Opened
+from p2psync.node.pieces import Pieces
 from p2psync.node.store import Store
-from p2psync.storage.chunks import ChunkStore
 
 Read = Callable[[], Iterator[bytes]]
 """Reads a content piece by piece, in any thread."""
@@ -22,9 +18,9 @@ Read = Callable[[], Iterator[bytes]]
 class Contents:
     """Reads the contents of versions."""
 
-    def __init__(self, store: Store, chunks: ChunkStore) -> None:
+    def __init__(self, store: Store, pieces: Pieces) -> None:
         self._store = store
-        self.chunks = chunks
+        self.pieces = pieces
 
     async def base(self, opened: Opened, file: FileState, heads: Iterable[OpId]) -> SegmentSet:
         """The segments as some versions left them; those of the fold itself when that is what
@@ -54,7 +50,7 @@ class Contents:
     ) -> tuple[Read, bytes, int]:
         """Return (how to read the content, its digest, its size) of a version, or of what is shown.
 
-        Raises ``ChunkMissing`` while the content is not here.
+        Reading raises ``ChunkMissing`` while the content is not here.
         """
         current = file.current()
         assert current is not None
@@ -64,23 +60,9 @@ class Contents:
         if wanted.content is None:
             base = await self.base(opened, file, [wanted.id])
             return _of_bytes(base.emit())
-        secret = opened.replica.chunk_secret
-        missing = await trio.to_thread.run_sync(self._first_missing, wanted.content, secret)
-        if missing is not None:
-            raise ChunkMissing(address=missing.hex())
-        read = partial(disk.open_content, wanted.content, self.chunks, secret)
-        return read, wanted.digest, wanted.size_bytes
-
-    def _first_missing(self, content: Chunked, secret: bytes) -> bytes | None:
-        for address, _ in disk.split_references(content.references):
-            if not self.chunks.has(address):
-                return address
-        if content.indirect:
-            listed = b"".join(disk.open_references(content.references, self.chunks, secret))
-            for address, _ in disk.split_references(listed):
-                if not self.chunks.has(address):
-                    return address
-        return None
+        self.pieces.check_here(wanted.id)
+        where = self.pieces.where(opened, file.id, wanted)
+        return partial(self.pieces.read, opened.id, where), wanted.digest, wanted.size_bytes
 
 
 def _of_bytes(data: bytes) -> tuple[Read, bytes, int]:

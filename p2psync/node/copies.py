@@ -1,38 +1,23 @@
 """Copies of files on this machine: the attached file itself, and the one in the mandate folder.
 
-These functions look at the disk and write to it; they block and are called in threads. What a
-look found is a value; ``shelf`` decides what follows from it.
+The functions write to the disk; they block and are called in threads.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from p2psync.core import crypto
 from p2psync.core.crdt import Element, Value
-from p2psync.core.ops import CHUNK_REFERENCE_BYTES, Chunked, OpId
-from p2psync.core.records import Document
-from p2psync.errors import FileAbsent, FolderMissing, P2PSyncError
-from p2psync.formats import registry
-from p2psync.limits import (
-    CHUNK_ADDRESSES_INLINE_MAX,
-    CHUNK_BYTES,
-    FILE_HEAD_BYTES,
-    RECORD_FILE_BYTES_MAX,
-    SEGMENT_BYTES_MAX,
-)
-from p2psync.storage.chunks import ChunkStore
+from p2psync.core.ops import OpId
+from p2psync.errors import P2PSyncError
 from p2psync.storage.disk import check_room as check_disk_room
-from p2psync.storage.file_state import FileStat
-from p2psync.storage.folder import Folder
+from p2psync.storage.file_state import Expected, FileStat
+from p2psync.storage.folder import Folder, Replacement
 
 Role = Literal["attached", "folder"]
-Report = Callable[[int, int], None]
-"""Told (bytes done, bytes in all) while something long goes on."""
 
 
 @dataclass(slots=True)
@@ -64,148 +49,49 @@ class Copy:
         return self.directory / self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """The file, or its folder, is not there; never taken for a deletion."""
+class Copies(dict[tuple[bytes, Role], Copy]):
+    """The copies of a mandate's files on this machine, by file and role, and by where they are."""
 
-    folder: bool
+    def __init__(self) -> None:
+        super().__init__()
+        self._places: dict[tuple[str, str], list[Copy]] | None = None
+
+    def __setitem__(self, key: tuple[bytes, Role], copy: Copy) -> None:
+        super().__setitem__(key, copy)
+        self._places = None
+
+    def __delitem__(self, key: tuple[bytes, Role]) -> None:
+        super().__delitem__(key)
+        self._places = None
+
+    def pop(self, key: tuple[bytes, Role], *default: None) -> Copy | None:  # type: ignore[override] # narrower on purpose
+        """Take a copy out."""
+        self._places = None
+        return super().pop(key, *default)
+
+    def at(self, directory: str, name: str) -> Sequence[Copy]:
+        """The copies that a path stands for."""
+        if self._places is None:
+            self._places = {}
+            for copy in self.values():
+                place = (os.fspath(copy.directory), copy.name)
+                self._places.setdefault(place, []).append(copy)
+        return self._places.get((directory, name), ())
 
 
-@dataclass(frozen=True, slots=True)
-class Unchanged:
-    """The content is what it was. ``steady`` (here and below): any later change shows in
-    ``stat``.
+@dataclass(slots=True)
+class Write:
+    """Content that is to stand where a copy is; ``content`` is read in a thread.
+
+    ``moved`` tells, in that thread, the path of a durable file with that content, which may be
+    moved. ``keep`` is given the path of what was replaced.
     """
 
-    stat: FileStat
-    steady: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """The content of a record file, read."""
-
-    stat: FileStat
-    digest: bytes
-    document: Document
-    steady: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """The content of a file that is synchronised whole: only its digest so far."""
-
-    stat: FileStat
-    digest: bytes
-    steady: bool = False
-
-
-Look = Gone | Unchanged | Records | Whole
-
-
-def head_of(path: Path) -> tuple[bytes, int]:
-    """Return a file's first ``FILE_HEAD_BYTES`` bytes and its size; raises as ``Folder.read``."""
-    with Folder.open(path.parent) as folder, folder.open_stable(path.name) as blocks:
-        head = next(iter(blocks), b"")
-        return head[:FILE_HEAD_BYTES], blocks.stat.size_bytes
-
-
-def look(copy: Copy, format_name: str) -> Look:
-    """Read what is on the disk, as far as needed to know whether it changed.
-
-    Raises ``FileBusy`` while it is being written, ``NotARegularFile``, storage errors.
-    """
-    format_ = registry.by_name(format_name)
-    now_ns = time.time_ns()
-    try:
-        with Folder.open(copy.directory) as folder:
-            found = folder.stat(copy.name)
-            if found is None:
-                return Gone(folder=False)
-            if copy.digest and found == copy.stat:
-                return Unchanged(found, steady=True)
-            if format_.merge == "records" and found.size_bytes <= RECORD_FILE_BYTES_MAX:
-                data, stat = folder.read(copy.name, RECORD_FILE_BYTES_MAX)
-                steady = stat.settled(now_ns)
-                digest = crypto.content_digest(data)
-                if digest == copy.digest:
-                    return Unchanged(stat, steady)
-                document = format_.parse(data)
-                if all(len(segment.raw) <= SEGMENT_BYTES_MAX for segment in document.segments):
-                    return Records(stat, digest, document, steady)
-                return Whole(stat, digest, steady)
-            with folder.open_stable(copy.name) as blocks:
-                stat = blocks.stat
-                state = crypto.content_hasher()
-                for block in blocks:
-                    state.update(block)
-            digest, steady = state.digest(), stat.settled(now_ns)
-            same = digest == copy.digest
-            return Unchanged(stat, steady) if same else Whole(stat, digest, steady)
-    except FileAbsent:
-        return Gone(folder=False)
-    except FolderMissing:
-        return Gone(folder=True)
-
-
-def seal_content(
-    copy: Copy, chunks: ChunkStore, secret: bytes, report: Report
-) -> tuple[Chunked, bytes, FileStat]:
-    """Seal a file's content into the chunk store; return its references, digest and state.
-
-    Reads it in blocks, so memory does not grow with the file. Raises ``FileBusy`` if it changes
-    meanwhile.
-    """
-    references = bytearray()
-    state = crypto.content_hasher()
-    waiting: list[tuple[bytes, bytes]] = []
-    done = 0
-
-    def put(plain: bytes) -> None:
-        sealed, plain_digest = crypto.seal_chunk(secret, plain)
-        address = crypto.chunk_address(sealed)
-        references.extend(address + plain_digest)
-        waiting.append((address, sealed))
-        if len(waiting) >= 16:
-            chunks.put_many(waiting)
-            waiting.clear()
-
-    with Folder.open(copy.directory) as folder, folder.open_stable(copy.name) as blocks:
-        stat = blocks.stat
-        for block in blocks:
-            state.update(block)
-            put(block)
-            done += len(block)
-            report(done, stat.size_bytes)
-    indirect = len(references) > CHUNK_ADDRESSES_INLINE_MAX * CHUNK_REFERENCE_BYTES
-    if indirect:
-        direct = bytes(references)
-        references.clear()
-        for start in range(0, len(direct), CHUNK_BYTES):
-            put(direct[start : start + CHUNK_BYTES])
-    chunks.put_many(waiting)
-    return Chunked(indirect, bytes(references)), state.digest(), stat
-
-
-def split_references(references: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (address, plaintext digest), 32 bytes each."""
-    for start in range(0, len(references), CHUNK_REFERENCE_BYTES):
-        reference = references[start : start + CHUNK_REFERENCE_BYTES]
-        yield reference[:32], reference[32:]
-
-
-def open_content(content: Chunked, chunks: ChunkStore, secret: bytes) -> Iterator[bytes]:
-    """Yield the plaintext of a chunked content, piece by piece; raises ``ChunkMissing``."""
-    references = content.references
-    if content.indirect:
-        references = b"".join(open_references(references, chunks, secret))
-    yield from open_references(references, chunks, secret)
-
-
-def open_references(references: bytes, chunks: ChunkStore, secret: bytes) -> Iterator[bytes]:
-    """Yield the plaintext of each chunk that the references name."""
-    for address, plain_digest in split_references(references):
-        yield crypto.open_chunk(secret, plain_digest, chunks.get(address))
+    copy: Copy
+    content: Callable[[], Iterable[bytes]]
+    size_bytes: int
+    moved: Callable[[], str | None] | None = None
+    keep: Callable[[str], None] | None = None
 
 
 def check_room(copy: Copy, size_bytes: int) -> None:
@@ -214,18 +100,46 @@ def check_room(copy: Copy, size_bytes: int) -> None:
     check_disk_room(os.fspath(folder), size_bytes)
 
 
-def write(copy: Copy, content: Iterable[bytes]) -> FileStat:
-    """Put content where the copy is, if nobody changed it since; raises ``TargetChanged``.
+def write_many(writes: Sequence[Write]) -> list[FileStat | P2PSyncError]:
+    """Put contents where copies are, unless somebody changed them since; few syncs for all.
 
-    A folder copy's directory is made when it is missing (the mandate folder is ours).
+    Returns what each file is like now, or its error (``TargetChanged``, storage errors, what the
+    content raises). A folder copy's directory is made when it is missing (it is ours).
     """
-    with _folder_of(copy) as folder:
-        expected = copy.digest or None
-        if copy.stat is not None and expected is not None and folder.stat(copy.name) == copy.stat:
-            return folder.replace(copy.name, content, copy.stat)
-        if expected is not None and folder.stat(copy.name) is None:
-            return folder.replace(copy.name, content, None)
-        return folder.replace(copy.name, content, expected)
+    results: dict[int, FileStat | P2PSyncError] = {}
+    by_folder: dict[tuple[Path, Role], list[int]] = {}
+    for number, each in enumerate(writes):
+        by_folder.setdefault((each.copy.directory, each.copy.role), []).append(number)
+    for numbers in by_folder.values():
+        try:
+            with _folder_of(writes[numbers[0]].copy) as folder:
+                wanted: list[Replacement] = []
+                able: list[int] = []
+                for number in numbers:
+                    try:
+                        wanted.append(_replacement(folder, writes[number]))
+                        able.append(number)
+                    except P2PSyncError as error:
+                        results[number] = error
+                results.update(zip(able, folder.replace_many(wanted), strict=True))
+        except P2PSyncError as error:
+            for number in numbers:
+                results.setdefault(number, error)
+    return [results[number] for number in range(len(writes))]
+
+
+def _replacement(folder: Folder, write: Write) -> Replacement:
+    copy = write.copy
+    check_room(copy, write.size_bytes)
+    expected: Expected = copy.digest or None
+    if expected is not None:
+        found = folder.stat(copy.name)
+        if found is None:
+            expected = None
+        elif copy.stat is not None and found == copy.stat:
+            expected = copy.stat
+    moved = None if write.moved is None else write.moved()
+    return Replacement(copy.name, write.content(), expected, moved, write.keep)
 
 
 def write_new(copy: Copy, content: Iterable[bytes]) -> FileStat:

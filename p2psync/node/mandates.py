@@ -34,10 +34,10 @@ from p2psync.formats.checks import check, settings_for
 from p2psync.formats.cresus_list import read_list
 from p2psync.formats.cresus_settings import Settings, read_settings
 from p2psync.limits import FILES_PER_MANDATE_MAX, RECORD_FILE_BYTES_MAX
-from p2psync.node import copies as disk
 from p2psync.node import find, views
 from p2psync.node.contents import Read
 from p2psync.node.copies import Copy
+from p2psync.node.looking import Records, Whole, look_first
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.paths import local_path
@@ -58,6 +58,8 @@ class Findings:
     period: str | None = None
 
 
+ATTACHED_AT_ONCE = 128
+"""Files that are read in one go while they are attached."""
 PROBLEM_TEXTS = {
     "not-readable": "the file is too large or its lines too long to be read record by record; it "
     "is synchronised whole",
@@ -414,15 +416,12 @@ class Mandates:
             claim = self._claim(opened, role, follows)
         offered: list[str] = []
         async with opened.lock:
-            items = [
-                await self._attachment(opened, path, kind, period, None if number else follows)
-                for number, path in enumerate(paths)
-            ]
+            items = await self._attachments(opened, paths, kind, period, follows)
             await node.shelf.attach(opened, items, claim, lambda: self._check_free(paths))
         if kind == "accounting":
             for path in paths:
                 offered += await trio.to_thread.run_sync(self._offered, path)
-        views_made = [copy.file for copy, _ in items]
+        views_made = [copy.file for copy, *_ in items]
         names = opened.names()
         return {
             "files": [
@@ -433,30 +432,41 @@ class Mandates:
             "offered": offered,
         }
 
-    async def _attachment(
+    async def _attachments(
         self,
         opened: Opened,
-        path: Path,
+        paths: Sequence[Path],
         kind: str,
         period: tuple[datetime.date, datetime.date] | None,
         follows: FileState | None,
-    ) -> tuple[Copy, ops.AddFile]:
-        """The copy that a path is, and the operation that attaches it."""
-        file_id = self._node.entropy(ops.FILE_ID_BYTES)
-        head, _ = await trio.to_thread.run_sync(disk.head_of, path)
-        if kind == "accounting" and period is None:
-            period = read_settings(head).period
-        operation = ops.AddFile(
-            file_id,
-            path.name,
-            kind,
-            registry.find(path.name, head).name,
-            str(path.parent),
-            None if follows is None else follows.id,
-            None if period is None else period[0].toordinal(),
-            None if period is None else period[1].toordinal(),
-        )
-        return Copy(opened.id, file_id, "attached", path.parent, path.name), operation
+    ) -> list[tuple[Copy, ops.AddFile, Records | Whole | None]]:
+        """For each path the copy that it is, the operation that attaches it, what it holds."""
+        secret = opened.replica.chunk_secret
+        items: list[tuple[Copy, ops.AddFile, Records | Whole | None]] = []
+        for start in range(0, len(paths), ATTACHED_AT_ONCE):
+            group = paths[start : start + ATTACHED_AT_ONCE]
+            looks = await trio.to_thread.run_sync(look_first, group, secret)
+            for path, first in zip(group, looks, strict=True):
+                of_file = period
+                if kind == "accounting" and period is None:
+                    of_file = read_settings(first.head).period
+                operation = ops.AddFile(
+                    self._node.entropy(ops.FILE_ID_BYTES),
+                    path.name,
+                    kind,
+                    first.format,
+                    str(path.parent),
+                    None if items or follows is None else follows.id,
+                    None if of_file is None else of_file[0].toordinal(),
+                    None if of_file is None else of_file[1].toordinal(),
+                )
+                copy = Copy(opened.id, operation.file, "attached", path.parent, path.name)
+                items.append((copy, operation, first.found))
+            if len(paths) > ATTACHED_AT_ONCE:
+                self._node.notices.progress(
+                    len(items), len(paths), mandate=opened.id, file="", phase="reading"
+                )
+        return items
 
     def _claim(
         self, opened: Opened, role: str | None, follows: FileState | None

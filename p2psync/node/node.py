@@ -1,8 +1,9 @@
 """The running node: opens the mandates, feeds the engine, runs its effects in one nursery."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -22,11 +23,13 @@ from p2psync.core.mandate import (
     MemberWaiting,
     NewerVersion,
 )
+from p2psync.core.ops import OpId
 from p2psync.engine.effects import (
     Changed,
     ChunksKnown,
     CloseLink,
     CloseLog,
+    ContentLost,
     ContentReady,
     Dial,
     DialFailed,
@@ -52,7 +55,7 @@ from p2psync.engine.effects import (
 from p2psync.engine.engine import Engine
 from p2psync.engine.ports import DiscoverableMandate, Discovery, Link, Sighting, Transport
 from p2psync.engine.replica import OwnLog, Replica, Secrets
-from p2psync.errors import DiskFull, NotAdmitting, P2PSyncError, StorageError
+from p2psync.errors import NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
 from p2psync.node import news, views
@@ -61,11 +64,12 @@ from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
+from p2psync.node.pieces import Pieces
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.store import Store
-from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.contents import ContentStore
 from p2psync.storage.rows import MandateRow
 
 RECOVER_SECONDS = 5.0
@@ -95,7 +99,7 @@ class Node:
         identity: Identity,
         key_file: KeyFile,
         store: Store,
-        chunks: ChunkStore,
+        contents: ContentStore,
         mandates_folder: Path,
         entropy: Callable[[int], bytes],
         nursery: trio.Nursery,
@@ -106,7 +110,10 @@ class Node:
         self.online: Network | None = None
         self._key_file = key_file
         self.store = store
-        self.chunks = chunks
+        self.pieces = Pieces(contents)
+        self._contents = contents
+        self._asked: dict[bytes, list[FindChunks]] = {}
+        """Which versions' content the engine asks for, by mandate, until somebody looks."""
         self.mandates_folder = mandates_folder
         self.entropy = entropy
         self.opened: dict[bytes, Opened] = {}
@@ -120,19 +127,22 @@ class Node:
         self._on_line = trio.Event()
         self._nursery = nursery
         self.engine = Engine(identity.device, entropy, self.addresses, writes_files=True)
-        self.runner = Runner(self.engine, store, self._perform, self._disk_failed)
-        self.links = Links(self.runner, store.frames)
+        self.runner = Runner(
+            self.engine, store, self.pieces.store, self._perform, self._disk_failed
+        )
+        self.links = Links(self.runner, self._frames)
         self.notices = Notices(store, lambda: views.iso(wall_ms()))
         self.shelf = Shelf(
             self.runner,
             store,
-            chunks,
+            self.pieces,
             self.notices,
             nursery,
             self._watch_soon,
             self._pulse,
             self._own_effects,
             self._written,
+            self._content_lost,
         )
 
     # -- life ---------------------------------------------------------------------------------
@@ -144,7 +154,9 @@ class Node:
         self._nursery.start_soon(self.notices.run)
         await self.notices.load()
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
-        for opened, contacts in await self._read_all():
+        read = await self._read_all()
+        await trio.to_thread.run_sync(self.pieces.sweep, [opened for opened, _ in read])
+        for opened, contacts in read:
             await trio.to_thread.run_sync(disk.remove_leftovers, opened.folder)
             self.admit_opened(opened, contacts)
         self.update_discovery()
@@ -180,8 +192,12 @@ class Node:
     def hint(self, directory: Path, name: str | None) -> None:
         """The watcher saw something at a name, or anywhere in a directory."""
         for opened in self.opened.values():
+            if name is not None:
+                for copy in opened.copies.at(os.fspath(directory), name):
+                    self.shelf.look_at(opened, copy)
+                continue
             for copy in opened.copies.values():
-                if copy.directory == directory and name in (None, copy.name):
+                if copy.directory == directory:
                     self.shelf.look_at(opened, copy)
 
     def targets(self) -> dict[Path, set[str]]:
@@ -222,6 +238,7 @@ class Node:
     def admit_opened(self, opened: Opened, contacts: Contacts) -> None:
         """Join a mandate to the engine and the watcher."""
         self.opened[opened.id] = opened
+        self.pieces.admit(opened)
         self.runner.hand_in(
             self.engine.add(opened.replica, contacts, trio.current_time(), wall_ms())
         )
@@ -242,6 +259,7 @@ class Node:
             await self.runner.hand_in([InBatch(lambda b: b.delete_mandate(opened.id))]).wait()
         async with opened.lock:
             await trio.to_thread.run_sync(disk.remove_folder, opened.folder, opened.ours())
+            await trio.to_thread.run_sync(self.pieces.forget, opened.id)
         self._pulse()
 
     def author(self, opened: Opened, *entries: Sequence[ops.Operation]) -> Ticket:
@@ -368,10 +386,11 @@ class Node:
             case Refold(mandate=mandate):
                 self._nursery.start_soon(self._refold, mandate)
             case FindChunks():
-                self._nursery.start_soon(self._quietly, self._find_chunks, effect)
+                self._ask(effect)
             case LoadReferences():
-                self._nursery.start_soon(self._quietly, self._load_references, effect)
-            case ContentReady(mandate=mandate, file=file):
+                self._nursery.start_soon(self._load_references, effect)
+            case ContentReady(mandate=mandate, file=file, version=version):
+                self.pieces.whole(version)
                 if opened := self.opened.get(mandate):
                     opened.incomplete.pop(file, None)
                     self.shelf.write_out(opened, file)
@@ -416,49 +435,73 @@ class Node:
                 self.shelf.write_out(opened, file.id)
             return
 
-    async def _quietly(
-        self, task: Callable[[FindChunks | LoadReferences], Awaitable[None]], effect: Effect
-    ) -> None:
-        assert isinstance(effect, FindChunks | LoadReferences)
-        try:
-            await task(effect)
-        except P2PSyncError as error:
-            self.notices.alert(
-                "cannot-read-chunks", error, mandate=effect.mandate, key="cannot-read-chunks"
-            )
+    async def _frames(
+        self, send: SendEntries | SendOpening | SendChunks
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the frames that a send stands for, read piece by piece."""
+        if isinstance(send, SendChunks):
+            opened = self.opened.get(send.mandate)
+            if opened is None:
+                return
+            frames = self.pieces.frames(opened, send)
+        else:
+            frames = self.store.frames(send)
+        async with aclosing(frames):
+            async for frame in frames:
+                yield frame
 
-    async def _find_chunks(self, effect: FindChunks | LoadReferences) -> None:
-        assert isinstance(effect, FindChunks)
-
-        def lacking() -> tuple[bytes, ...]:
-            found = tuple(address for address in effect.addresses if not self.chunks.has(address))
-            self.chunks.check_room(len(found))
-            return found
-
-        try:
-            missing = await trio.to_thread.run_sync(lacking)
-        except DiskFull as error:
-            self.notices.alert("no-room", error, mandate=effect.mandate, key="no-room")
-            self._nursery.start_soon(self._find_later, effect)
-            return
-        self.runner.feed(ChunksKnown(effect.mandate, effect.version, missing))
-
-    async def _find_later(self, effect: FindChunks) -> None:
-        await trio.sleep(ROOM_SECONDS)
-        await self._quietly(self._find_chunks, effect)
-
-    async def _load_references(self, effect: FindChunks | LoadReferences) -> None:
-        assert isinstance(effect, LoadReferences)
+    def _ask(self, effect: FindChunks) -> None:
+        """Tell the engine what of a version is here: at once what a copy holds, the rest soon."""
         opened = self.opened.get(effect.mandate)
         if opened is None:
             return
-        secret = opened.replica.chunk_secret
+        if self.pieces.asked(opened, effect):
+            self.runner.feed(ChunksKnown(effect.mandate, effect.version, ()))
+            return
+        if effect.mandate not in self._asked:
+            self._asked[effect.mandate] = []
+            self._nursery.start_soon(self._find_chunks, opened)
+        self._asked[effect.mandate].append(effect)
 
-        def read() -> bytes:
-            return b"".join(disk.open_references(effect.references, self.chunks, secret))
+    async def _find_chunks(self, opened: Opened) -> None:
+        """Look for what was asked for, all of it in one go."""
+        wanted = self._asked.pop(opened.id)
+        try:
+            known = await self.pieces.find(opened, wanted)
+        except P2PSyncError as error:
+            self._cannot_read_chunks(opened.id, error)
+            return
+        refused: list[FindChunks] = []
+        for each in known:
+            if isinstance(each, ChunksKnown):
+                self.runner.feed(each)
+                continue
+            refused.append(each[0])
+            self.notices.alert("no-room", each[1], mandate=opened.id, key="no-room")
+        if refused:
+            await trio.sleep(ROOM_SECONDS)
+            for effect in refused:
+                self._ask(effect)
+        else:
+            self.notices.settle("no-room", mandate=opened.id, key="no-room")
 
-        references = await trio.to_thread.run_sync(read)
+    async def _load_references(self, effect: LoadReferences) -> None:
+        try:
+            references = await trio.to_thread.run_sync(
+                self.pieces.listed, effect.mandate, effect.references
+            )
+        except P2PSyncError as error:
+            self._cannot_read_chunks(effect.mandate, error)
+            return
         self.runner.feed(ReferencesLoaded(effect.mandate, effect.version, references))
+
+    def _cannot_read_chunks(self, mandate: bytes, error: P2PSyncError) -> None:
+        self.notices.alert("cannot-read-chunks", error, mandate=mandate, key="cannot-read-chunks")
+
+    def _content_lost(self, opened: Opened, file: bytes, version: OpId) -> None:
+        """A content is not where it was to be: let the engine fetch it again."""
+        if self.pieces.lost(version):
+            self.runner.feed(ContentLost(opened.id, file, version))
 
     def _progress(self, effect: Progress) -> None:
         opened = self.opened.get(effect.mandate)
@@ -631,7 +674,7 @@ class Node:
                 continue
             break
         self.links.close_all()
-        self.engine = Engine(self.identity.device, self.entropy, self.addresses)
+        self.engine = Engine(self.identity.device, self.entropy, self.addresses, writes_files=True)
         self.opened = {}
         self.runner.resume(self.engine)
         self.failure = None

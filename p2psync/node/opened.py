@@ -12,7 +12,7 @@ from p2psync.core.names import unique_names
 from p2psync.core.ops import OpId
 from p2psync.engine.replica import Replica
 from p2psync.errors import P2PSyncError, StateReloaded
-from p2psync.node.copies import Copy, Role
+from p2psync.node.copies import Copies, Role
 from p2psync.storage.rows import MandateRow
 
 
@@ -25,7 +25,7 @@ class Opened:
     replica: Replica
     row: MandateRow
     folder: Path
-    copies: dict[tuple[bytes, Role], Copy] = field(default_factory=dict)
+    copies: Copies = field(default_factory=Copies)
     lock: trio.Lock = field(default_factory=trio.Lock)
     live: bool = True
     """False once the disk failed: the memory may be ahead of the disk, another replica takes

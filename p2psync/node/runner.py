@@ -37,10 +37,7 @@ Durable = Persist | KeepLogKey | CloseLog | InBatch
 
 
 class Disk(Protocol):
-    """What the runner needs of the disk; both block and are called in a thread."""
-
-    def store_chunks(self, chunks: Sequence[StoreChunk]) -> None:
-        """Make sealed chunks durable."""
+    """What the runner needs of the disk; it blocks and is called in a thread."""
 
     def commit(self, work: Sequence[Durable]) -> None:
         """Make all of it durable in one transaction, or nothing of it; raises ``StorageError``."""
@@ -100,18 +97,22 @@ class Runner:
         self,
         engine: Machine,
         disk: Disk,
+        store_chunks: Callable[[Sequence[StoreChunk]], None],
         perform: Callable[[Effect], None],
         failed: Callable[[StorageError], None],
     ) -> None:
-        """``perform`` runs one effect that is not for the disk, without waiting; ``failed`` is
-        told when a commit did not succeed. What waited in the queue is dropped then, and nothing
-        is taken any more until ``resume``: the engine's memory is ahead of the disk.
+        """``store_chunks`` puts what came where it belongs, in a thread; ``perform`` runs one effect
+        that is not for the disk, without waiting; ``failed`` is told when a commit did not succeed.
+        What waited in the queue is dropped then, and nothing is taken any more until ``resume``:
+        the engine's memory is ahead of the disk.
         """
         self._engine = engine
         self._disk = disk
+        self._store_chunks = store_chunks
         self._perform = perform
         self._failed = failed
         self._queue: deque[tuple[Sequence[Work], Ticket]] = deque()
+        self._running = False
         self._work = trio.Event()
         self._rearm = trio.Event()
         self.broken: P2PSyncError | None = None
@@ -141,6 +142,11 @@ class Runner:
         self._rearm.set()
         return ticket
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that was handed in has run."""
+        return not self._queue and not self._running
+
     async def flushed(self) -> None:
         """Return when all that was handed in before has run."""
         await self.hand_in(()).wait()
@@ -159,11 +165,14 @@ class Runner:
                 self._work = trio.Event()
                 await self._work.wait()
             batch = self._drain()
+            self._running = True
             try:
                 await self._commit(batch)
             except StorageError as error:
                 self._break(error, batch)
                 continue
+            finally:
+                self._running = False
             for work, ticket in batch:
                 for effect in work:
                     if not isinstance(effect, Durable | StoreChunk):
@@ -217,7 +226,7 @@ class Runner:
 
     def _write(self, chunks: Sequence[StoreChunk], durable: Sequence[Durable]) -> None:
         if chunks:
-            self._disk.store_chunks(chunks)
+            self._store_chunks(chunks)
         if durable:
             self._disk.commit(durable)
 

@@ -14,12 +14,15 @@ import trio
 from p2psync.core.crdt import Element, Value
 from p2psync.core.diff import diff
 from p2psync.core.files import FileState, Version
-from p2psync.core.ops import Chunked, Lines, Operation
+from p2psync.core.ops import Lines, Operation
 from p2psync.engine.effects import Effect
+from p2psync.engine.replica import Written
 from p2psync.errors import FileBusy
 from p2psync.node import copies as disk
+from p2psync.node import looking
 from p2psync.node.contents import Contents
-from p2psync.node.copies import Copy, Records, Whole
+from p2psync.node.copies import Copy
+from p2psync.node.looking import Records, Sealed, Whole
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.runner import InBatch, Runner, wall_ms
@@ -36,7 +39,7 @@ class Draft:
 
     copy: Copy
     lines: Sequence[Lines]
-    content: Chunked | None
+    sealed: Sealed | None
     mergeable: bool
     size_bytes: int
     digest: bytes
@@ -75,16 +78,17 @@ class Saving:
         self,
         opened: Opened,
         copy: Copy,
-        found: Records | Whole,
+        found: Records | Whole | None,
         old: Shown,
         before: Iterable[Operation] = (),
         *,
         keep: bool = True,
     ) -> Draft:
-        """Compare what was found with what it was written from, or seal it into the chunk store.
+        """Compare what was found with what it was written from, or work out what it is made of.
 
-        ``before`` are operations that go into the same entry. Raises ``FileBusy`` when the file has
-        changed since it was looked at.
+        ``found`` is ``None`` for a large file that nobody has read yet. ``before`` are operations
+        that go into the same entry. Raises ``FileBusy`` when the file has changed since it was
+        looked at.
         """
         if isinstance(found, Records):
             # Of this save alone: what two saves insert at one place must not get one position, or
@@ -104,61 +108,66 @@ class Saving:
                 tuple(before),
                 keep,
             )
-        content, digest, stat = await trio.to_thread.run_sync(
-            disk.seal_content,
+        if found is not None and found.sealed is not None:
+            sealed, digest, stat, steady = found.sealed, found.digest, found.stat, found.steady
+        else:
+            sealed, digest, stat = await trio.to_thread.run_sync(
+                looking.seal_large,
+                copy,
+                opened.replica.chunk_secret,
+                self._report(opened, copy),
+            )
+            steady = True
+            if found is not None and digest != found.digest:
+                raise FileBusy(path=str(copy.path))
+        return Draft(
             copy,
-            self._contents.chunks,
-            opened.replica.chunk_secret,
-            self._report(opened, copy),
+            (),
+            sealed,
+            False,
+            stat.size_bytes,
+            digest,
+            stat if steady else None,
+            tuple(before),
+            keep,
         )
-        if digest != found.digest:
-            raise FileBusy(path=str(copy.path))
-        size = stat.size_bytes
-        return Draft(copy, (), content, False, size, digest, stat, tuple(before), keep)
 
     async def write(
         self, opened: Opened, drafts: Sequence[Draft], also: Sequence[InBatch] = ()
     ) -> list[Version]:
         """Write the versions in one transaction; returns when they are durable, all or none."""
         opened.check_live()
+        lists = [each for draft in drafts if draft.sealed for each in draft.sealed.lists]
+        if lists:
+            await trio.to_thread.run_sync(self._contents.pieces.keep_lists, lists)
+            opened.check_live()
+        for draft in drafts:
+            if draft.sealed is not None:
+                self._contents.pieces.remember(draft.sealed.recent)
         work: list[Effect | InBatch] = []
         versions: list[Version] = []
         try:
-            for draft in drafts:
-                version, effects = self._save(opened, draft)
-                versions.append(version)
+            known = [_heads(opened.state.files.get(draft.copy.file)) for draft in drafts]
+            effects = opened.replica.save_many([_written(draft) for draft in drafts], wall_ms())
+            for draft, before in zip(drafts, known, strict=True):
+                file = opened.state.files[draft.copy.file]
+                (made,) = _heads(file) - before
+                versions.append(file.versions[made])
                 if draft.keep:
                     copy = draft.copy
-                    copy.heads, copy.digest, copy.stat = (version.id,), draft.digest, draft.stat
+                    copy.heads, copy.digest, copy.stat = (made,), draft.digest, draft.stat
                     copy.writing, copy.held = None, b""
                     work.append(self._store.keep_copy(copy))
-                work += self._own_effects(opened.id, effects)
+            work += self._own_effects(opened.id, effects)
             work += also
         finally:
             # What is in memory goes to the disk, whatever came of the rest.
+            self._contents.pieces.moved(opened)
             ticket = self._runner.hand_in(work)
         await ticket.wait()
         return versions
 
-    def _save(self, opened: Opened, draft: Draft) -> tuple[Version, list[Effect]]:
-        file_id = draft.copy.file
-        known = _heads(opened.state.files.get(file_id))
-        effects = opened.replica.save(
-            file_id,
-            parents=draft.copy.heads,
-            lines=draft.lines,
-            content=draft.content,
-            mergeable=draft.mergeable,
-            size_bytes=draft.size_bytes,
-            digest=draft.digest,
-            wall_ms=wall_ms(),
-            before=draft.before,
-        )
-        file = opened.state.files[file_id]
-        (made,) = _heads(file) - known
-        return file.versions[made], effects
-
-    def _report(self, opened: Opened, copy: Copy) -> disk.Report:
+    def _report(self, opened: Opened, copy: Copy) -> looking.Report:
         token = trio.lowlevel.current_trio_token()
         tell = partial(self._notices.progress, mandate=opened.id, file=copy.name, phase="reading")
 
@@ -166,6 +175,19 @@ class Saving:
             token.run_sync_soon(tell, done, total)
 
         return report
+
+
+def _written(draft: Draft) -> Written:
+    return Written(
+        draft.copy.file,
+        draft.copy.heads,
+        draft.lines,
+        None if draft.sealed is None else draft.sealed.content,
+        draft.mergeable,
+        draft.size_bytes,
+        draft.digest,
+        draft.before,
+    )
 
 
 def _heads(file: FileState | None) -> set[tuple[bytes, int]]:

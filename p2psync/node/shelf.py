@@ -7,7 +7,7 @@ later.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import partial
+from contextlib import suppress
 from typing import TypeVar
 
 import trio
@@ -19,7 +19,6 @@ from p2psync.core.ops import AddFile, Operation, OpId
 from p2psync.engine.effects import Effect
 from p2psync.errors import (
     ChunkMissing,
-    FileAbsent,
     FileBusy,
     FileHeldBack,
     FileInTheWay,
@@ -31,21 +30,25 @@ from p2psync.errors import (
 from p2psync.limits import FILES_AT_ONCE_MAX, WRITE_TRIES_MAX
 from p2psync.node import copies as disk
 from p2psync.node.contents import Contents, Read
-from p2psync.node.copies import Copy, Gone, Records, Role, Unchanged, Whole
+from p2psync.node.copies import Copy, Role
+from p2psync.node.looking import Gone, Look, Records, Sealed, Unchanged, Whole, look, look_many
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
+from p2psync.node.pieces import ROLES, Pieces
 from p2psync.node.runner import InBatch, Runner
 from p2psync.node.saving import Draft, Saving, Shown
 from p2psync.node.store import Store
 from p2psync.node.writing import Writing
-from p2psync.storage.chunks import ChunkStore
 
 T = TypeVar("T")
 Job = tuple[str, bytes, Role | None]
 """What may have to be done: ``take`` a file's copy of a role, or ``write`` a file's copies."""
 BUSY_SECONDS = 0.1
 RETRY_SECONDS = 30.0
-ROLES: tuple[Role, ...] = ("folder", "attached")
+LOOKED_AT_AT_ONCE = 64
+"""Copies that are looked at in one go."""
+WRITTEN_AT_ONCE = 512
+"""Files that are written with one sync."""
 
 
 class Shelf:
@@ -55,24 +58,27 @@ class Shelf:
         self,
         runner: Runner,
         store: Store,
-        chunks: ChunkStore,
+        pieces: Pieces,
         notices: Notices,
         nursery: trio.Nursery,
         watch: Callable[[], None],
         idle: Callable[[], None],
         own_effects: Callable[[bytes, list[Effect]], list[Effect]],
         written: Callable[[bytes, bytes], None],
+        lost: Callable[[Opened, bytes, OpId], None],
     ) -> None:
         """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done,
-        ``written`` when the copies of a mandate's file are up to date; ``own_effects`` lets the
-        engine send what this device wrote to whoever is connected.
+        ``written`` when the copies of a mandate's file are up to date, ``lost`` when a version's
+        content is not where it was to be; ``own_effects`` lets the engine send what this device
+        wrote to whoever is connected.
         """
         self._notices = notices
         self._nursery = nursery
         self._watch = watch
         self._idle = idle
         self._written = written
-        self._contents = Contents(store, chunks)
+        self._lost = lost
+        self._contents = Contents(store, pieces)
         self._saving = Saving(runner, store, self._contents, notices, own_effects)
         self._writing = Writing(runner, store, self._contents, notices, watch)
 
@@ -102,23 +108,32 @@ class Shelf:
         try:
             while opened.jobs:
                 jobs, opened.jobs = opened.jobs, {}
-                by_file: dict[bytes, list[Job]] = {}
-                for job in jobs:
-                    by_file.setdefault(job[1], []).append(job)
                 async with opened.lock:
                     if opened.live:
                         await self.arrange(opened)
-                        await together(partial(self._jobs_of_a_file, opened), by_file.values())
+                        await self._look(opened, jobs)
+                        files = dict.fromkeys(file for kind, file, _ in jobs if kind == "write")
+                        await self._write(opened, list(files))
         finally:
             opened.working = False
             self._idle()
 
-    async def _jobs_of_a_file(self, opened: Opened, jobs: Sequence[Job]) -> None:
-        for kind, file, role in jobs:
-            if kind == "write":
-                await self.write(opened, file)
-            elif role is not None and (copy := opened.copies.get((file, role))):
-                await self._take_quietly(opened, copy)
+    async def _look(self, opened: Opened, jobs: Iterable[Job]) -> None:
+        """Look at the copies that may have changed, and take up those that did."""
+        places = [(file, role) for kind, file, role in jobs if kind == "take" and role]
+        copies = [copy for place in places if (copy := opened.copies.get(place))]
+        secret = opened.replica.chunk_secret
+        for start in range(0, len(copies), LOOKED_AT_AT_ONCE):
+            group = [
+                (copy, file.info.format)
+                for copy in copies[start : start + LOOKED_AT_AT_ONCE]
+                if (file := opened.state.files.get(copy.file)) and file.present
+            ]
+            found = await trio.to_thread.run_sync(look_many, group, secret)
+            await together(
+                lambda pair: self._take_quietly(opened, *pair),
+                [(copy, each) for (copy, _), each in zip(group, found, strict=True)],
+            )
 
     def _later(self, opened: Opened, seconds: float, job: Job, *, busy: bool = False) -> None:
         async def wait() -> None:
@@ -131,11 +146,15 @@ class Shelf:
             opened.later[job] = busy
             self._nursery.start_soon(wait)
 
-    async def _take_quietly(self, opened: Opened, copy: Copy) -> None:
+    async def _take_quietly(self, opened: Opened, copy: Copy, found: Look | P2PSyncError) -> None:
         job: Job = ("take", copy.file, copy.role)
         key = f"unreadable:{copy.file.hex()}:{copy.role}"
         try:
-            await self.take(opened, copy)
+            if isinstance(found, P2PSyncError):
+                raise found
+            await self._take(opened, copy, found)
+            if not isinstance(found, Unchanged):
+                await self.write(opened, copy.file)
         except FileBusy:
             self._later(opened, BUSY_SECONDS, job, busy=True)
             return
@@ -165,16 +184,23 @@ class Shelf:
         ``FileHeldBack`` (with an alert) for a save that empties or guts the file unless its
         digest is ``confirmed``, ``NotAllowed``, storage errors; then nothing has changed.
         """
-        await self._take(opened, copy, confirmed)
+        await self._look_and_take(opened, copy, confirmed)
         await self.write(opened, copy.file)
 
-    async def _take(self, opened: Opened, copy: Copy, confirmed: bytes = b"") -> None:
+    async def _look_and_take(self, opened: Opened, copy: Copy, confirmed: bytes = b"") -> None:
         opened.check_live()
         file = opened.state.files.get(copy.file)
         if file is None or not file.present:
             return
-        found = await trio.to_thread.run_sync(disk.look, copy, file.info.format)
+        secret = opened.replica.chunk_secret
+        found = await trio.to_thread.run_sync(look, copy, file.info.format, secret)
+        await self._take(opened, copy, found, confirmed)
+
+    async def _take(self, opened: Opened, copy: Copy, found: Look, confirmed: bytes = b"") -> None:
         opened.check_live()
+        file = opened.state.files.get(copy.file)
+        if file is None or not file.present:
+            return
         match found:
             case Gone():
                 await self._gone(opened, copy)
@@ -191,6 +217,7 @@ class Shelf:
             self._settle_held(opened, copy)
             copy.heads, copy.digest, copy.writing, copy.held = known, found.digest, None, b""
             copy.stat = found.stat if found.steady else None
+            self._contents.pieces.moved(opened)
             await self._writing.keep(opened, copy)
             return
         if copy.role == "folder" and not copy.digest:
@@ -320,38 +347,36 @@ class Shelf:
     async def attach(
         self,
         opened: Opened,
-        items: Sequence[tuple[Copy, AddFile]],
+        items: Sequence[tuple[Copy, AddFile, Records | Whole | None]],
         also: Sequence[Operation] = (),
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up files for the first time, under the operations that attach them: all or none.
 
+        With each comes what was found in it, or ``None`` for a large file that nobody has read.
         ``also`` goes into the same entry as the first; ``check`` is asked once more before
         anything is written. Returns when all are durable and have their copy in the mandate
         folder. The caller holds the lock.
         """
         drafts: dict[bytes, Draft] = {}
 
-        async def read(item: tuple[Copy, AddFile]) -> None:
-            copy, operation = item
-            found = await trio.to_thread.run_sync(disk.look, copy, operation.format)
-            if not isinstance(found, Records | Whole):
-                raise FileAbsent(path=str(copy.path))
+        async def read(item: tuple[Copy, AddFile, Records | Whole | None]) -> None:
+            copy, operation, found = item
             before = [operation, *(also if item is items[0] else ())]
             drafts[copy.file] = await self._saving.draft(opened, copy, found, [], before)
 
         await together(read, items)
         check()
-        for copy, _ in items:
+        for copy, *_ in items:
             opened.copies[(copy.file, copy.role)] = copy
         try:
-            await self._saving.write(opened, [drafts[copy.file] for copy, _ in items])
+            await self._saving.write(opened, [drafts[copy.file] for copy, *_ in items])
         except P2PSyncError:
-            for copy, _ in items:
+            for copy, *_ in items:
                 opened.copies.pop((copy.file, copy.role), None)
             raise
         await self.arrange(opened)
-        await together(partial(self.write, opened), [copy.file for copy, _ in items])
+        await self._write(opened, [copy.file for copy, *_ in items])
         self._watch()
 
     async def content(
@@ -373,9 +398,8 @@ class Shelf:
             old = await self._saving.old(opened, place)
             draft = await self._saving.draft(opened, place, found, old, keep=False)
         else:
-            draft = Draft(
-                place, (), version.content, False, version.size_bytes, version.digest, keep=False
-            )
+            sealed = None if version.content is None else Sealed(version.content)
+            draft = Draft(place, (), sealed, False, version.size_bytes, version.digest, keep=False)
         given_up: list[InBatch] = []
         for role in ROLES:
             copy = opened.copies.get((file.id, role))
@@ -398,7 +422,7 @@ class Shelf:
                 try:
                     await self._writing.rename(opened, copy)
                 except TargetChanged:
-                    await self._take(opened, copy)
+                    await self._look_and_take(opened, copy)
                     await self._writing.rename(opened, copy)
             except FileBusy:
                 self._later(opened, BUSY_SECONDS, ("write", copy.file, None), busy=True)
@@ -412,58 +436,108 @@ class Shelf:
 
         What keeps one from being written is told as an alert, and tried again.
         """
-        file = opened.state.files.get(file_id)
-        if not opened.live:
-            return
-        if file is None or not file.present or not file.heads:
-            self._written(opened.id, file_id)
-            return
-        self._writing.misnamed(opened)
-        copy = opened.copies[(file_id, "folder")]
-        placed = copy.name == opened.names()[file_id]
-        try:
-            for role in ROLES if placed else ROLES[1:]:
-                await self._write_copy(opened, file, role)
-            await self._writing.write_conflicts(opened, file)
-        except (ChunkMissing, StateReloaded):
-            return  # the content is on its way: ``ContentReady`` brings us back
-        except FileBusy:
-            self._later(opened, BUSY_SECONDS, ("write", file_id, None), busy=True)
-            return
-        except P2PSyncError as error:
-            self._give_up(opened, file, error)
-            return
-        if not placed:
-            return  # it has to leave its old name first; ``arrange`` tries again
-        if ("write", file_id, None) not in opened.jobs:
-            self._written(opened.id, file_id)
-        opened.unwritten.pop(file_id, None)
-        self._notices.settle("cannot-write", mandate=opened.id, key=f"unwritten:{file_id.hex()}")
+        await self._write(opened, [file_id])
 
-    async def _write_copy(self, opened: Opened, file: FileState, role: Role) -> None:
-        copy = opened.copies.get((file.id, role))
-        if copy is None:
-            return
-        for _ in range(WRITE_TRIES_MAX):
-            if copy.held or (role == "attached" and copy.missing):
-                return
-            try:
-                await self._writing.write(opened, file, copy)
-                return
-            except TargetChanged:
+    async def _write(self, opened: Opened, file_ids: Sequence[bytes]) -> None:
+        """Do ``write`` for many files, with few syncs."""
+        for start in range(0, len(file_ids), WRITTEN_AT_ONCE):
+            files: list[FileState] = []
+            for file_id in file_ids[start : start + WRITTEN_AT_ONCE]:
+                file = opened.state.files.get(file_id)
+                if not opened.live:
+                    return
+                if file is None or not file.present or not file.heads:
+                    self._written(opened.id, file_id)
+                else:
+                    files.append(file)
+            with suppress(StateReloaded):
+                await self._write_group(opened, files)
+
+    async def _write_group(self, opened: Opened, files: Sequence[FileState]) -> None:
+        self._writing.misnamed(opened)
+        names = opened.names()
+        errors: dict[bytes, P2PSyncError] = {}
+        placed: set[bytes] = set()
+        for file in files:
+            copy = opened.copies.get((file.id, "folder"))
+            if copy is not None and copy.name == names.get(file.id):
+                placed.add(file.id)
+        for role in ROLES:
+            wanted = [
+                (file, copy)
+                for file in files
+                if file.id not in errors
+                and (role == "attached" or file.id in placed)
+                and (copy := opened.copies.get((file.id, role)))
+                and not _left_alone(copy)
+            ]
+            results = await self._writing.write_many(opened, wanted)
+            for (file, copy), error in zip(wanted, results, strict=True):
+                if isinstance(error, TargetChanged):
+                    error = await self._write_changed(opened, file, copy)
+                if error is not None:
+                    errors[file.id] = error
+        for file in files:
+            error = errors.get(file.id)
+            if error is None:
+                try:
+                    await self._writing.write_conflicts(opened, file)
+                except P2PSyncError as problem:
+                    error = problem
+            self._after_writing(opened, file, error, placed=file.id in placed)
+
+    def _after_writing(
+        self, opened: Opened, file: FileState, error: P2PSyncError | None, *, placed: bool
+    ) -> None:
+        match error:
+            case None:
+                if not placed:
+                    return  # it has to leave its old name first; ``arrange`` tries again
+                if ("write", file.id, None) not in opened.jobs:
+                    self._written(opened.id, file.id)
+                opened.unwritten.pop(file.id, None)
+                key = f"unwritten:{file.id.hex()}"
+                self._notices.settle("cannot-write", mandate=opened.id, key=key)
+            case StateReloaded():
                 pass
-            # What somebody saved while we were about to write becomes a version first.
-            try:
-                await self._take(opened, copy)
-            except (FileHeldBack, NotAllowed):
-                return
-            if not copy.digest and not copy.missing:
-                raise FileInTheWay(path=str(copy.path))
-        raise FileBusy(path=str(copy.path))
+            case ChunkMissing():
+                # On its way (``ContentReady`` brings us back), or it is not where it was to be.
+                for version in file.heads:
+                    self._lost(opened, file.id, version)
+            case FileBusy():
+                self._later(opened, BUSY_SECONDS, ("write", file.id, None), busy=True)
+            case _:
+                self._give_up(opened, file, error)
+
+    async def _write_changed(
+        self, opened: Opened, file: FileState, copy: Copy
+    ) -> P2PSyncError | None:
+        """Write to a copy that somebody changed: what was saved becomes a version first."""
+        try:
+            for _ in range(WRITE_TRIES_MAX):
+                try:
+                    await self._look_and_take(opened, copy)
+                except (FileHeldBack, NotAllowed):
+                    return None
+                if not copy.digest and not copy.missing:
+                    raise FileInTheWay(path=str(copy.path))
+                if _left_alone(copy):
+                    return None
+                (error,) = await self._writing.write_many(opened, [(file, copy)])
+                if not isinstance(error, TargetChanged):
+                    return error
+            raise FileBusy(path=str(copy.path))
+        except P2PSyncError as problem:
+            return problem
 
     def _give_up(self, opened: Opened, file: FileState, error: P2PSyncError) -> None:
         self._writing.give_up(opened, file, error)
         self._later(opened, RETRY_SECONDS, ("write", file.id, None))
+
+
+def _left_alone(copy: Copy) -> bool:
+    """Whether nothing is written to a copy now, and nothing made in its place."""
+    return bool(copy.held) or (copy.role == "attached" and copy.missing)
 
 
 def _held_key(copy: Copy) -> str:

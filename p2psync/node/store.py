@@ -18,16 +18,12 @@ from p2psync.engine.effects import (
     CloseLog,
     KeepLogKey,
     Persist,
-    SendChunks,
     SendEntries,
     SendOpening,
-    StoreChunk,
 )
 from p2psync.engine.replica import OwnLog
-from p2psync.errors import ChunkMissing
 from p2psync.node.copies import Copy
 from p2psync.node.runner import Durable, InBatch, wall_ms
-from p2psync.storage.chunks import ChunkStore
 from p2psync.storage.database import Batch, Database
 from p2psync.storage.fingerprint import fingerprint, machine_facts
 from p2psync.storage.rows import CopyRow, MandateRow, NewEvent
@@ -57,11 +53,10 @@ _ENTRIES_READ = 256
 
 
 class Store:
-    """The node's view of the database and the chunk store."""
+    """The node's view of the database."""
 
-    def __init__(self, database: Database, chunks: ChunkStore) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._chunks = chunks
 
     async def _thread(self, call: Callable[..., T], *arguments: object) -> T:
         return await trio.to_thread.run_sync(partial(call, *arguments))
@@ -75,10 +70,6 @@ class Store:
             return await trio.to_thread.run_sync(run)
 
     # -- what the runner needs ------------------------------------------------------------------
-
-    def store_chunks(self, chunks: Sequence[StoreChunk]) -> None:
-        """Make sealed chunks durable; blocks."""
-        self._chunks.put_many((chunk.address, chunk.data) for chunk in chunks)
 
     def commit(self, work: Sequence[Durable]) -> None:
         """Make all of it durable in one transaction; blocks."""
@@ -142,9 +133,7 @@ class Store:
         found = await self._thread(self._database.find, mandate, ids)
         return list(found.values())
 
-    async def frames(
-        self, send: SendEntries | SendOpening | SendChunks
-    ) -> AsyncGenerator[bytes, None]:
+    async def frames(self, send: SendEntries | SendOpening) -> AsyncGenerator[bytes, None]:
         """Yield the frames that a send stands for, read piece by piece."""
         match send:
             case SendEntries(handle=handle, mandate=mandate, ids=ids):
@@ -156,17 +145,6 @@ class Store:
             case SendOpening(handle=handle, mandate=mandate, ids=ids):
                 raws = await self.raws(mandate, ids)
                 yield wire.encode(wire.Opening(handle, tuple(raws)))
-            case SendChunks(handle=handle, addresses=addresses):
-                missing = []
-                for address in addresses:
-                    try:
-                        data = await self._thread(self._chunks.get, address)
-                    except ChunkMissing:
-                        missing.append(address)
-                        continue
-                    yield wire.chunk_frame(handle, address, data)
-                if missing:
-                    yield wire.chunks_missing_frame(handle, missing)
 
     # -- copies -------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ from p2psync.errors import (
 )
 from p2psync.formats import registry
 from p2psync.node import find, views
-from p2psync.node.copies import Copy, Records, Whole
+from p2psync.node.copies import Copy
+from p2psync.node.looking import Records, Whole
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.paths import local_path
@@ -138,8 +139,8 @@ def _time(text: str) -> int:
     """Read an ISO date (its end) or time as milliseconds; without an offset it is local time."""
     try:
         at = datetime.datetime.fromisoformat(text)
-    except ValueError:
+        if len(text) <= 10:
+            at = at.replace(hour=23, minute=59, second=59, microsecond=999_999)
+        return int(at.timestamp() * 1000)
+    except (ValueError, OverflowError):  # the first and the last year have no local time
         raise TimeInvalid(time=text) from None
-    if len(text) <= 10:
-        at = at.replace(hour=23, minute=59, second=59, microsecond=999_999)
-    return int(at.timestamp() * 1000)

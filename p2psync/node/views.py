@@ -146,7 +146,8 @@ def _troubles(opened: Opened, file: FileState) -> list[Problem]:
 def file_state(opened: Opened, file: FileState) -> str:
     """``ok``, or the one thing that is wrong with the file here."""
     attached = opened.copies.get((file.id, "attached"))
-    copies = [copy for (file_id, _), copy in opened.copies.items() if file_id == file.id]
+    folder = opened.copies.get((file.id, "folder"))
+    copies = [copy for copy in (attached, folder) if copy is not None]
     if attached is not None and attached.missing:
         return "missing"
     if any(copy.held for copy in copies):

@@ -5,13 +5,15 @@ A copy is replaced only while it still is what we know of it; whatever else stan
 at first, and somebody's own file is never touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
 from p2psync.core.files import FileState, Version, version_name
+from p2psync.core.ops import OpId
 from p2psync.errors import P2PSyncError, TargetChanged
 from p2psync.node import copies as disk
 from p2psync.node.contents import Contents
@@ -20,6 +22,18 @@ from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.runner import InBatch, Runner
 from p2psync.node.store import Store
+from p2psync.storage.file_state import CLOCK_TICK_NS, FileStat
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a copy is to hold; ``write`` is ``None`` when it holds it and only nobody noted so."""
+
+    copy: Copy
+    heads: tuple[OpId, ...]
+    digest: bytes
+    merged: bool
+    write: disk.Write | None
 
 
 class Writing:
@@ -91,28 +105,81 @@ class Writing:
 
     # -- contents -----------------------------------------------------------------------------
 
-    async def write(self, opened: Opened, file: FileState, copy: Copy) -> None:
-        """Write what is shown if the copy is behind; raises ``TargetChanged``, ``ChunkMissing``."""
+    async def write_many(
+        self, opened: Opened, wanted: Sequence[tuple[FileState, Copy]]
+    ) -> list[P2PSyncError | None]:
+        """Write what is shown to the copies that are behind; return each one's error.
+
+        That is ``TargetChanged`` where somebody changed the copy, ``ChunkMissing`` where the
+        content is not here, or what the disk says. Raises ``StateReloaded``.
+        """
+        errors: list[P2PSyncError | None] = [None] * len(wanted)
+        plans: list[tuple[int, _Plan]] = []
+        for number, (file, copy) in enumerate(wanted):
+            try:
+                plan = await self._plan(opened, file, copy)
+            except P2PSyncError as error:
+                errors[number] = error
+                continue
+            if plan is not None:
+                plans.append((number, plan))
+        opened.check_live()
+        merged = [plan for _, plan in plans if plan.write is not None and plan.merged]
+        if merged:
+            for plan in merged:
+                plan.copy.writing = (plan.heads, plan.digest)
+            await self._runner.hand_in([self.note(plan.copy) for plan in merged]).wait()
+        elif plans and not self._runner.settled:
+            # Nothing that is not durable reaches a file: after a crash nobody could tell it from
+            # a person's change, and it would count twice.
+            await self._runner.flushed()
+        writes = [plan.write for _, plan in plans if plan.write is not None]
+        results: list[FileStat | P2PSyncError] = []
+        if writes:
+            results = await trio.to_thread.run_sync(disk.write_many, writes)
+        opened.check_live()
+        notes: list[InBatch] = []
+        result = iter(results)
+        for number, plan in plans:
+            stat = None if plan.write is None else next(result)
+            if isinstance(stat, P2PSyncError):
+                errors[number] = stat
+                continue
+            self._note_written(opened, plan, stat)
+            notes.append(self.note(plan.copy))
+        if notes:
+            self._contents.pieces.moved(opened)
+            # What a person saves from here on is a change of what was written, after a crash too.
+            await self._runner.hand_in(notes).wait()
+        return errors
+
+    async def _plan(self, opened: Opened, file: FileState, copy: Copy) -> "_Plan | None":
+        """What is to be done to bring a copy up to date; ``None`` when it is."""
         current = file.current()
         assert current is not None
-        heads = tuple(sorted(file.heads)) if file.merged else (current.id,)
         merged = file.merged
+        heads = tuple(sorted(file.heads)) if merged else (current.id,)
         if copy.digest and not copy.missing and tuple(sorted(copy.heads)) == heads:
-            return
-        content, digest, size_bytes = await self._contents.read(
-            opened, file, current if not merged else None
-        )
-        await trio.to_thread.run_sync(disk.check_room, copy, size_bytes)
+            return None
+        version = None if merged else current
+        content, digest, size_bytes = await self._contents.read(opened, file, version)
         opened.check_live()
-        if digest != copy.digest or copy.missing:
-            if merged:
-                copy.writing = (heads, digest)
-                await self.keep(opened, copy)
-            else:
-                # Nothing that is not durable reaches a file: after a crash nobody could tell it
-                # from a person's change, and it would count twice.
-                await self._runner.flushed()
-            await trio.to_thread.run_sync(disk.write, copy, content())
+        if digest == copy.digest and not copy.missing:
+            return _Plan(copy, heads, digest, merged, None)
+        write = disk.Write(copy, content, size_bytes)
+        pieces = self._contents.pieces
+        if version is not None and version.content is not None:
+            if copy.role == "folder":
+                where = pieces.where(opened, file.id, version)
+                write.moved = partial(pieces.moving, where)
+            held = file.versions.get(copy.heads[0]) if len(copy.heads) == 1 else None
+            if held is not None and held.content is not None and held.digest == copy.digest:
+                write.keep = pieces.kept_as(opened.id, copy.digest)
+        return _Plan(copy, heads, digest, merged, write)
+
+    def _note_written(self, opened: Opened, plan: "_Plan", stat: FileStat | None) -> None:
+        copy = plan.copy
+        if stat is not None:
             if copy.role == "attached":
                 self._notices.message(
                     "file-updated",
@@ -120,9 +187,12 @@ class Writing:
                     mandate=opened.id,
                     file=copy.name,
                 )
-            copy.stat, copy.missing = None, False
-        copy.heads, copy.digest, copy.writing = heads, digest, None
-        await self.keep(opened, copy)
+            elif not plan.merged:
+                self._contents.pieces.placed(plan.heads[0])
+            # A later write moves the modification time on, unless it falls into the same tick.
+            copy.stat = stat if stat.mtime_ns + CLOCK_TICK_NS <= stat.ctime_ns else None
+            copy.missing = False
+        copy.heads, copy.digest, copy.writing = plan.heads, plan.digest, None
 
     async def write_conflicts(self, opened: Opened, file: FileState) -> None:
         """Keep the versions that lost beside the file, under names that all devices agree on.
@@ -136,6 +206,7 @@ class Writing:
         over = {shown: digest for shown, digest in beside.items() if shown not in wanted}
         if over:
             await trio.to_thread.run_sync(disk.remove_quietly, opened.folder, over.items())
+            self._contents.pieces.moved(opened)
         if not conflicts:
             opened.conflicts.pop(file.id, None)
             self._notices.settle("conflict", mandate=opened.id, key=f"conflict:{file.id.hex()}")
@@ -158,6 +229,10 @@ class Writing:
         )
 
     async def _beside(self, opened: Opened, file: FileState, shown: str, version: Version) -> bytes:
+        if version.content is not None:
+            # It is still to be had once the conflict is settled and what is beside is gone.
+            where = self._contents.pieces.where(opened, file.id, version)
+            await trio.to_thread.run_sync(self._contents.pieces.keep, opened.id, where)
         content, digest, _ = await self._contents.read(opened, file, version)
         copy = Copy(opened.id, file.id, "folder", opened.folder, shown, digest=digest)
         await self._runner.flushed()

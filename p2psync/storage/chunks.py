@@ -15,9 +15,9 @@ from threading import Lock
 from p2psync.core.crypto import chunk_address
 from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.errors import ChunkDamaged, ChunkMissing
-from p2psync.limits import CHUNK_BYTES
 from p2psync.storage.disk import (
     DISK_CALLS,
+    SYNC_ALL_FROM,
     DiskCalls,
     check_room,
     disk_errors,
@@ -27,9 +27,6 @@ from p2psync.storage.disk import (
 )
 
 ADDRESS_BYTES = 32
-
-SYNC_ALL_FROM = 4
-"""From so many files or folders on, the whole file system is synced instead of each."""
 
 _TEMPORARY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -159,9 +156,9 @@ class ChunkStore:
             found = os.fstatvfs(self._descriptor)
         return found.f_bavail * found.f_frsize
 
-    def check_room(self, chunks: int) -> None:
-        """Raise ``DiskFull`` unless so many chunks can be stored and a reserve stays free."""
-        check_room(self._path, chunks * CHUNK_BYTES)
+    def check_room(self, size_bytes: int) -> None:
+        """Raise ``DiskFull`` unless so much can be stored and a reserve stays free."""
+        check_room(self._path, size_bytes)
 
     # -- parts --------------------------------------------------------------------------------
 

@@ -52,6 +52,10 @@ def sync_file_system(descriptor: int) -> bool:
     return True
 
 
+SYNC_ALL_FROM = 4
+"""From so many files or folders on, the whole file system is synced instead of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class DiskCalls:
     """The calls that may fail or be cut off half-way; tests put failing and crashing ones here."""
@@ -59,6 +63,7 @@ class DiskCalls:
     write: Callable[[int, memoryview], int] = os.write
     fsync: Callable[[int], None] = os.fsync
     sync_file_system: Callable[[int], bool] = sync_file_system
+    pwrite: Callable[[int, memoryview, int], int] = os.pwrite
 
 
 DISK_CALLS = DiskCalls()
@@ -146,6 +151,15 @@ def write_all(descriptor: int, data: bytes, calls: DiskCalls = DISK_CALLS) -> No
     while view:
         written = calls.write(descriptor, view)
         view = view[written:]
+
+
+def pwrite_all(descriptor: int, data: bytes, offset: int, calls: "DiskCalls | None" = None) -> None:
+    """Write every byte at a place; raises ``OSError``."""
+    pwrite = (calls or DISK_CALLS).pwrite
+    view = memoryview(data)
+    while view:
+        written = pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
 
 
 def fsync_directory(descriptor: int, calls: DiskCalls = DISK_CALLS) -> None:

@@ -9,8 +9,9 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,11 +23,13 @@ from p2psync.errors import (
     FileTooLarge,
     FolderMissing,
     NotARegularFile,
+    P2PSyncError,
     StorageError,
     TargetChanged,
 )
 from p2psync.storage.disk import (
     DISK_CALLS,
+    SYNC_ALL_FROM,
     DiskCalls,
     disk_error,
     disk_errors,
@@ -49,6 +52,21 @@ from p2psync.storage.reading import StableReader, blocks_digest, read_whole
 
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Content that is to have a name in a folder; see ``Folder.replace``.
+
+    ``moved`` is the path of a durable file with that content, to be moved here where that can be
+    done. ``keep`` is given the path of what was replaced, and may move it away.
+    """
+
+    name: str
+    content: Iterable[bytes]
+    expected: Expected
+    moved: str | None = None
+    keep: Callable[[str], None] | None = None
 
 
 class Folder:
@@ -204,24 +222,49 @@ class Folder:
         a folder or a device, ``DiskFull`` and other storage errors. Where the system can
         (renameat2), the check covers the instant of the exchange too.
         """
-        _check_component(name)
-        path = self.path_of(name)
-        # Before anything is written: a full disk must not be filled to learn that it was in vain.
-        target = self._expect(name, expected)
-        temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-        try:
-            with disk_errors(path):
-                self._write_temporary(temporary, content, target)
-            target = self._expect(name, expected)
-            with disk_errors(path):
-                self._take_name(temporary, name, target)
-                result = to_stat(os.stat(name, dir_fd=self._descriptor, follow_symlinks=False))
-                fsync_directory(self._descriptor, self._calls)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=self._descriptor)
-            raise
+        (result,) = self.replace_many([Replacement(name, content, expected)])
+        if isinstance(result, P2PSyncError):
+            raise result
         return result
+
+    def replace_many(self, wanted: Sequence["Replacement"]) -> list[FileStat | P2PSyncError]:
+        """Do ``replace`` for many files with few syncs; return the new state of each, or its error.
+
+        An error of one keeps none of the others from being replaced. What a content raises while
+        it is read is its error.
+        """
+        results: list[FileStat | P2PSyncError | None] = [None] * len(wanted)
+        written: list[tuple[int, str, bool]] = []
+        try:
+            for number, each in enumerate(wanted):
+                temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+                try:
+                    written.append((number, temporary, self._write_temporary(temporary, each)))
+                except P2PSyncError as error:
+                    results[number] = error
+            with disk_errors(os.fspath(self.path)):
+                self._sync([temporary for _, temporary, synced in written if not synced])
+            named = False
+            for number, temporary, _ in written:
+                try:
+                    results[number] = self._put(temporary, wanted[number])
+                    named = True
+                except P2PSyncError as error:
+                    results[number] = error
+            if named:
+                with disk_errors(os.fspath(self.path)):
+                    fsync_directory(self._descriptor, self._calls)
+        except P2PSyncError as error:
+            # Nothing is sure of any of them.
+            return [each if isinstance(each, P2PSyncError) else error for each in results]
+        finally:
+            for number, temporary, _ in written:
+                moved = wanted[number].moved
+                with suppress(OSError):
+                    if moved is not None and not os.path.lexists(moved):
+                        os.rename(temporary, moved, src_dir_fd=self._descriptor)
+                    os.unlink(temporary, dir_fd=self._descriptor)
+        return [each for each in results if each is not None]
 
     def remove(self, name: str, expected: Expected = ANYTHING) -> None:
         """Remove a file durably; nothing happens when it is already gone.
@@ -345,20 +388,58 @@ class Folder:
         except (FileBusy, FileAbsent):
             return False
 
-    def _write_temporary(
-        self, temporary: str, content: Iterable[bytes], target: os.stat_result | None
-    ) -> None:
-        descriptor = os.open(temporary, _TEMPORARY_FLAGS, 0o600, dir_fd=self._descriptor)
-        try:
-            for block in content:
-                write_all(descriptor, block, self._calls)
+    def _write_temporary(self, temporary: str, wanted: "Replacement") -> bool:
+        """Bring the content into the folder; tell whether it is durable already."""
+        _check_component(wanted.name)
+        # Before anything is written: a full disk must not be filled to learn that it was in vain.
+        target = self._expect(wanted.name, wanted.expected)
+        mode = 0o600 if target is None else stat.S_IMODE(target.st_mode) & 0o777
+        with disk_errors(self.path_of(wanted.name)):
+            if wanted.moved is not None:
+                with suppress(OSError):
+                    os.rename(wanted.moved, temporary, dst_dir_fd=self._descriptor)
+                    os.chmod(temporary, mode, dir_fd=self._descriptor)
+                    return True
+            try:
+                descriptor = os.open(temporary, _TEMPORARY_FLAGS, 0o600, dir_fd=self._descriptor)
+                try:
+                    for block in wanted.content:
+                        write_all(descriptor, block, self._calls)
+                    os.fchmod(descriptor, mode)
+                finally:
+                    os.close(descriptor)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary, dir_fd=self._descriptor)
+                raise
+        return False
+
+    def _sync(self, names: Sequence[str]) -> None:
+        if len(names) >= SYNC_ALL_FROM and self._calls.sync_file_system(self._descriptor):
+            return
+        for name in names:
+            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._descriptor)
+            try:
+                self._calls.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _put(self, temporary: str, wanted: "Replacement") -> FileStat:
+        target = self._expect(wanted.name, wanted.expected)
+        with disk_errors(self.path_of(wanted.name)):
+            self._take_name(temporary, wanted.name, target)
             if target is not None:
-                os.fchmod(descriptor, stat.S_IMODE(target.st_mode) & 0o777)
-            self._calls.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+                if wanted.keep is not None:
+                    # What cannot be kept is no reason to leave the file half-way.
+                    with suppress(P2PSyncError):
+                        wanted.keep(self.path_of(temporary))
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=self._descriptor)
+            found = os.stat(wanted.name, dir_fd=self._descriptor, follow_symlinks=False)
+        return to_stat(found)
 
     def _take_name(self, temporary: str, name: str, target: os.stat_result | None) -> None:
+        """Give a temporary file its name; what was replaced then has the temporary one."""
         if target is None:
             self._take_free_name(temporary, name)
             return
@@ -375,7 +456,6 @@ class Folder:
         if not to_stat(replaced).same_file(to_stat(target)):
             exchange(self._descriptor, temporary, name)
             raise TargetChanged(path=self.path_of(name))
-        os.unlink(temporary, dir_fd=self._descriptor)
 
     def _take_free_name(self, temporary: str, name: str) -> None:
         try:

@@ -41,7 +41,7 @@ class Home:
             raise HomeUnsuitable(home=root, cause=f"cloud-synchronised folder ({cloud})")
         home = cls(real)
         _make_private(real)
-        for inner in (home.mandates, home.chunks):
+        for inner in (home.mandates, home.chunks, home.incoming, home.versions):
             _make_private(inner)
         for folder in (real, real.parent):
             _sync_names(folder)
@@ -61,6 +61,16 @@ class Home:
     def chunks(self) -> Path:
         """The folder of sealed chunks (``storage.chunks``)."""
         return self.root / "chunks"
+
+    @property
+    def incoming(self) -> Path:
+        """The folder of content on its way (``storage.incoming``)."""
+        return self.root / "incoming"
+
+    @property
+    def versions(self) -> Path:
+        """The folder of old versions (``storage.kept``)."""
+        return self.root / "versions"
 
     @property
     def mandates(self) -> Path:
@@ -140,6 +150,7 @@ def _make_private(path: Path) -> None:
         os.close(descriptor)
     if stat.S_IMODE(mode) & 0o002:
         raise HomeExposed(home=path)
+
 
 def _sync_names(folder: Path) -> None:
     """Make names durable. At every start, because the last one may have been broken off before it

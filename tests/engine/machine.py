@@ -50,6 +50,7 @@ from p2psync.engine.effects import (
 )
 from p2psync.engine.engine import Engine
 from p2psync.engine.replica import OwnLog, Replica, Secrets
+from p2psync.engine.transfer import addresses_of
 from p2psync.errors import CryptoError
 from p2psync.limits import CHUNK_BYTES
 from tests.core.lines import read
@@ -284,12 +285,19 @@ class Machine:
                 self.disk.keep_log_key(effect)
             case CloseLog():
                 self.disk.close_log(effect)
-            case StoreChunk(address=address, data=data):
+            case StoreChunk(mandate=mandate, address=address, data=data, places=places):
+                secret = self.engine.replica(mandate).chunk_secret
+                for place in places:
+                    piece = crypto.open_chunk(secret, place.digest, data)
+                    assert len(piece) == min(
+                        CHUNK_BYTES, place.size_bytes - place.number * CHUNK_BYTES
+                    ), "a piece that does not fit its place"
                 self.disk.store_chunk(address, data)
             case Refold(mandate=mandate):
                 self._stale.append(mandate)
-            case FindChunks(mandate=mandate, version=version, addresses=addresses):
-                missing = tuple([each for each in addresses if each not in self.disk.chunks])
+            case FindChunks(mandate=mandate, version=version, references=references):
+                wanted = dict.fromkeys(addresses_of(references))
+                missing = tuple([each for each in wanted if each not in self.disk.chunks])
                 self._events.append(ChunksKnown(mandate, version, missing))
             case LoadReferences(mandate=mandate, version=version, references=references):
                 self._events.append(self._references(mandate, version, references))

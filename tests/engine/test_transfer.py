@@ -14,16 +14,22 @@ from tests.engine.machine import Machine, entropy_of
 FILE = b"f" * 16
 
 
-def attach(machine: Machine, mandate: bytes) -> None:
-    machine.author(mandate, AddFile(FILE, "a.bin", "other", "opaque", "", None, None, None))
+def attach(machine: Machine, mandate: bytes, file: bytes = FILE) -> None:
+    machine.author(mandate, AddFile(file, "a.bin", "other", "opaque", "", None, None, None))
 
 
-def save(machine: Machine, mandate: bytes, data: bytes, content: Chunked | None = None) -> None:
-    state = machine.engine.replica(mandate).state.files[FILE]
+def save(
+    machine: Machine,
+    mandate: bytes,
+    data: bytes,
+    content: Chunked | None = None,
+    file: bytes = FILE,
+) -> None:
+    state = machine.engine.replica(mandate).state.files[file]
     machine.author(
         mandate,
         Save(
-            FILE,
+            file,
             tuple(sorted(state.heads)),
             (),
             content or machine.store(mandate, data),
@@ -74,7 +80,9 @@ def test_at_most_so_many_chunks_are_asked_for_at_a_time() -> None:
     anna, ben, mandate = mandate_of_two(network)
     attach(anna, mandate)
     network.drop = {"Chunk"}
-    save(anna, mandate, content_of("y", 40 * CHUNK_BYTES))
+    save(anna, mandate, content_of("y", 20 * CHUNK_BYTES))
+    attach(anna, mandate, b"g" * 16)
+    save(anna, mandate, content_of("z", 60 * CHUNK_BYTES), file=b"g" * 16)
     network.settle()
     asked = [each for each in network.messages("ben") if isinstance(each, wire.ChunkWant)]
     assert sum(len(each.addresses) for each in asked) == CHUNKS_WANTED_MAX

@@ -16,7 +16,7 @@ from p2psync.node.opened import Opened
 from p2psync.node.runner import Durable
 from p2psync.node.service import NodeService
 from p2psync.node.store import Store
-from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.contents import ContentStore
 from p2psync.storage.database import Database
 from p2psync.storage.home import Home
 from tests.fakes.links import FakeLink, link_pair
@@ -38,8 +38,8 @@ class TestStore(Store):
 
     __test__ = False
 
-    def __init__(self, database: Database, chunks: ChunkStore) -> None:
-        super().__init__(database, chunks)
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self.full = False
         self.commits = 0
         self.cut_before: int | None = None
@@ -127,9 +127,9 @@ async def running(root: Path, cut_before: int | None = None) -> AsyncIterator[Ma
     -9.
     """
     with Home.open(root / "home") as home:
-        chunks = ChunkStore(home.chunks)
+        contents = ContentStore(home.chunks, home.incoming, home.versions)
         database = Database.open(home.database)
-        store = TestStore(database, chunks)
+        store = TestStore(database)
         store.cut_before = cut_before
         try:
             keys = KeyFile(home, store)
@@ -139,7 +139,7 @@ async def running(root: Path, cut_before: int | None = None) -> AsyncIterator[Ma
                     identity=identity,
                     key_file=keys,
                     store=store,
-                    chunks=chunks,
+                    contents=contents,
                     mandates_folder=home.mandates,
                     entropy=secrets.token_bytes,
                     nursery=nursery,
@@ -149,7 +149,7 @@ async def running(root: Path, cut_before: int | None = None) -> AsyncIterator[Ma
                 nursery.cancel_scope.cancel()
         finally:
             database.close()
-            chunks.close()
+            contents.close()
 
 
 async def founded(machine: Machine, name: str = "Books") -> None:

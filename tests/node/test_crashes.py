@@ -195,6 +195,7 @@ async def test_subscribing(tmp_path: Path) -> None:
                 await subscribe(ben, ticket)
                 await in_step(anna, ben)
                 assert len(anna.opened().state.membership.members) == 2
+                await ben.service.wait("Books", True, 20)
                 found = await ben.service.mandate_show("Books")
                 assert found["state"] == "ok"
                 assert [file["name"] for file in found["files"]] == ["atelier_2025.crp"]

@@ -34,7 +34,7 @@ class Rig:
         self.events: list[Event] = []
         self.answer: Callable[[Event], Sequence[Effect | InBatch]] = lambda event: ()
         self.stand = False
-        self.runner = Runner(self, self, self.perform, lambda error: None)
+        self.runner = Runner(self, self, self.store_chunks, self.perform, lambda error: None)
         self.links = Links(self.runner, self.frames)
         self.broken_disk = False
 

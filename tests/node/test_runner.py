@@ -64,7 +64,9 @@ class Rig:
         self.disk = SlowDisk()
         self.engine = Machine()
         self.failures: list[StorageError] = []
-        self.runner = Runner(self.engine, self.disk, self.perform, self.failures.append)
+        self.runner = Runner(
+            self.engine, self.disk, self.disk.store_chunks, self.perform, self.failures.append
+        )
 
     async def at_the_gate(self) -> None:
         """Return when a commit is under way."""
@@ -89,7 +91,7 @@ async def test_a_send_goes_after_the_commit_that_it_depends_on(nursery: trio.Nur
     rig = Rig()
     nursery.start_soon(rig.runner.run)
     rig.disk.gate.clear()
-    ticket = rig.runner.hand_in([entry(1), send(1), StoreChunk(b"a", b""), send(2)])
+    ticket = rig.runner.hand_in([entry(1), send(1), StoreChunk(b"m", b"a", b"", ()), send(2)])
     await rig.at_the_gate()
     assert rig.disk.happened == [("chunk", b"a")]
     rig.disk.gate.set()

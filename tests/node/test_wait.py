@@ -1,15 +1,16 @@
 """``wait --synced`` ends when the others have the files on their disks, not before."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
 
+from p2psync.errors import P2PSyncError
 from p2psync.node import copies
-from p2psync.node.copies import Copy
+from p2psync.node.copies import Write
 from p2psync.storage.file_state import FileStat
 from tests.node.rig import V1, V2, founded, in_step, invited, linked, running
 
@@ -19,18 +20,19 @@ async def test_a_member_is_in_step_once_it_has_written_the_file(
 ) -> None:
     gate = threading.Event()
     gate.set()
-    write = copies.write
+    write_many = copies.write_many
     reached = trio.Event()
     token = trio.lowlevel.current_trio_token()
     office_folder = tmp_path / "office" / "home" / "mandates"
 
-    def gated(copy: Copy, content: Iterable[bytes]) -> FileStat:
-        if office_folder in copy.directory.parents and not gate.is_set():
+    def gated(writes: Sequence[Write]) -> list[FileStat | P2PSyncError]:
+        there = any(office_folder in write.copy.directory.parents for write in writes)
+        if there and not gate.is_set():
             token.run_sync_soon(reached.set)
             assert gate.wait(20)
-        return write(copy, content)
+        return write_many(writes)
 
-    monkeypatch.setattr(copies, "write", gated)
+    monkeypatch.setattr(copies, "write_many", gated)
     async with running(tmp_path / "office") as office, running(tmp_path / "clerk") as clerk:
         await founded(office)
         ticket = await invited(office)

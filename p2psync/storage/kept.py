@@ -1,0 +1,86 @@
+"""Old versions of files that are synchronised whole: what a newer version took the place of.
+
+``versions/MANDATE/DIGEST``: the very file that was replaced, moved here, so keeping a version
+costs no write. A reader checks what it reads by the digests of its pieces.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from p2psync.limits import CHUNK_BYTES
+from p2psync.storage.disk import DISK_CALLS, DiskCalls, disk_errors, fsync_directory
+
+
+class KeptVersions:
+    """The old versions of a home, by mandate and digest of the content (32 bytes each)."""
+
+    def __init__(self, root: Path, calls: DiskCalls = DISK_CALLS) -> None:
+        """The folder exists."""
+        self._root = root
+        self._calls = calls
+
+    def path(self, mandate: bytes, digest: bytes) -> Path:
+        """Where a version is, or would be."""
+        return self._root / mandate.hex() / digest.hex()
+
+    def has(self, mandate: bytes, digest: bytes) -> bool:
+        """Whether a version is here; its content is not checked."""
+        return self.path(mandate, digest).exists()
+
+    def take(self, source: str, mandate: bytes, digest: bytes, *, synced: bool = False) -> None:
+        """Move a file here; one that is here already stays, and the other goes.
+
+        Copied when it lies on another disk. ``synced``: make the name durable too. Raises a
+        storage error; then the source is where it was.
+        """
+        target = self.path(mandate, digest)
+        with disk_errors(os.fspath(target)):
+            folder = target.parent
+            folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                os.rename(source, target)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._copy(source, target)
+                os.unlink(source)
+            if synced:
+                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    fsync_directory(descriptor, self._calls)
+                finally:
+                    os.close(descriptor)
+
+    def write(self, mandate: bytes, digest: bytes, content: Iterable[bytes]) -> None:
+        """Keep a content that is given in pieces, durably; raises a storage error."""
+        target = self.path(mandate, digest)
+        with disk_errors(os.fspath(target)):
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            self._write(target, content)
+
+    def _copy(self, source: str, target: Path) -> None:
+        with open(source, "rb") as reader:
+            self._write(target, iter(partial(reader.read, CHUNK_BYTES), b""))
+
+    def _write(self, target: Path, content: Iterable[bytes]) -> None:
+        part = target.with_name(f"{target.name}.part")
+        try:
+            with open(part, "wb", opener=partial(os.open, mode=0o600)) as writer:
+                for piece in content:
+                    writer.write(piece)
+                writer.flush()
+                self._calls.fsync(writer.fileno())
+            os.rename(part, target)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
+
+    def forget(self, mandate: bytes) -> None:
+        """Remove all versions of a mandate, as far as the disk lets us."""
+        shutil.rmtree(self._root / mandate.hex(), ignore_errors=True)
