@@ -176,6 +176,9 @@ FILES_AT_ONCE_MAX = 8
 """Files of one mandate that are read or written at the same time."""
 DISK_RESERVE_BYTES_MAX = 512 * MIB
 """What others send never takes the last of a disk, but leaves this much or a twentieth of it."""
+DISK_FREE_AGAIN_BYTES = 16 * MIB
+"""After a disk was full, so much must be free, or a hundredth of it, before it counts as mended."""
+DISK_PROBE_BYTES = 64 * KIB
 WRITE_TRIES_MAX = 5
 """How often a file that changes under us is taken up and written again in one go."""
 EVENTS_AT_ONCE_MAX = 1_000

@@ -70,6 +70,7 @@ from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.store import Store
 from p2psync.storage.contents import ContentStore
+from p2psync.storage.probe import try_writing
 from p2psync.storage.rows import MandateRow
 
 RECOVER_SECONDS = 5.0
@@ -153,6 +154,7 @@ class Node:
         self._nursery.start_soon(self.runner.keep_time, self._tick)
         self._nursery.start_soon(self.notices.run)
         await self.notices.load()
+        self.notices.settle("disk-failed", key="disk-failed")
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
         read = await self._read_all()
         await trio.to_thread.run_sync(self.pieces.sweep, [opened for opened, _ in read])
@@ -268,6 +270,7 @@ class Node:
 
         Raises ``StateReloaded`` when the disk failed since the mandate was looked up.
         """
+        self.check_writable()
         opened.check_live()
         work: list[Effect] = []
         try:
@@ -296,7 +299,7 @@ class Node:
     def check_writable(self) -> None:
         """Raise what keeps the disk from being written, if anything does."""
         if self.failure is not None:
-            raise self.failure
+            raise self.failure.with_traceback(None)  # one error, raised again and again
 
     # -- the network --------------------------------------------------------------------------
 
@@ -656,21 +659,25 @@ class Node:
         time.
         """
         self.failure = error
+        self.notices.disk_failed(error)
         for opened in self.opened.values():
             opened.live = False
         self.links.close_all()
-        self._nursery.start_soon(self._recover)
+        self._nursery.start_soon(self._recover, error)
         self._pulse()
 
-    async def _recover(self) -> None:
+    async def _recover(self, error: StorageError) -> None:
         """Once the disk works, go on from what is on it, with an engine that knows no more."""
+        place = error.params.get("path", "")
         while True:
             await trio.sleep(RECOVER_SECONDS)
             try:
+                if place:  # what failed may lie elsewhere than the database
+                    await trio.to_thread.run_sync(try_writing, place)
                 await self.store.try_writing()
                 fresh = await self._read_all()
-            except StorageError as error:
-                self.failure = error
+            except StorageError as again:
+                self.failure = again
                 continue
             break
         self.links.close_all()
@@ -680,7 +687,7 @@ class Node:
         self.failure = None
         for opened, contacts in fresh:
             self.admit_opened(opened, contacts)
-        self.notices.message("disk-works", "the disk can be written again")
+        self.notices.disk_works()
         self.update_discovery()
         self.look_at_all()
         self._pulse()

@@ -15,6 +15,8 @@ from p2psync.limits import EVENTS_AT_ONCE_MAX, PROGRESS_WAITING_MAX
 from p2psync.node.store import Raised, Settled, Store
 
 Event = dict[str, Any]
+AGAIN_SECONDS = 1.0
+"""How long it waits before it tries again to keep what the disk refused."""
 
 
 class Notices:
@@ -27,7 +29,8 @@ class Notices:
         self._changed = trio.Event()
         self._listeners: set[trio.MemorySendChannel[Event]] = set()
         self._waiting: list[Raised | Settled] = []
-        self._keeping = False
+        self._at_work: list[Raised | Settled] = []
+        """What is being kept just now."""
         self._work = trio.Event()
         self._told: set[tuple[bytes | None, str]] = set()
         """Alerts, by mandate and key, that were raised since the start and not settled."""
@@ -89,6 +92,29 @@ class Notices:
             self._waiting.append(Settled(mandate, key))
             self._work.set()
 
+    def disk_failed(self, error: P2PSyncError) -> None:
+        """Tell that nothing can be written now, to who listens at once: it cannot be kept yet."""
+        self.alert("disk-failed", error, key="disk-failed", action="mend-disk")
+        for alert in self.unkept():
+            if alert["type"] == "disk-failed":
+                self._pass_on({name: value for name, value in alert.items() if name != "id"})
+
+    def disk_works(self) -> None:
+        """Tell that the disk can be written again."""
+        self.settle("disk-failed", key="disk-failed")
+        self.message("disk-works", "the disk can be written again")
+
+    def unkept(self) -> list[Event]:
+        """The open alerts that the disk has not taken yet; they have no id."""
+        found: dict[tuple[str | None, str], Event] = {}
+        for each in (*self._at_work, *self._waiting):
+            match each:
+                case Settled(mandate=mandate, key=key):
+                    found.pop((None if mandate is None else mandate.hex(), key), None)
+                case Raised(event=event, key=key) if key is not None:
+                    found[(event["mandate"], key)] = {"id": None, **event}
+        return list(found.values())
+
     def _raise(
         self,
         severity: str,
@@ -133,6 +159,9 @@ class Notices:
             "total_bytes": total_bytes,
             "phase": phase,
         }
+        self._pass_on(event)
+
+    def _pass_on(self, event: Event) -> None:
         for listener in self._listeners:
             try:
                 listener.send_nowait(event)
@@ -145,22 +174,22 @@ class Notices:
             if not self._waiting:
                 self._work = trio.Event()
                 await self._work.wait()
-            batch, self._waiting = self._waiting, []
-            self._keeping = True
+            self._at_work, self._waiting = self._waiting, []
             try:
-                await self._store.add_events(batch)
+                await self._store.add_events(self._at_work)
             except P2PSyncError:
-                # The disk is full or failing: what people are told meanwhile is in ``status``.
-                await trio.sleep(1)
-                self._waiting = (batch + self._waiting)[-EVENTS_AT_ONCE_MAX:]
+                # The disk is full or failing; what cannot be kept is told all the same.
+                await trio.sleep(AGAIN_SECONDS)
+                self._waiting = (self._at_work + self._waiting)[-EVENTS_AT_ONCE_MAX:]
+                self._at_work = []
                 continue
-            self._keeping = False
+            self._at_work = []
             changed, self._changed = self._changed, trio.Event()
             changed.set()
 
     async def kept(self) -> None:
         """Return when all that was raised so far is kept."""
-        while self._waiting or self._keeping:
+        while self._waiting or self._at_work:
             await self._changed.wait()
 
     # -- listening ----------------------------------------------------------------------------
@@ -182,7 +211,7 @@ class Notices:
                 event_or_none = await _next(receive, changed)
                 if event_or_none is not None and mandate in (
                     None,
-                    bytes.fromhex(event_or_none["mandate"]),
+                    bytes.fromhex(event_or_none["mandate"] or ""),
                 ):
                     yield event_or_none
         finally:

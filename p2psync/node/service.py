@@ -220,8 +220,11 @@ class NodeService:
 
     async def alerts(self, mandate: str | None) -> Json:
         """List the open alerts."""
-        chosen = None if mandate is None else find.mandate(self._node.opened.values(), mandate).id
-        return {"alerts": await self._node.store.open_alerts(chosen)}
+        node = self._node
+        chosen = None if mandate is None else find.mandate(node.opened.values(), mandate).id
+        of = None if chosen is None else chosen.hex()
+        unkept = [each for each in node.notices.unkept() if of in (None, each["mandate"])]
+        return {"alerts": [*await node.store.open_alerts(chosen), *unkept]}
 
     async def close_alert(self, alert: int) -> Json:
         """Close an alert."""
