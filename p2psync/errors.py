@@ -509,6 +509,14 @@ class DatabaseDamaged(StorageError):
     )
 
 
+class StateDamaged(StorageError):
+    """What was kept of a mandate's fold is not what its entries make."""
+
+    code = "state-damaged"
+    template = "what was noted of the mandate's state does not fit its entries: {cause}"
+    hint_template = "it is made anew from them"
+
+
 class DatabaseForeign(StorageError):
     """A database of another program stands where p2psync's should."""
 

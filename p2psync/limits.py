@@ -20,6 +20,8 @@ UNCOVERED_BYTES_MAX = 8 * MIB
 """Entries of one log that wait in memory for the signature that covers them."""
 WAITING_ENTRIES_MAX = 10_000
 """Stored entries of one log that wait for what they depend on."""
+ENTRIES_IN_MEMORY_MAX = 50_000
+"""Of a mandate, whose place in their log is remembered; the others are looked up."""
 QUARANTINED_ENTRIES_MAX = 1_000
 """Entries of one device that wait for its admission."""
 
@@ -135,6 +137,11 @@ STREAMS_INBOUND_MAX = 8
 """Streams that a peer may have open on one connection, negotiated or not."""
 STREAMS_REFUSED_MAX = 64
 """Streams refused on one connection before the connection itself is cut."""
+SMALL_FRAME_BYTES = 1 * KIB
+SMALL_FRAMES_PER_SECOND_MAX = 10_000
+"""Muxer frames of less than this, or Noise messages without any frame, taken from a member."""
+SMALL_FRAMES_STRANGER_PER_SECOND_MAX = 1_000
+SMALL_FRAMES_BURST_MAX = 20_000
 CONTROL_BYTES_MAX = 64 * KIB
 """Answers (acknowledgements, pings, resets) that wait for a peer that does not read."""
 CONNECTIONS_UPGRADING_MAX = 64

@@ -4,21 +4,44 @@ Versions form a graph: each save names those it replaces. A file with one head i
 version.
 Several heads of a record file are merged record by record; several heads that must not be merged
 leave one shown, the others as conflict copies (protocol.md, "Merge").
+
+What is small is always here. What grows with the file's records or its history, its ``body`` and
+its older versions, is fetched from the entries when somebody asks for it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import Protocol
 
-from p2psync.core.crdt import Change, SegmentSet, position
-from p2psync.core.ops import AddFile, Chunked, Lines, OpId, Save
-from p2psync.core.records import Record, Segment, SegmentReader
+from p2psync.core.body import (
+    Body,
+    Pair,
+    PendingItems,
+    PendingRecord,
+    StampedLines,
+    apply_lines,
+    replay,
+)
+from p2psync.core.crdt import SegmentSet
+from p2psync.core.ops import AddFile, Chunked, OpId, Save
+from p2psync.core.records import SegmentReader
 
-StampedLines = tuple[bytes, int, Lines]
-"""Segment changes with the entry that they stand in and its stamp."""
-Pair = tuple[OpId, bytes]
-"""An element and the 16-byte key of a content that it has or had."""
+__all__ = [
+    "Body",
+    "FileState",
+    "Pair",
+    "Past",
+    "PendingItems",
+    "PendingRecord",
+    "Receipt",
+    "StampedLines",
+    "Touch",
+    "Version",
+    "apply_lines",
+    "replay",
+    "version_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +92,79 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class PendingRecord:
-    """A record that is to be posted, or whose posting is to be taken back."""
+class Touch:
+    """An entry that changed a file: by a version (with what it counted), by segment changes
+    that a version took up, or by a receipt."""
 
-    change: str
-    record: Record
-
-
-@dataclass(frozen=True, slots=True)
-class PendingItems:
-    """What a receipt would name now: segments to add, and posted segments that are gone."""
-
-    adds: tuple[Pair, ...]
-    drops: tuple[Pair, ...]
+    file: bytes
+    entry: bytes
+    index: int
+    """The operation of the version, or one of the two below."""
+    records: int = 0
+    added: int = 0
+    deleted: int = 0
 
 
-@dataclass(slots=True)
+TAKEN = -1
+"""The index of a touch by segment changes that a version of another entry took up."""
+POSTED = -2
+"""The index of a touch by receipts."""
+
+
+def add_mark(mark: int, entry: bytes) -> int:
+    """Sum up entries, whatever their order: 56 bits."""
+    return (mark + int.from_bytes(entry[:7], "big")) % (1 << 56)
+
+
+class Past(Protocol):
+    """Where the entries of a file are found again."""
+
+    def body(self, file: "FileState") -> Body:
+        """Fold what touched a file; raises ``StateDamaged`` when that is not what did."""
+
+    def version(self, file: "FileState", version: OpId) -> Version | None:
+        """Return one version of a file."""
+
+    def versions(self, file: "FileState") -> Iterator[Version]:
+        """Yield all versions of a file, in the order in which they were folded."""
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Versions(Mapping[OpId, Version]):
+    """The versions of a file; those that are not in memory are looked up."""
+
+    file: "FileState"
+    known: dict[OpId, Version] = field(default_factory=dict)
+    past: Past | None = None
+    """Where the others are; ``None`` when all are known."""
+
+    def __getitem__(self, version: OpId) -> Version:
+        found = self.known.get(version)
+        if found is None and self.past is not None:
+            found = self.past.version(self.file, version)
+        if found is None:
+            raise KeyError(version)
+        return found
+
+    def __iter__(self) -> Iterator[OpId]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[OpId, Version]:
+        if self.past is None:
+            return self.known
+        every = {version.id: version for version in self.past.versions(self.file)}
+        return every | self.known
+
+    def let_go(self, past: Past, heads: Iterable[OpId]) -> None:
+        """Keep the heads only; the others are in the past."""
+        self.past = past
+        self.known = {head: self.known[head] for head in heads}
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class FileState:
     """The fold of all operations on one file."""
 
@@ -92,22 +172,33 @@ class FileState:
     reader: SegmentReader
     added: tuple[int, OpId, bytes, AddFile] | None = None
     """Stamp, operation, device and content of the ``AddFile`` that counts; ``None`` before it."""
-    versions: dict[OpId, Version] = field(default_factory=dict)
+    versions: Versions = field(init=False)
     heads: dict[OpId, Version] = field(default_factory=dict)
-    segments: SegmentSet = field(init=False)
-    doubles: dict[Pair, tuple[OpId, ...]] = field(default_factory=dict)
-    """Segments that two receipts took without knowing of each other (B-POS-6)."""
     detached_by: dict[OpId, frozenset[OpId]] = field(default_factory=dict)
-    _superseded: set[OpId] = field(default_factory=set)
-    _postings: dict[Pair, dict[OpId, tuple[int, bool]]] = field(default_factory=dict)
-    _taken: dict[Pair, Segment | None] = field(default_factory=dict)
-    _unresolved: set[Pair] = field(default_factory=set)
-    _early: list[tuple[Save, OpId, bytes, int, int, tuple[StampedLines, ...]]] = field(
+    contested: frozenset[OpId] = frozenset()
+    """Receipts that took what another one took, too (B-POS-6)."""
+    records: int = 0
+    """How many records the file holds."""
+    touches: int = 0
+    """How many entries touched the body, by changes or by receipts."""
+    mark: int = 0
+    """The sum of the first bytes of their ids: tells whether all are found again."""
+    last_touch: bytes = b""
+    """The entry with which the last of them took effect."""
+    early: list[tuple[Save, OpId, bytes, int, int, tuple[StampedLines, ...]]] = field(
         default_factory=list
     )
+    """Versions that came before the file was attached."""
+    missing: set[OpId] = field(default_factory=set)
+    """Versions that others replaced and that did not come yet."""
+    pending_counts: tuple[int, int] = (0, 0)
+    posted_by: bytes = b""
+    """The entry of the last receipt that touched the file."""
+    past: Past | None = None
+    _body: Body | None = None
 
     def __post_init__(self) -> None:
-        self.segments = SegmentSet(self.reader, "")
+        self.versions = Versions(self)
 
     # -- identity ---------------------------------------------------------------------------
 
@@ -133,16 +224,64 @@ class FileState:
         seen = frozenset().union(*self.detached_by.values())
         return any(head not in seen for head in self.heads)
 
-    def attach(self, operation: AddFile, op: OpId, device: bytes, stamp: int) -> bool:
-        """Take an ``AddFile``; of several for one id, the lowest operation counts."""
+    def attach(
+        self, operation: AddFile, op: OpId, device: bytes, stamp: int
+    ) -> tuple[bool, list[Touch]]:
+        """Take an ``AddFile``; of several for one id, the lowest operation counts.
+
+        Return whether it is this one, and what else it brought to effect.
+        """
         if self.added is not None and self.added[1] <= op:
-            return False
+            return False, []
         self.added = (stamp, op, device, operation)
-        self.segments.format = operation.format
-        early, self._early = self._early, []
+        if self._body is not None:
+            self._body.segments.format = operation.format
+        early, self.early = self.early, []
+        touches: list[Touch] = []
         for save in early:
-            self.save(*save)
-        return True
+            touches += self.save(*save)
+        if touches:
+            self.last_touch = op[0]
+        return True, touches
+
+    # -- body ---------------------------------------------------------------------------------
+
+    @property
+    def body(self) -> Body:
+        """The records; folded from the entries when they are not in memory."""
+        if self._body is None:
+            if self.past is not None and self.touches:
+                self._body = self.past.body(self)
+            else:
+                name = "" if self.added is None else self.added[3].format
+                self._body = Body.empty(self.reader, name)
+        return self._body
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the body is in memory."""
+        return self._body is not None
+
+    def let_go(self, past: Past) -> None:
+        """Forget what can be fetched again."""
+        self.past = past
+        self._body = None
+        self.versions.let_go(past, self.heads)
+
+    def _count_touch(self, entry: bytes, cause: bytes) -> None:
+        self.touches += 1
+        self.mark = add_mark(self.mark, entry)
+        self.last_touch = cause
+
+    @property
+    def segments(self) -> SegmentSet:
+        """The segments of a record file."""
+        return self.body.segments
+
+    @property
+    def doubles(self) -> dict[Pair, tuple[OpId, ...]]:
+        """Segments that two receipts took without knowing of each other (B-POS-6)."""
+        return self.body.doubles
 
     # -- versions -----------------------------------------------------------------------------
 
@@ -154,16 +293,20 @@ class FileState:
         hlc: int,
         stamp: int,
         lines: tuple[StampedLines, ...],
-    ) -> None:
+    ) -> Sequence[Touch]:
         """Take a version and the segment changes (with the entries they stand in) it consists
-        of.
+        of; return what entries took effect.
         """
         if self.added is None:
-            self._early.append((operation, op, device, hlc, stamp, lines))
-            return
-        apply_lines(self.segments, lines)
-        added, deleted = self.segments.delta()
-        self._resolve()
+            self.early.append((operation, op, device, hlc, stamp, lines))
+            return []
+        added = deleted = 0
+        if lines:
+            body = self.body
+            body.change(lines)
+            added, deleted = body.segments.delta()
+            self.records = body.segments.record_count()
+            self.pending_counts = body.pending()
         version = Version(
             op,
             operation.parents,
@@ -175,16 +318,24 @@ class FileState:
             operation.mergeable,
             operation.size_bytes,
             operation.digest,
-            self.segments.record_count(),
+            self.records,
             added,
             deleted,
         )
-        self.versions[op] = version
+        self.versions.known[op] = version
         for parent in operation.parents:
-            self._superseded.add(parent)
-            self.heads.pop(parent, None)
-        if op not in self._superseded:
+            if self.heads.pop(parent, None) is None and parent not in self.versions:
+                self.missing.add(parent)
+        if op in self.missing:
+            self.missing.discard(op)
+        else:
             self.heads[op] = version
+        touches = [Touch(self.id, *op, self.records, added, deleted)]
+        for entry in dict.fromkeys([entry for entry, _, _ in lines]):
+            self._count_touch(entry, op[0])
+            if entry != op[0]:
+                touches.append(Touch(self.id, entry, TAKEN))
+        return touches
 
     @property
     def merged(self) -> bool:
@@ -217,122 +368,43 @@ class FileState:
 
     # -- posting ------------------------------------------------------------------------------
 
-    def post(self, pairs: Iterable[Pair], receipt: OpId, stamp: int, *, adds: bool) -> set[OpId]:
-        """Note what a receipt takes or gives back; return receipts that took the same (B-POS-6)."""
-        rivals: set[OpId] = set()
-        for pair in pairs:
-            self._postings.setdefault(pair, {})[receipt] = (stamp, adds)
-            rivals.update(self._settle(pair))
-        return rivals - {receipt}
+    def post(
+        self, adds: Iterable[Pair], drops: Iterable[Pair], receipt: OpId, stamp: int
+    ) -> tuple[set[OpId], Sequence[Touch]]:
+        """Note what a receipt takes and gives back; return receipts that took the same
+        (B-POS-6)."""
+        body = self.body
+        rivals = body.post(adds, receipt, stamp, adds=True)
+        rivals |= body.post(drops, receipt, stamp, adds=False)
+        self.contested = body.contested()
+        self.pending_counts = body.pending()
+        touch = Touch(self.id, receipt[0], POSTED)
+        if self.posted_by == touch.entry:
+            return rivals, ()  # the entry holds another receipt
+        self.posted_by = touch.entry
+        self._count_touch(touch.entry, touch.entry)
+        return rivals, (touch,)
 
     def unpost(self, receipt: OpId) -> None:
         """Forget what a retracted receipt said (B-POS-5)."""
-        for pair, said in self._postings.items():
-            if said.pop(receipt, None) is not None:
-                self._settle(pair)
-
-    def _settle(self, pair: Pair) -> tuple[OpId, ...]:
-        """Decide whether a segment is posted: by the last that a receipt said of it."""
-        said = sorted(
-            (stamp, receipt, adds) for receipt, (stamp, adds) in self._postings[pair].items()
-        )
-        is_posted = bool(said) and said[-1][2]
-        rivals: list[OpId] = []
-        for earlier, later in pairwise(said):
-            if earlier[2] and later[2]:
-                rivals += [earlier[1], later[1]]
-        if rivals:
-            self.doubles[pair] = tuple(dict.fromkeys(rivals))
-        else:
-            self.doubles.pop(pair, None)
-        if is_posted and pair not in self._taken:
-            segment = self.segments.segment_of(*pair)
-            self._taken[pair] = segment
-            if segment is None:
-                self._unresolved.add(pair)
-            self._count(segment, 1)
-        elif not is_posted and pair in self._taken:
-            self._unresolved.discard(pair)
-            self._count(self._taken.pop(pair), -1)
-        return self.doubles.get(pair, ())
-
-    def _resolve(self) -> None:
-        """Find the content of what was posted before its segments were known."""
-        for pair in list(self._unresolved):
-            found = self.segments.segment_of(*pair)
-            if found is not None:
-                self._unresolved.discard(pair)
-                self._taken[pair] = found
-                self._count(found, 1)
-
-    def _count(self, segment: Segment | None, sign: int) -> None:
-        if segment is not None:
-            for record in segment.records:
-                self.segments.balance.post(record.key, sign)
+        body = self.body
+        body.unpost(receipt)
+        self.contested = body.contested()
+        self.pending_counts = body.pending()
 
     def pending(self) -> tuple[int, int]:
         """Number of records to add and to delete in the accounting (B-POS-2)."""
-        if not self._taken and not self.segments.balanced:
-            return self.segments.record_count(), 0
-        balance = self.segments.balance
-        return balance.added, balance.deleted
+        return self.pending_counts
 
     @property
     def posted(self) -> Counter[bytes]:
         """How often each record key is posted; not to be changed."""
-        return self.segments.balance.posted
+        return self.body.posted
 
     def pending_items(self) -> PendingItems:
         """The segments that a receipt made now would name."""
-        live = [
-            (element.id, segment.key)
-            for element, value in self.segments.shown()
-            if (segment := value.segment).record_count
-        ]
-        alive = set(live)
-        return PendingItems(
-            tuple(pair for pair in dict.fromkeys(live) if pair not in self._taken),
-            tuple(sorted(pair for pair in self._taken if pair not in alive)),
-        )
+        return self.body.pending_items()
 
     def pending_records(self) -> Iterator[PendingRecord]:
         """Yield each record to add, in file order, then each to delete."""
-        missing = self.segments.records - self.posted
-        for _, value in self.segments.shown():
-            for record in value.segment.records:
-                if missing[record.key] > 0:
-                    missing[record.key] -= 1
-                    yield PendingRecord("added", record)
-        surplus = self.posted - self.segments.records
-        for pair in sorted(self._taken):
-            segment = self._taken[pair]
-            for record in segment.records if segment else ():
-                if surplus[record.key] > 0:
-                    surplus[record.key] -= 1
-                    yield PendingRecord("deleted", record)
-
-
-def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:
-    """Number the segments of each entry's operations on this file, read them and apply them."""
-    numbers: dict[bytes, int] = {}
-    for entry, stamp, operation in lines:
-        number = numbers.get(entry, 0)
-        adds = []
-        for run in operation.adds:
-            base = run.base
-            for place, raw in enumerate(run.raws):
-                adds.append(((entry, number), position(base, place), raw))
-                number += 1
-        edits = []
-        for element, raw in zip(operation.edits.elements, operation.edits.raws, strict=True):
-            edits.append(((entry, number), element, raw))
-            number += 1
-        numbers[entry] = number
-        segments.apply(Change(adds, edits, operation.removes), stamp)
-
-
-def replay(format_name: str, reader: SegmentReader, lines: Iterable[StampedLines]) -> SegmentSet:
-    """Return the segments as some versions left them, from all their changes, in any order."""
-    segments = SegmentSet(reader, format_name)
-    apply_lines(segments, lines)
-    return segments
+        return self.body.pending_records()

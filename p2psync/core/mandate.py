@@ -7,11 +7,12 @@ steps, a member that loses its admission, or one that wrote more than was held, 
 ``stale``: the owner of the entries then folds anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from p2psync.core import membership
-from p2psync.core.files import FileState, Pair, Receipt
+from p2psync.core.files import FileState, Pair, Past, Receipt, StampedLines, Touch
 from p2psync.core.membership import MAY_POST, MAY_WRITE, Membership, Stamped
 from p2psync.core.ops import (
     AddFile,
@@ -23,7 +24,6 @@ from p2psync.core.ops import (
     HandSeat,
     Invite,
     Lines,
-    Observe,
     OpenLog,
     Operation,
     OpId,
@@ -58,7 +58,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """An entry with nothing but segment changes, which a later save of its chain takes effect."""
 
     prev: bytes
@@ -74,6 +74,28 @@ class Device:
     device: bytes
     name: str = ""
     machine: str = ""
+
+
+Dirty = Literal["core", "file", "receipt", "held", "part"]
+
+
+@dataclass(slots=True)
+class Dirt:
+    """What changed of the fold since somebody last asked: all that has to be kept anew.
+
+    ``core`` is all that is neither a file, a receipt, a held entry nor a part.
+    """
+
+    things: dict[tuple[Dirty, bytes | OpId], None] = field(default_factory=dict)
+    touches: list[Touch] = field(default_factory=list)
+
+    def core(self) -> None:
+        """Something of the mandate as a whole changed."""
+        self.things[("core", b"")] = None
+
+    def thing(self, kind: Dirty, name: bytes | OpId) -> None:
+        """One thing of a kind changed, came or went."""
+        self.things[(kind, name)] = None
 
 
 # -- what an entry changed, for whoever tells people -------------------------------------------
@@ -150,6 +172,17 @@ Change = (
 
 
 @dataclass(slots=True)
+class _Counting:
+    """An entry that is being counted."""
+
+    entry: Applied
+    device: bytes
+    lines: dict[bytes, list[StampedLines]] = field(default_factory=dict)
+    """Its changes, by file, that none of its saves took up yet."""
+    before: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Mandate:
     """The fold's state. ``reader`` reads segments of record files by their format's name."""
 
@@ -174,13 +207,18 @@ class Mandate:
     be kept until then."""
     held: dict[bytes, list[Applied]] = field(default_factory=dict)
     """Entries of devices that are no members."""
-    _stamped: list[Stamped] = field(default_factory=list)
-    _named: tuple[int, OpId] = (-1, (b"", 0))
-    _described: dict[bytes, tuple[int, OpId]] = field(default_factory=dict)
-    _claims: list[tuple[OpId, bytes]] = field(default_factory=list)
-    _hands: dict[int, list[tuple[OpId, bytes, bytes]]] = field(default_factory=dict)
-    _parts: dict[bytes, _Part] = field(default_factory=dict)
-    _unposted: dict[OpId, OpId] = field(default_factory=dict)
+    stamped: list[Stamped] = field(default_factory=list)
+    named: tuple[int, OpId] = (-1, (b"", 0))
+    described: dict[bytes, tuple[int, OpId]] = field(default_factory=dict)
+    claims: list[tuple[OpId, bytes]] = field(default_factory=list)
+    hands: dict[int, list[tuple[OpId, bytes, bytes]]] = field(default_factory=dict)
+    parts: dict[bytes, Part] = field(default_factory=dict)
+    """Entries of changes that no version took up yet."""
+    unposted: dict[OpId, OpId] = field(default_factory=dict)
+    """Retracted receipts, known or not, and the lowest operation that retracts each."""
+    dirt: Dirt = field(default_factory=Dirt)
+    past: Past | None = None
+    """Where entries are found again; ``None`` while all of the fold is in memory."""
 
     # -- folding --------------------------------------------------------------------------------
 
@@ -209,6 +247,8 @@ class Mandate:
             for device in self.membership.members.keys() - before.members.keys():
                 changes.append(MemberJoined(device))
                 waited = self.held.pop(device, [])
+                for waiting in waited:
+                    self.dirt.thing("held", waiting.id)
                 if len(waited) >= QUARANTINED_ENTRIES_MAX:
                     self.stale = True  # there may be more than were held
                 for waiting in waited:
@@ -224,6 +264,7 @@ class Mandate:
         for index, operation in enumerate(entry.operations):
             match operation:
                 case OpenLog(device=device) if entry.seq == 0 and index == 0:
+                    self.dirt.core()
                     self.logs[entry.log] = device
                     self.incarnations[device] = max(
                         self.incarnations.get(device, 0), operation.incarnation + 1
@@ -236,7 +277,8 @@ class Mandate:
                     continue
             stamped = self._stamp(entry, index, operation)
             if stamped is not None:
-                self._stamped.append(stamped)
+                self.stamped.append(stamped)
+                self.dirt.core()
                 relevant = True
         return relevant
 
@@ -258,7 +300,7 @@ class Mandate:
                 ):
                     return None
                 self.founder = founder
-                if self._named[0] < 0:
+                if self.named[0] < 0:
                     self.name = name
             case Redeem() if not membership.redeem_holds(operation, self.id, device):
                 return None
@@ -266,7 +308,7 @@ class Mandate:
 
     def _recompute(self) -> None:
         before = self.membership
-        self.membership = membership.compute(self.id, self._stamped)
+        self.membership = membership.compute(self.id, self.stamped)
         for device, member in before.members.items():
             now = self.membership.members.get(device)
             if now is None or (now.role, now.rank) != (member.role, member.rank):
@@ -281,6 +323,7 @@ class Mandate:
         held = self.held.setdefault(device, [])
         if len(held) < QUARANTINED_ENTRIES_MAX:
             held.append(entry)
+            self.dirt.thing("held", entry.id)
         changes: list[Change] = []
         for index, operation in enumerate(entry.operations):
             if isinstance(operation, Redeem):
@@ -294,10 +337,16 @@ class Mandate:
         role = self.membership.role(device)
         writes = role in MAY_WRITE
         changes: list[Change] = []
-        lines = tuple(op for op in entry.operations if isinstance(op, Lines))
-        saves = any(isinstance(op, Save) for op in entry.operations)
+        lines = tuple([op for op in entry.operations if type(op) is Lines])
+        saves = any(type(op) is Save for op in entry.operations)
         if lines and not saves and writes:
-            self._parts[entry.id] = _Part(entry.prev, entry.log, entry.stamp, lines)
+            self.parts[entry.id] = Part(entry.prev, entry.log, entry.stamp, lines)
+            self.dirt.thing("part", entry.id)
+        counting = _Counting(entry, device)
+        if saves:
+            for line in lines:
+                counting.lines.setdefault(line.file, []).append((entry.id, entry.stamp, line))
+            counting.before = self._parts_before(entry)
         for index, operation in enumerate(entry.operations):
             op = (entry.id, index)
             match operation:
@@ -316,92 +365,119 @@ class Mandate:
                         changes.append(MandateChanged())
                 case ClaimSeat():
                     if role in MAY_POST and operation.term == 1:
-                        self._claims.append((op, device))
+                        self.claims.append((op, device))
                         changes.append(MandateChanged())
                 case HandSeat(term=term, device=heir):
-                    self._hands.setdefault(term, []).append((op, device, heir))
+                    self.hands.setdefault(term, []).append((op, device, heir))
                     changes.append(MandateChanged())
                 case _ if writes:
-                    changes += self._write(operation, op, device, entry, lines)
+                    changes += self._write(operation, op, counting)
+                    continue
                 case _:
-                    pass
+                    continue
+            self.dirt.core()
+        self._drop_parts(counting.before)
         return changes
 
     def _describe(self, operation: Describe, op: OpId, device: bytes, stamp: int) -> None:
-        if (stamp, op) > self._described.get(device, (-1, (b"", 0))):
-            self._described[device] = (stamp, op)
+        if (stamp, op) > self.described.get(device, (-1, (b"", 0))):
+            self.dirt.core()
+            self.described[device] = (stamp, op)
             self.devices[device] = Device(device, operation.name, operation.machine)
 
-    def _write(
-        self,
-        operation: Operation,
-        op: OpId,
-        device: bytes,
-        entry: Applied,
-        lines: tuple[Lines, ...],
-    ) -> list[Change]:
+    def _write(self, operation: Operation, op: OpId, counting: "_Counting") -> list[Change]:
+        entry, device = counting.entry, counting.device
         match operation:
-            case Rename(name=name):
-                if (entry.stamp, op) > self._named:
-                    self._named = (entry.stamp, op)
-                    self.name = name
-                return [MandateChanged()]
-            case AddFile(file=file_id):
-                file = self._file(file_id)
-                if file is None or not file.attach(operation, op, device, entry.stamp):
-                    return []
-                self.arrangement += 1
-                return [FileAdded(file_id)]
             case Save(file=file_id):
                 file = self._file(file_id)
                 if file is None:
                     return []
-                staged = self._take_parts(operation, entry)
-                own = [(entry.id, entry.stamp, line) for line in lines if line.file == file_id]
+                staged = self._take_parts(operation, counting)
+                own = counting.lines.pop(file_id, [])
                 if file.detached_by:
                     self.arrangement += 1
-                file.save(operation, op, device, entry.hlc, entry.stamp, tuple(staged + own))
+                touches = file.save(
+                    operation, op, device, entry.hlc, entry.stamp, tuple(staged + own)
+                )
+                self._touched(file, touches)
                 return [FileSaved(file_id, op)]
+            case Rename(name=name):
+                self.dirt.core()
+                if (entry.stamp, op) > self.named:
+                    self.named = (entry.stamp, op)
+                    self.name = name
+                return [MandateChanged()]
+            case AddFile(file=file_id):
+                file = self._file(file_id)
+                if file is None:
+                    return []
+                attached, touches = file.attach(operation, op, device, entry.stamp)
+                if not attached:
+                    return []
+                self._touched(file, touches)
+                self.arrangement += 1
+                return [FileAdded(file_id)]
             case Detach(file=file_id, versions=versions):
                 file = self._file(file_id)
                 if file is not None:
                     file.detached_by[op] = frozenset(versions)
+                    self._touched(file, ())
                     self.arrangement += 1
                 return [MandateChanged()]
             case Post() if self.membership.may(device, MAY_POST):
                 return self._post(operation, op, device, entry)
             case Unpost(receipts=receipts) if self.membership.may(device, MAY_POST):
                 return self._unpost(receipts, op)
-            case Lines() | Observe() | OpenLog() | Create() | Invite() | Revoke() | Redeem():
-                return []
             case _:
                 return []
 
-    def _take_parts(self, save: Save, entry: Applied) -> list[tuple[bytes, int, Lines]]:
-        """Take the changes that a save names, each once.
+    def _touched(self, file: FileState, touches: Iterable[Touch]) -> None:
+        self.dirt.thing("file", file.id)
+        self.dirt.touches += touches
 
-        Only parts that stand right before the save in its chain count: whoever has the save has
-        folded them, so the result is the same for everyone.
+    def _parts_before(self, entry: Applied) -> list[bytes]:
+        """The parts that stand right before an entry in its chain, newest first.
+
+        Only they count for its saves: whoever has the entry has folded them, so the result is the
+        same for everyone.
         """
-        before: set[bytes] = set()
+        before: list[bytes] = []
         at = entry.prev
-        while (part := self._parts.get(at)) is not None and part.log == entry.log:
-            before.add(at)
+        while (part := self.parts.get(at)) is not None and part.log == entry.log:
+            before.append(at)
             at = part.prev
+        return before
+
+    def _take_parts(self, save: Save, counting: "_Counting") -> list[tuple[bytes, int, Lines]]:
+        """Take the changes that a save names, each once."""
         out: list[tuple[bytes, int, Lines]] = []
+        if not save.parts:
+            return out
+        before = set(counting.before)
         for part_id in save.parts:
             if part_id not in before:
                 continue
-            part = self._parts[part_id]
-            out += [(part_id, part.stamp, line) for line in part.lines if line.file == save.file]
-            left = tuple(line for line in part.lines if line.file != save.file)
-            self._parts[part_id] = replace(part, lines=left)
+            part = self.parts[part_id]
+            taken = [(part_id, part.stamp, line) for line in part.lines if line.file == save.file]
+            if taken:
+                left = tuple(line for line in part.lines if line.file != save.file)
+                self.parts[part_id] = replace(part, lines=left)
+                self.dirt.thing("part", part_id)
+                out += taken
         return out
+
+    def _drop_parts(self, before: Sequence[bytes]) -> None:
+        """Forget what is used up; not what stands between older parts and a save to come."""
+        for part_id in reversed(before):
+            part = self.parts[part_id]
+            if not part.lines and part.prev not in self.parts:
+                del self.parts[part_id]
+                self.dirt.thing("part", part_id)
 
     def _file(self, file: bytes) -> FileState | None:
         known = self.files.get(file)
         if known is None and len(self.files) < FILES_PER_MANDATE_MAX:
-            known = self.files[file] = FileState(file, self.reader)
+            known = self.files[file] = FileState(file, self.reader, past=self.past)
         return known
 
     def _post(self, operation: Post, op: OpId, device: bytes, entry: Applied) -> list[Change]:
@@ -419,30 +495,33 @@ class Mandate:
             operation.added,
             operation.deleted,
         )
-        if op in self._unposted:
-            self.retracted[op] = self._unposted[op]
+        self.dirt.thing("receipt", op)
+        if op in self.unposted:
+            self.retracted[op] = self.unposted[op]
             return changes
         for file_id, (adds, drops) in by_file.items():
             file = self._file(file_id)
             if file is None:
                 continue
-            rivals = file.post(adds, op, entry.stamp, adds=True)
-            rivals |= file.post(drops, op, entry.stamp, adds=False)
+            rivals, touches = file.post(adds, drops, op, entry.stamp)
+            self._touched(file, touches)
             if rivals:
                 changes.append(DoublePosted(file_id, tuple(sorted({*rivals, op}))))
         return changes
 
     def _unpost(self, receipts: tuple[OpId, ...], op: OpId) -> list[Change]:
         changes: list[Change] = []
+        self.dirt.core()
         for receipt in receipts:
-            self._unposted[receipt] = min(op, self._unposted.get(receipt, op))
+            self.unposted[receipt] = min(op, self.unposted.get(receipt, op))
             known = self.receipts.get(receipt)
             if known is not None:
-                self.retracted[receipt] = self._unposted[receipt]
+                self.retracted[receipt] = self.unposted[receipt]
                 for file_id in known.files:
                     file = self.files.get(file_id)
                     if file is not None:
                         file.unpost(receipt)
+                        self._touched(file, ())
                 changes.append(FilePosted(receipt, retracted=True))
         return changes
 
@@ -463,15 +542,15 @@ class Mandate:
     def _seat(self) -> tuple[bytes | None, int]:
         """The seat's holder, and how often it was handed over."""
         members = self.membership.members
-        claims = [(members[device].rank, op, device) for op, device in self._claims]
+        claims = [(members[device].rank, op, device) for op, device in self.claims]
         if not claims:
             return None, 0
         holder = min(claims)[2]
         term = 2
-        while term in self._hands:
+        while term in self.hands:
             valid = [
                 (members[device].role != "owner", op, heir)
-                for op, device, heir in self._hands[term]
+                for op, device, heir in self.hands[term]
                 if device in members
                 and self.membership.may(heir, MAY_POST)
                 and (members[device].role == "owner" or device == holder)
@@ -487,7 +566,7 @@ class Mandate:
         seat, handed = self._seat()
         if handed:
             return ()
-        return tuple(sorted({device for _, device in self._claims} - {seat or b""}))
+        return tuple(sorted({device for _, device in self.claims} - {seat or b""}))
 
     def receipt_state(self, receipt: OpId) -> str:
         """``posted``, ``retracted``, or ``contested`` while another took the same records."""
@@ -496,14 +575,14 @@ class Mandate:
         known = self.receipts[receipt]
         for file_id in known.files:
             file = self.files.get(file_id)
-            if file is not None and any(receipt in rivals for rivals in file.doubles.values()):
+            if file is not None and receipt in file.contested:
                 return "contested"
         return "posted"
 
     def waiting(self) -> dict[bytes, bytes]:
         """Devices that are no members, and the invitation that each shows the secret of."""
         out: dict[bytes, bytes] = {}
-        for stamped in self._stamped:
+        for stamped in self.stamped:
             if (
                 isinstance(stamped.operation, Redeem)
                 and stamped.device not in self.membership.members

@@ -7,6 +7,7 @@ Effects are run in list order. A ``Send…`` never goes before the ``Persist`` t
 from dataclasses import dataclass
 from typing import Literal
 
+from p2psync.core.files import Touch
 from p2psync.core.mandate import Change
 from p2psync.core.ops import OpId
 
@@ -119,10 +120,29 @@ class StoredEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Derived:
+    """What the fold makes of entries, to be kept in the same transaction.
+
+    ``stamps`` are the effective times of entries (32 bytes) that were folded; ``things`` are names
+    and values of ``core.kept`` and of the replica, ``None`` for what is gone; ``check`` (64 bits)
+    is the sum over all things that are kept then. ``whole``: what was kept before does not count.
+    """
+
+    version: int
+    stamps: tuple[tuple[bytes, int], ...]
+    touches: tuple[Touch, ...]
+    things: tuple[tuple[bytes, bytes | None], ...]
+    check: int
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Make entries durable before any later effect runs."""
 
     entries: tuple[StoredEntry, ...]
+    mandate: bytes = b""
+    derived: Derived | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,10 +181,10 @@ class Engine:
         """Answer ``Refold`` with all persisted entries of the mandate."""
         replica = self.replica(mandate)
         self._desk.begin(now, wall_ms)
-        changed = replica.refold(raws)
+        effects = replica.refold(raws)
         for file in sorted(replica.state.files):
             self._want_content(replica, file)
-        return self.publish(mandate, [changed], now, wall_ms)
+        return self.publish(mandate, effects, now, wall_ms)
 
     # -- events -------------------------------------------------------------------------------
 

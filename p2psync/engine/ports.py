@@ -5,9 +5,11 @@ faster transport phase, circuits over relays or a mailbox can take a port's plac
 to the engine. Each port has one contract suite, run on the fake and on the real thing.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+from p2psync.core.frontier import Index
 
 
 class LinkEnded(Exception):
@@ -91,3 +93,49 @@ class DiscoverableMandate:
 
 AcceptLink = Callable[[Link], Awaitable[None]]
 """Called in its own task for each inbound link; the link is closed when it returns."""
+
+
+class Touching(NamedTuple):
+    """An entry that touched a file: see ``core.files.Touch``; its bytes and effective time.
+
+    ``number`` is the touch's ``index``.
+    """
+
+    entry: bytes
+    number: int
+    records: int
+    added: int
+    deleted: int
+    raw: bytes
+    stamp: int
+
+
+class Archive(Index, Protocol):
+    """One mandate's durable entries, and what is kept of their fold; answers at once.
+
+    It knows what was committed, and nothing that is still on its way to the disk.
+    """
+
+    def raws(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the bytes of some entries, by id."""
+
+    def touching(self, file: bytes) -> Iterator[Touching]:
+        """Yield what touched a file (16 bytes), in order of arrival of the entries."""
+
+    def versions(self, file: bytes, entry: bytes | None = None) -> Iterator[Touching]:
+        """The same, versions only; of one entry or of all."""
+
+    def waiting(self) -> Sequence[bytes]:
+        """Return the bytes of the entries that are not folded, in order of arrival."""
+
+    def distrust(self) -> None:
+        """What is kept of the fold is wrong: it is made anew from the entries next time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a mandate's fold: see ``effects.Derived``."""
+
+    version: int
+    check: int
+    things: dict[bytes, bytes]

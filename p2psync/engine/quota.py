@@ -51,6 +51,16 @@ class Quota:
         known = self._logs.get(log)
         return None if known is None else known.device
 
+    def taken(self, log: bytes) -> tuple[bytes, int, int]:
+        """Whose log it is, and how many entries and bytes of it are kept."""
+        known = self._logs.get(log, _Log(b""))
+        return known.device, known.entries, known.size_bytes
+
+    def restore(self, log: bytes, device: bytes, entries: int, size_bytes: int) -> None:
+        """Take up what ``taken`` said."""
+        self._logs[log] = _Log(device, entries, size_bytes)
+        self._by_device[device] = self._by_device.get(device, 0) + 1
+
     def has_room(self, log: bytes, device: bytes, size_bytes: int, *, branches: int) -> bool:
         """Tell whether one more entry of a log may be kept; ``branches`` it would have then."""
         if branches > BRANCHES_PER_LOG_MAX:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from p2psync.core import clock, crypto, entry, membership, ops
+from p2psync.core import clock, crypto, entry, kept, membership, ops
 from p2psync.core.entry import Entry, LogKey
 from p2psync.core.files import StampedLines
 from p2psync.core.frontier import Chains, Tip, missing
@@ -27,11 +27,14 @@ from p2psync.engine.effects import (
     StoredEntry,
     Warn,
 )
+from p2psync.engine.keeping import FRONT, LOG, ArchivedPast, Front, Keeper, LogRow
+from p2psync.engine.ports import Archive, Kept
 from p2psync.engine.quota import Quota
 from p2psync.errors import (
     BadInputError,
     CryptoError,
     NotAdmitting,
+    StateDamaged,
     TicketExpired,
     TicketForeign,
     TicketRevoked,
@@ -39,6 +42,7 @@ from p2psync.errors import (
     WireError,
 )
 from p2psync.limits import (
+    ENTRIES_IN_MEMORY_MAX,
     ENTRY_DEPS_MAX,
     ENTRY_OPERATIONS_MAX,
     ENTRY_PAYLOAD_TARGET_BYTES,
@@ -128,16 +132,31 @@ class Replica:
     _own: LogKey | None = None
     _refolding: list[Applied] | None = None
     _quota: Quota = field(init=False)
+    _keeper: Keeper = field(init=False)
+    _changed_logs: dict[bytes, None] = field(init=False)
+    """Logs of which something came, or was folded, since that was last kept."""
+    _past: ArchivedPast | None = None
+    _ease_at: int = ENTRIES_IN_MEMORY_MAX
 
     def __post_init__(self) -> None:
-        self.state = Mandate(self.mandate, self.reader)
-        self._quota = Quota(self._is_trusted)
+        self._reset()
         for key in self.secrets.epoch_keys:
             self._epochs[entry.epoch_id(key)] = key
         for own in self.secrets.own_logs:
             log_key = LogKey(crypto.SigningKey.from_seed(own.seed))
             if not own.closed:
                 self._own = log_key
+
+    def _reset(self) -> None:
+        """Hold nothing."""
+        self.state = Mandate(self.mandate, self.reader)
+        self.chains = Chains()
+        self._stamps, self._heads, self._last_stamp = {}, {}, 0
+        self._waiting, self._waiters = {}, defaultdict(list)
+        self._waiting_by_log, self._uncovered = defaultdict(int), {}
+        self._quota = Quota(self._is_trusted)
+        self._keeper, self._changed_logs = Keeper(), {}
+        self._refolding = self._past = None
 
     # -- what others ask ----------------------------------------------------------------------
 
@@ -336,12 +355,12 @@ class Replica:
                 parts += [built.id for each in operations if isinstance(each, Lines)][:1]
             prev, seq = built.id, seq + 1
         self._own = own
-        effects.append(Persist(tuple(_stored(built) for built, _ in made)))
         changes: list[Change] = []
         for built, operations_made in made:
             self.chains.add_entry(built)
             self._quota.take(built.log, self.device, len(built.raw))
             changes += self._deliver(built, operations_made)
+        effects.append(self._persist([built for built, _ in made]))
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
         return effects
@@ -391,7 +410,7 @@ class Replica:
         for item in [*known, *entries]:
             if item.header.mandate != self.mandate:
                 raise WireError(cause="an entry of another mandate")
-            if item.id in self.chains or item.id in ends:
+            if item.id in ends or self.chains.has(item.id, item.log, item.seq):
                 continue
             prev = item.header.prev
             run = ends.get(prev)
@@ -401,7 +420,7 @@ class Replica:
                 run.append(item)
                 ends[item.id] = run
                 continue
-            if prev:
+            if prev and (prev in ends or not self.chains.has(prev, item.log, item.seq - 1)):
                 position = self.chains.position(prev)
                 if position is None and prev not in ends:
                     gaps[item.log] = None
@@ -444,7 +463,7 @@ class Replica:
         *,
         admitting: bool,
     ) -> Received:
-        kept: list[Entry] = []
+        accepted: list[Entry] = []
         effects: list[Effect] = []
         changes: list[Change] = []
         dropped: set[bytes] = set()
@@ -458,19 +477,19 @@ class Replica:
                 dropped.add(item.id)
                 self._quota.decline(item.log)
                 continue
-            kept.append(item)
+            accepted.append(item)
             self._quota.take(item.log, device, len(item.raw))
             if self.chains.add_entry(item):
                 effects += self._forked(item)
             changes += self._deliver_or_wait(item, operations)
         if self.state.membership.members.keys() != members.keys():
             self._quota.reopen()
-        if not kept:
+        if not accepted:
             return Received(gaps=gaps)
-        effects.insert(0, Persist(tuple(_stored(item) for item in kept)))
+        effects.insert(0, self._persist(accepted))
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
-        return Received(tuple(effects), tuple(item.id for item in kept), gaps)
+        return Received(tuple(effects), tuple(item.id for item in accepted), gaps)
 
     def _device_of(self, item: Entry, operations: Sequence[Operation]) -> bytes:
         if item.seq == 0 and isinstance(operations[0], OpenLog):
@@ -522,9 +541,17 @@ class Replica:
 
     def _lacking(self, item: Entry) -> bytes | None:
         header = item.header
-        if header.prev and header.prev not in self._stamps:
+        if header.prev and self._stamp_of(header.prev) is None:
             return header.prev
-        return next((dep for dep in header.deps if dep not in self._stamps), None)
+        return next((dep for dep in header.deps if self._stamp_of(dep) is None), None)
+
+    def _stamp_of(self, entry_id: bytes) -> int | None:
+        """The effective time of an entry that is folded."""
+        stamp = self._stamps.get(entry_id)
+        if stamp is None and self._past is not None:
+            known = self._past.archive.where(entry_id)
+            return None if known is None else known.stamp
+        return stamp
 
     def _deliver(self, first: Entry, operations: tuple[Operation, ...]) -> list[Change]:
         """Fold an entry whose past is folded, then all that waited for it."""
@@ -549,14 +576,16 @@ class Replica:
 
     def _stamp(self, item: Entry, operations: tuple[Operation, ...]) -> Applied:
         header = item.header
-        past = [self._stamps[dep] for dep in header.deps]
+        past = [self._stamp_of(dep) or 0 for dep in header.deps]
         if header.prev:
-            past.append(self._stamps[header.prev])
+            past.append(self._stamp_of(header.prev) or 0)
         if not past and not self._founds(operations):
             # Nothing bounds what a log that knows of nothing says: it counts as the oldest.
             past.append(0)
         stamp = clock.effective(header.hlc, max(past, default=None))
         self._stamps[item.id] = stamp
+        self._keeper.stamps.append((item.id, stamp))
+        self._changed_logs[item.log] = None
         self._last_stamp = max(self._last_stamp, stamp)
         for seen in (*header.deps, header.prev):
             self._heads.pop(seen, None)
@@ -622,6 +651,7 @@ class Replica:
 
     def load(self, raws: Iterable[bytes]) -> None:
         """Take up what was persisted, in the order in which it was, and fold it."""
+        self._reset()
         applied: list[Applied] = []
         for raw in raws:
             item = entry.decode(raw)
@@ -648,9 +678,96 @@ class Replica:
                     else:
                         self._waiters[lacking].append(waiter)
         self.state = Mandate.fold(self.mandate, self.reader, applied)
+        self._check_own_log()
+
+    def _check_own_log(self) -> None:
         if self._own is not None and len(self.chains.heads(self._own.log)) != 1:
             # Forked; or its key was kept and power failed before its first entry was.
             self.close_log()
+
+    def restore(self, found: Kept, archive: Archive) -> None:
+        """Take up what was kept of the fold; the entries stay where they are.
+
+        Raises ``StateDamaged`` when it cannot be trusted: then ``load`` them.
+        """
+        self._reset()
+        past = self._past = ArchivedPast(archive, self._open, lambda: self.state)
+        try:
+            self._keeper.take(found)
+            self.state = kept.restore(self.mandate, self.reader, found.things, past, past.applied)
+            self.chains.index = archive
+            front = Front.load(found.things[FRONT])
+            for name, value in found.things.items():
+                if name[:1] == LOG:
+                    self._restore_log(name[1:], LogRow.load(value), archive)
+            self._heads = dict.fromkeys(front.heads)
+            self._last_stamp = front.last_stamp
+            for raw in archive.waiting():
+                item = entry.decode(raw)
+                lacking = self._lacking(item)
+                if lacking is None:
+                    raise StateDamaged(cause="an entry is not folded")
+                self._waiting[item.id] = _Waiting(item, self._open(item))
+                self._waiting_by_log[item.log] += 1
+                self._waiters[lacking].append(item.id)
+        except (KeyError, ValueError, TypeError, IndexError, BadInputError) as error:
+            raise StateDamaged(cause=f"{type(error).__name__}: {error}") from error
+        self._check_own_log()
+
+    def _restore_log(self, log: bytes, row: LogRow, archive: Archive) -> None:
+        self._quota.restore(log, row.device, row.entries, row.size_bytes)
+        if row.forked:
+            for known in archive.branches(log):
+                self.chains.add(known.id, known.log, known.seq, known.prev)
+        for head, seq, stamp in row.tips:
+            if not row.forked:
+                self.chains.restore(log, seq, head)
+            if stamp is not None:
+                self._stamps[head] = stamp
+
+    def rest(self, archive: Archive) -> None:
+        """Let go of what the archive holds; nothing may be on its way to the disk."""
+        self._past = ArchivedPast(archive, self._open, lambda: self.state)
+        self.state.past = self._past
+        self.chains.index = archive
+        for entry_id in self.chains.trim(1):
+            self._stamps.pop(entry_id, None)
+        for file in self.state.files.values():
+            file.let_go(self._past)
+
+    def _ease(self) -> None:
+        """Let go of entries that the archive holds, now and then."""
+        if self._past is not None and len(self.chains) > self._ease_at:
+            for entry_id in self.chains.trim(ENTRIES_IN_MEMORY_MAX // 16):
+                self._stamps.pop(entry_id, None)
+            self._ease_at = len(self.chains) + ENTRIES_IN_MEMORY_MAX
+
+    def _persist(self, entries: Iterable[Entry]) -> Persist:
+        """Have entries made durable, and what they changed of the fold."""
+        self._ease()
+        derived = self._keeper.changed(self.state, self._own_things(self._changed_logs))
+        self._changed_logs.clear()
+        return Persist(tuple(_stored(item) for item in entries), self.mandate, derived)
+
+    def keep(self) -> Persist:
+        """Have all of the fold kept anew."""
+        things = self._own_things(self.chains.logs())
+        self._changed_logs.clear()
+        return Persist((), self.mandate, self._keeper.changed(self.state, things, whole=True))
+
+    def _own_things(self, logs: Iterable[bytes]) -> dict[bytes, bytes]:
+        things = {FRONT: Front(tuple(self._heads), self._last_stamp).dump()}
+        forked = self.chains.forked()
+        for log in logs:
+            device, entries, size_bytes = self._quota.taken(log)
+            tips = []
+            for head in self.chains.heads(log):
+                position = self.chains.position(head)
+                assert position is not None
+                tips.append((head, position[1], self._stamps.get(head)))
+            row = LogRow(device, entries, size_bytes, log in forked, tuple(tips))
+            things[LOG + log] = row.dump()
+        return things
 
     def _refold_if_stale(self) -> list[Effect]:
         if not self.state.stale or self._refolding is not None:
@@ -658,14 +775,14 @@ class Replica:
         self._refolding = []
         return [Refold(self.mandate)]
 
-    def refold(self, raws: Iterable[bytes]) -> Changed:
+    def refold(self, raws: Iterable[bytes]) -> list[Effect]:
         """Answer ``Refold``: fold all persisted entries anew; what came since is folded on top."""
         since, self._refolding = self._refolding or [], None
         fresh = {item.id for item in since}
         applied: list[Applied] = []
         for raw in raws:
             item = entry.decode(raw)
-            stamp = self._stamps.get(item.id)
+            stamp = self._stamp_of(item.id)
             if stamp is not None and item.id not in fresh:
                 applied.append(
                     Applied(
@@ -681,15 +798,17 @@ class Replica:
         applied += since
         applied.sort(key=lambda item: (item.stamp, item.id))  # causal: stamps rise along it
         self.state = Mandate.fold(self.mandate, self.reader, applied)
-        return Changed(self.mandate, ())
+        return [self.keep(), Changed(self.mandate, ())]
 
     def lines_of(self, raws: Iterable[bytes]) -> dict[bytes, tuple[StampedLines, ...]]:
         """Return the segment changes in some folded entries, by entry id; to replay a version."""
         out: dict[bytes, tuple[StampedLines, ...]] = {}
         for raw in raws:
             item = entry.decode(raw)
+            stamp = self._stamp_of(item.id)
+            assert stamp is not None, "folded"
             out[item.id] = tuple(
-                (item.id, self._stamps[item.id], operation)
+                (item.id, stamp, operation)
                 for operation in self._open(item)
                 if isinstance(operation, Lines)
             )

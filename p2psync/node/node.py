@@ -231,7 +231,7 @@ class Node:
 
     async def _read(self, row: MandateRow) -> tuple[Opened, Contacts]:
         replica = self.replica(row, await self.store.own_logs(row.id))
-        replica.load(await self.store.entries(row.id))
+        await self.store.load(replica)
         opened = Opened(replica, row, self.mandates_folder / row.folder)
         for copy in await self.store.copies(row.id):
             opened.copies[(copy.file, copy.role)] = copy

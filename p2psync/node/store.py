@@ -5,7 +5,9 @@ through a thread, one batch at a time.
 """
 
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,13 +23,15 @@ from p2psync.engine.effects import (
     SendEntries,
     SendOpening,
 )
-from p2psync.engine.replica import OwnLog
+from p2psync.engine.replica import OwnLog, Replica
+from p2psync.errors import StateDamaged, StorageError
 from p2psync.node.copies import Copy
 from p2psync.node.runner import Durable, InBatch, wall_ms
 from p2psync.storage.database import Batch, Database
 from p2psync.storage.fingerprint import fingerprint, machine_facts
 from p2psync.storage.rows import CopyRow, MandateRow, NewEvent
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Event = dict[str, Any]
 
@@ -76,8 +80,8 @@ class Store:
         with self._database.batch() as batch:
             for item in work:
                 match item:
-                    case Persist(entries=entries):
-                        batch.add_entries(entries)
+                    case Persist():
+                        batch.persist(item)
                     case KeepLogKey(mandate=mandate, log=log, seed=seed, incarnation=number):
                         batch.keep_log_key(mandate, log, seed, number)
                     case CloseLog(log=log):
@@ -123,6 +127,30 @@ class Store:
         return await self._thread(close)
 
     # -- entries ------------------------------------------------------------------------------
+
+    async def load(self, replica: Replica) -> None:
+        """Let a replica take up what is on the disk: what is kept of its fold, or all entries.
+
+        The latter when nothing is kept, or something else than the entries make.
+        """
+        await self._thread(self._load, replica)
+
+    def _load(self, replica: Replica) -> None:
+        mandate = replica.mandate
+        archive = self._database.archive(mandate)
+        kept = self._database.kept(mandate)
+        if archive is not None and kept is not None:
+            try:
+                replica.restore(kept, archive)
+                return
+            except StateDamaged as error:
+                logger.warning("%s", error.text)
+        replica.load(self._database.raws(mandate))
+        if archive is not None:
+            with suppress(StorageError):  # a disk that cannot be written can still be read
+                self.commit([replica.keep()])
+                self._database.trust(mandate)
+                replica.rest(archive)
 
     async def entries(self, mandate: bytes) -> list[bytes]:
         """All entries of a mandate, in the order in which they came."""

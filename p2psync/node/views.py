@@ -107,7 +107,7 @@ def file_view(
         "machine": machine(state, file.device),
         "folder": str(copy.directory) if here and copy else file.info.folder,
         "period": file_period(file) or period,
-        "records": file.segments.record_count(),
+        "records": file.records,
         "bytes": current.size_bytes if current else 0,
         "changed": iso_of(current.hlc) if current else None,
         "pending": {"added": added, "deleted": deleted},

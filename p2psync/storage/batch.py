@@ -3,10 +3,11 @@
 import sqlite3
 from collections.abc import Sequence
 
-from p2psync.engine.effects import StoredEntry
+from p2psync.engine.effects import Persist, StoredEntry
 from p2psync.limits import ADDRESSES_PER_PEER_MAX, CONTACT_DEVICES_MAX
-from p2psync.storage import events
+from p2psync.storage import events, fold
 from p2psync.storage.entries import EntryWriter
+from p2psync.storage.fold import Pending
 from p2psync.storage.highwater import Mark
 from p2psync.storage.rows import (
     CopyRow,
@@ -35,6 +36,7 @@ class Batch:
         self._writer = writer
         self._own_logs = own_logs
         self._ends: dict[bytes, Mark] = {}
+        self._pending: dict[bytes, Pending] = {}
         self._removed: list[bytes] = []
 
     @property
@@ -95,7 +97,9 @@ class Batch:
 
     def delete_mandate(self, mandate: bytes) -> None:
         """Delete a mandate with its keys, entries and all else but the history of its events."""
+        self.finish()
         number = self._writer.number(mandate)
+        fold.drop(self._connection, number)
         logs = self._connection.execute("SELECT log FROM own_log WHERE mandate = ?", (number,))
         self._own_logs.difference_update((mandate, log) for (log,) in logs.fetchall())
         self._connection.execute("DELETE FROM mandate WHERE number = ?", (number,))
@@ -127,6 +131,21 @@ class Batch:
     def add_entries(self, entries: Sequence[StoredEntry]) -> None:
         """Add entries in this order, each after its ``prev``; known ones stay where they are."""
         self._writer.add(entries)
+        self._note_ends(entries)
+
+    def persist(self, effect: Persist) -> None:
+        """Add entries and what is kept of their fold; written together with others at the end."""
+        mandate = effect.mandate or effect.entries[0].mandate
+        self._pending.setdefault(mandate, Pending()).take(effect)
+
+    def finish(self) -> None:
+        """Write what was put off; whoever commits calls it."""
+        pending, self._pending = self._pending, {}
+        for mandate, each in pending.items():
+            each.write(self._connection, self._writer, mandate)
+            self._note_ends(each.entries)
+
+    def _note_ends(self, entries: Sequence[StoredEntry]) -> None:
         for entry in entries:
             if (entry.mandate, entry.log) in self._own_logs:
                 known = self._ends.get(entry.log)

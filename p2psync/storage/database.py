@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from p2psync.engine.effects import StoredEntry
+from p2psync.engine.ports import Kept
 from p2psync.errors import StorageError
-from p2psync.storage import entries, events
+from p2psync.storage import entries, events, fold
 from p2psync.storage.batch import Batch
 from p2psync.storage.entries import EntryWriter
+from p2psync.storage.fold import StoredArchive
 from p2psync.storage.highwater import HighWater, Mark
 from p2psync.storage.rows import (
     CopyRow,
@@ -79,6 +81,8 @@ class Database:
             raise
         self._writer = EntryWriter(self._connection)
         self._data_version = -1
+        self._distrusted: set[bytes] = set()
+        """Mandates of whose fold something wrong was kept, as far as somebody noticed."""
 
     @classmethod
     def open(cls, path: Path, marks: HighWater | None = None) -> Self:
@@ -117,6 +121,7 @@ class Database:
                 self._notice_others()
                 batch = Batch(self._connection, self._writer, self._own_logs)
                 yield batch
+                batch.finish()
             self._note_marks(batch)
 
     @contextmanager
@@ -241,6 +246,24 @@ class Database:
         """Return how many entries of a mandate are held."""
         number = self._number(mandate)
         return 0 if number is None else entries.count(self._reader, number)
+
+    def kept(self, mandate: bytes) -> Kept | None:
+        """Return what is kept of a mandate's fold, when it stands where its entries stand."""
+        number = self._number(mandate)
+        if number is None or mandate in self._distrusted:
+            return None
+        return fold.kept(self._reader, number)
+
+    def archive(self, mandate: bytes) -> StoredArchive | None:
+        """Return what answers for a mandate's entries; ``None`` before it has any row."""
+        number = self._number(mandate)
+        if number is None:
+            return None
+        return StoredArchive(self._reader, number, lambda: self._distrusted.add(mandate))
+
+    def trust(self, mandate: bytes) -> None:
+        """What is kept of a fold was made anew."""
+        self._distrusted.discard(mandate)
 
     def _number(self, mandate: bytes) -> int | None:
         number = self._numbers.get(mandate)

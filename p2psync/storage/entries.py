@@ -8,7 +8,7 @@ this writes a quarter of the bytes (docs/spec/storage.md has the figures).
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -66,33 +66,47 @@ class EntryWriter:
             self._mandates[mandate] = number
         return number
 
-    def add(self, entries: Sequence[StoredEntry]) -> None:
-        """Add entries behind all others of their mandate; those that are there stay as they are."""
-        for mandate, group in groupby(entries, key=attrgetter("mandate")):
-            self._add(self.number(mandate), group)
+    def add(
+        self, entries: Sequence[StoredEntry], stamps: Mapping[bytes, int] | None = None
+    ) -> dict[bytes, int]:
+        """Add entries behind all others of their mandate; those that are there stay as they are.
 
-    def _add(self, number: int, entries: Iterable[StoredEntry]) -> None:
-        heads: list[tuple[int, int, int, bytes, bytes]] = []
+        ``stamps`` are the effective times of those that are folded. Return the new ones' places.
+        """
+        came: dict[bytes, int] = {}
+        for mandate, group in groupby(entries, key=attrgetter("mandate")):
+            self._add(self.number(mandate), group, stamps or {}, came)
+        return came
+
+    def _add(
+        self,
+        number: int,
+        entries: Iterable[StoredEntry],
+        stamps: Mapping[bytes, int],
+        came: dict[bytes, int],
+    ) -> None:
+        heads: list[tuple[int, int, int, bytes, bytes, int | None]] = []
         raws: list[tuple[int, bytes]] = []
         keys: list[tuple[int, bytes, int]] = []
-        pending: set[bytes] = set()
         place = self._next_place(number)
         for entry in entries:
             log = self._log(number, entry.log)
             end = self._ends[log]
             if entry.seq <= end:
-                if entry.id in pending or self._holds(log, entry.seq, entry.id):
+                if entry.id in came or self._holds(log, entry.seq, entry.id):
                     continue
             else:
                 self._ends[log] = entry.seq
-            pending.add(entry.id)
-            heads.append((place, log, entry.seq, entry.id, entry.prev))
+            came[entry.id] = place
+            heads.append((place, log, entry.seq, entry.id, entry.prev, stamps.get(entry.id)))
             raws.append((place, entry.raw))
             keys.append((place >> BUCKET_BITS, entry.id[:LOOKUP_KEY_BYTES], place))
             place += 1
         keys.sort()
         execute = self._connection.executemany
-        execute("INSERT INTO entry (place, log, seq, id, prev) VALUES (?, ?, ?, ?, ?)", heads)
+        execute(
+            "INSERT INTO entry (place, log, seq, id, prev, stamp) VALUES (?, ?, ?, ?, ?, ?)", heads
+        )
         execute("INSERT INTO raw (place, raw) VALUES (?, ?)", raws)
         execute("INSERT INTO lookup (bucket, key, place) VALUES (?, ?, ?)", keys)
         self._next[number] = place
@@ -106,6 +120,11 @@ class EntryWriter:
             ).fetchone()
             place = first if last is None else last + 1
         return place
+
+    def last_place(self, number: int) -> int | None:
+        """Return the place of the entry that came last; ``None`` when there is none."""
+        place = self._next_place(number)
+        return place - 1 if place > places(number)[0] else None
 
     def _log(self, number: int, log: bytes) -> int:
         found = self._logs.get((number, log))
@@ -222,6 +241,43 @@ def _read(
         if row is not None:
             return place, row[0]
     return None
+
+
+def row_of(
+    connection: sqlite3.Connection, number: int, entry_id: bytes
+) -> tuple[int, int, bytes, int | None] | None:
+    """Return (log's number, seq, prev, stamp) of an entry, when it is held."""
+    place = find_place(connection, number, entry_id)
+    if place is None:
+        return None
+    row: tuple[int, int, bytes, int | None] = connection.execute(
+        "SELECT log, seq, prev, stamp FROM entry WHERE place = ?", (place,)
+    ).fetchone()
+    return row
+
+
+def find_place(connection: sqlite3.Connection, number: int, entry_id: bytes) -> int | None:
+    """Return the place of an entry, when it is held; newer entries are found sooner."""
+    first, beyond = places(number)
+    (last,) = connection.execute(
+        "SELECT max(place) FROM entry WHERE place >= ? AND place < ?", (first, beyond)
+    ).fetchone()
+    if last is None:
+        return None
+    ends = (last >> BUCKET_BITS, first >> BUCKET_BITS)
+    key = entry_id[:LOOKUP_KEY_BYTES]
+    for (place,) in connection.execute(_IN_BUCKETS, (*ends, key)).fetchall():
+        row = connection.execute("SELECT id FROM entry WHERE place = ?", (place,)).fetchone()
+        if row is not None and row[0] == entry_id:
+            return int(place)
+    return None
+
+
+def place_of(connection: sqlite3.Connection, number: int, entry_id: bytes) -> int:
+    """Return the place of an entry that is held."""
+    place = find_place(connection, number, entry_id)
+    assert place is not None, "the fold speaks of entries that are held"
+    return place
 
 
 def count(reader: Reader, number: int) -> int:

@@ -128,7 +128,40 @@ _FIRST: Migration = (
     "CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST,)
+_FOLD: Migration = (
+    "ALTER TABLE entry ADD COLUMN stamp INTEGER",
+    "CREATE INDEX entry_waiting ON entry (place) WHERE stamp IS NULL",
+    """
+    CREATE TABLE fold (
+        mandate INTEGER PRIMARY KEY REFERENCES mandate_number,
+        version INTEGER NOT NULL,
+        last INTEGER,
+        checksum BLOB NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE thing (
+        mandate INTEGER NOT NULL,
+        name BLOB NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (mandate, name)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE touch (
+        mandate INTEGER NOT NULL,
+        file BLOB NOT NULL,
+        place INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        records INTEGER NOT NULL,
+        added INTEGER NOT NULL,
+        deleted INTEGER NOT NULL,
+        PRIMARY KEY (mandate, file, place, number)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD)
 """Step ``n`` leads from version ``n`` to ``n + 1``; a step that was released never changes."""
 
 VERSION = len(MIGRATIONS)

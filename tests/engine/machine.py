@@ -54,6 +54,7 @@ from p2psync.engine.transfer import addresses_of
 from p2psync.errors import CryptoError
 from p2psync.limits import CHUNK_BYTES
 from tests.core.lines import read
+from tests.engine.archive import Fold, MemoryArchive
 
 WALL_MS = 1_800_000_000_000
 DAY_MS = 24 * 3600 * 1000
@@ -94,13 +95,20 @@ class Disk:
     holdings: dict[bytes, Holding] = field(default_factory=dict)
     entries: dict[bytes, StoredEntry] = field(default_factory=dict)
     chunks: dict[bytes, bytes] = field(default_factory=dict)
+    folds: dict[bytes, Fold] = field(default_factory=dict)
 
     def hold(self, mandate: bytes, holding: Holding) -> None:
         self.holdings[mandate] = holding
 
-    def persist(self, entries: Sequence[StoredEntry]) -> None:
-        for stored in entries:
-            self.entries[stored.id] = stored
+    def persist(self, effect: Persist) -> None:
+        for stored in effect.entries:
+            self.entries.setdefault(stored.id, stored)
+        if effect.derived is not None:
+            fold = self.folds.setdefault(effect.mandate, Fold())
+            fold.take(effect.derived, len(self.raws(effect.mandate)))
+
+    def archive(self, mandate: bytes) -> MemoryArchive:
+        return MemoryArchive(self.entries, mandate, self.folds.setdefault(mandate, Fold()))
 
     def keep_log_key(self, effect: KeepLogKey) -> None:
         logs = self.holdings[effect.mandate].own_logs
@@ -181,7 +189,13 @@ class Machine:
             self.entropy,
             Describe(self.name, self.name),
         )
-        replica.load(self.disk.raws(mandate))
+        archive = self.disk.archive(mandate)
+        found = archive.kept()
+        if found is None:
+            replica.load(self.disk.raws(mandate))
+            self.disk.persist(replica.keep())
+        else:
+            replica.restore(found, archive)
         self.run(self.engine.add(replica, holding.contacts, self.now, self.wall_ms))
         return replica
 
@@ -279,8 +293,8 @@ class Machine:
 
     def do(self, effect: Effect) -> None:
         match effect:
-            case Persist(entries=entries):
-                self.disk.persist(entries)
+            case Persist():
+                self.disk.persist(effect)
             case KeepLogKey():
                 self.disk.keep_log_key(effect)
             case CloseLog():

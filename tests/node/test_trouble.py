@@ -9,6 +9,7 @@ import trio
 
 from p2psync.core import ops
 from p2psync.engine.effects import Tick
+from p2psync.engine.replica import Replica
 from p2psync.errors import DiskFull, NodeFault, StateReloaded, StorageError
 from p2psync.node import node as node_module
 from tests.node.rig import V1, V2, founded, in_step, invited, linked, running
@@ -111,12 +112,14 @@ async def test_a_damaged_mandate_does_not_keep_out_the_others(tmp_path: Path) ->
         one = next(each for each in machine.node.opened.values() if each.name == "One")
         bad = one.id
     async with running(tmp_path) as machine:
-        real = machine.node.store.entries
+        real = machine.node.store.load
 
-        async def entries(mandate: bytes) -> list[bytes]:
-            return [b"damaged"] if mandate == bad else await real(mandate)
+        async def load(replica: Replica) -> None:
+            if replica.mandate == bad:
+                replica.load([b"damaged"])
+            await real(replica)
 
-        machine.node.store.entries = entries  # type: ignore[method-assign] # a damaged disk
+        machine.node.store.load = load  # type: ignore[method-assign] # a damaged disk
         machine.node.runner._break(DiskFull(path="x"))
         with trio.fail_after(10):
             await machine.node.wait_for(lambda: machine.node.failure is None)

@@ -13,6 +13,7 @@ from p2psync.core.mandate import Applied, FileSaved, Mandate
 from p2psync.core.ops import Operation
 from p2psync.engine import wire
 from p2psync.engine.effects import Changed, Effect, KeepLogKey, Persist, StoredEntry
+from p2psync.engine.ports import Archive, Kept
 from p2psync.engine.replica import Replica
 from p2psync.limits import (
     CHUNKS_UNREQUESTED_MAX,
@@ -20,6 +21,7 @@ from p2psync.limits import (
     FRAME_BYTES_MAX,
     FRONTIER_TIPS_MAX,
 )
+from tests.engine.archive import MemoryArchive
 from tests.engine.machine import Disk, Machine
 
 
@@ -37,6 +39,11 @@ class CheckedReplica(Replica):
             raise Violation("an entry was folded before what it depends on")
         folded.add(item.id)
         return super()._stamp(item, operations)
+
+    def restore(self, found: Kept, archive: Archive) -> None:
+        assert isinstance(archive, MemoryArchive)
+        self.__dict__.setdefault("folded", set()).update(archive.fold.stamps)
+        super().restore(found, archive)
 
 
 @dataclass
@@ -228,6 +235,24 @@ def folded_anew(machine: Machine, mandate: bytes) -> bytes:
         replica.describe,
     )
     fresh.load(machine.disk.raws(mandate))
+    return picture(fresh.state)
+
+
+def taken_up(machine: Machine, mandate: bytes) -> bytes:
+    """The picture that what is kept of the fold on disk gives."""
+    replica = machine.engine.replica(mandate)
+    fresh = Replica(
+        mandate,
+        replica.signing,
+        replica.secrets,
+        replica.reader,
+        replica.entropy,
+        replica.describe,
+    )
+    archive = machine.disk.archive(mandate)
+    found = archive.kept()
+    assert found is not None, "the fold is kept with every entry"
+    fresh.restore(found, archive)
     return picture(fresh.state)
 
 

@@ -5,11 +5,11 @@ whoever wrote learns nothing more. ``NORMAL`` is what must not be: a disk that s
 is (SQLite in WAL with ``synchronous=NORMAL``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from p2psync.engine.effects import CloseLog, KeepLogKey, StoredEntry
+from p2psync.engine.effects import CloseLog, KeepLogKey, Persist
 from tests.engine.machine import Disk, Holding
 
 
@@ -48,11 +48,11 @@ class SimDisk(Disk):
     def hold(self, mandate: bytes, holding: Holding) -> None:
         self._write(lambda: Disk.hold(self, mandate, holding))
 
-    def persist(self, entries: Sequence[StoredEntry]) -> None:
+    def persist(self, effect: Persist) -> None:
         def act() -> None:
-            Disk.persist(self, entries)
+            Disk.persist(self, effect)
             if self.synchronous == "NORMAL":
-                self._unsynced.extend(stored.id for stored in entries)
+                self._unsynced.extend(stored.id for stored in effect.entries)
                 if self.writes % 8 == 0:
                     self._unsynced.clear()
 

@@ -30,7 +30,15 @@ from p2psync.engine.effects import (
 from p2psync.engine.replica import Replica
 from tests.engine.machine import WALL_MS, Machine, Ticket, entropy_of, key_of
 from tests.sim import workload
-from tests.sim.checkers import CheckedReplica, Checkers, Violation, apart, folded_anew, picture
+from tests.sim.checkers import (
+    CheckedReplica,
+    Checkers,
+    Violation,
+    apart,
+    folded_anew,
+    picture,
+    taken_up,
+)
 from tests.sim.disk import Crash, SimDisk
 from tests.sim.network import SimNetwork, divide
 
@@ -620,6 +628,8 @@ class World:
                 state = machine.engine.replica(mandate).state
                 if folded_anew(machine, mandate) != picture(state):
                     raise Violation(f"{machine.name}: a fresh fold gives something else")
+                if taken_up(machine, mandate) != picture(state):
+                    raise Violation(f"{machine.name}: what is kept of the fold is something else")
         for place in self.places:
             self.checkers.restarted(place.disk)
 
