@@ -138,6 +138,10 @@ class Batch:
         mandate = effect.mandate or effect.entries[0].mandate
         self._pending.setdefault(mandate, Pending()).take(effect)
 
+    def drop_fold(self, mandate: bytes) -> None:
+        """Throw away what is kept of a mandate's fold."""
+        fold.drop(self._connection, self._writer.number(mandate))
+
     def finish(self) -> None:
         """Write what was put off; whoever commits calls it."""
         pending, self._pending = self._pending, {}

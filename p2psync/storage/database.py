@@ -7,7 +7,7 @@ go over a connection of their own and see what was committed before.
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -259,7 +259,12 @@ class Database:
         number = self._number(mandate)
         if number is None:
             return None
-        return StoredArchive(self._reader, number, lambda: self._distrusted.add(mandate))
+        return StoredArchive(self._reader, number, lambda: self._distrust(mandate))
+
+    def _distrust(self, mandate: bytes) -> None:
+        self._distrusted.add(mandate)
+        with suppress(StorageError), self.batch() as batch:
+            batch.drop_fold(mandate)
 
     def trust(self, mandate: bytes) -> None:
         """What is kept of a fold was made anew."""
