@@ -47,19 +47,21 @@ def opaque_saves(size: int, seed: int) -> Iterator[bytes]:
         yield source.randbytes(size)
 
 
-def record_saves(size: int) -> Iterator[bytes]:
-    """Gives an exchange file of about ``size`` bytes, save after save with one record more."""
+def record_saves(size: int, records: int = 1) -> Iterator[bytes]:
+    """Gives an exchange file of about ``size`` bytes, save after save with one record more.
+
+    It begins with ``records`` records when that is more.
+    """
     head, change, line, *_ = EXAMPLE.read_bytes().splitlines(keepends=True)
 
     def record(number: int) -> bytes:
         return line.replace(b"R-2001", b"R-%04d" % number)
 
-    lines = [record(number) for number in range(max(1, (size - len(head + change)) // len(line)))]
-    saves = 0
+    count = max(records, (size - len(head + change)) // len(line))
+    lines = [record(number) for number in range(count)]
     while True:
         yield b"".join([head, change, *lines])
         lines.append(record(len(lines)))
-        saves += 1
 
 
 def scattered(path: Path, folder: Path, changes: int, size: int, seed: int) -> Path:

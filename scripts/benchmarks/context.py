@@ -22,6 +22,7 @@ class BenchmarkFailed(Exception):
 class Sizes:
     """How much work the benchmarks do; the goals are for the full sizes."""
 
+    name: str = "full"
     saves: int = 100
     slow_saves: int = 5
     """Of programs that take seconds for each."""
@@ -45,6 +46,7 @@ class Sizes:
     def quick(cls) -> Self:
         """A tenth or less: to see a trend in a few minutes."""
         return cls(
+            name="quick",
             saves=30,
             slow_saves=2,
             large_bytes=128 << 20,
@@ -81,6 +83,8 @@ class Context:
     tree: Tree = Tree()
     peers: bool = True
     """Whether other programs are measured, too."""
+    profiles: Path | None = None
+    """Where each node leaves what took its time, if it is to be recorded."""
 
     @contextmanager
     def fresh(self, name: str) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 SCHEMA = 1
 OURS = "p2psync"
 MACHINE = "machine"
-Better = Literal["lower", "higher", "neither"]
+Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Figure:
 
     ``subject`` is ``p2psync``, the name of a peer, or ``machine``. ``samples`` are the single
     measurements behind ``value``, in the order in which they were made, when there are several.
+    ``compared``: whether two commits are told apart by it.
     """
 
     benchmark: str
@@ -42,7 +43,7 @@ class Figure:
     better: Better = "lower"
     goal: Goal | None = None
     samples: tuple[float, ...] = ()
-    note: str = ""
+    compared: bool = True
 
 
 @dataclass(slots=True)
@@ -122,7 +123,6 @@ def spread_of(
     *,
     median_goal: Goal | None = None,
     high_goal: Goal | None = None,
-    note: str = "",
 ) -> list[Figure]:
     """Returns the median and the 95th percentile of some samples, as two figures."""
     kept = tuple(round(each, 3) for each in samples)
@@ -131,9 +131,10 @@ def spread_of(
             *(benchmark, subject, "median", statistics.median(samples), unit),
             goal=median_goal,
             samples=kept,
-            note=note,
         ),
         Figure(
-            *(benchmark, subject, "95th", percentile(samples, 95), unit), goal=high_goal, note=note
+            *(benchmark, subject, "95th", percentile(samples, 95), unit),
+            goal=high_goal,
+            compared=False,
         ),
     ]

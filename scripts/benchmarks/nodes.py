@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from scripts.benchmarks.context import BenchmarkFailed, Context, Tree
 from scripts.benchmarks.processes import Processes
+from scripts.benchmarks.profiles import record
 
 Json = dict[str, Any]
 READY_SECONDS_MAX = 120.0
@@ -35,8 +36,7 @@ class Node:
     root: Path
     tree: Tree
     processes: Processes
-    wrapper: tuple[str, ...] = ()
-    """Put before the command, such as a profiler."""
+    profiles: Path | None = None
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
     _link: http.client.HTTPConnection | None = None
@@ -79,7 +79,7 @@ class Node:
         with (self.root / "node.err").open("ab") as log:
             self.process = self.processes.start(
                 [
-                    *(*self.wrapper, self.tree.python, "-m", "p2psync", "--home", str(self.home)),
+                    *(self.tree.python, "-m", "p2psync", "--home", str(self.home)),
                     *("--json", "node", "run", "--listen", listen, "--no-lan"),
                 ],
                 folder=self.root,
@@ -99,6 +99,8 @@ class Node:
                 raise BenchmarkFailed(f"the node did not become ready: {self.said()}")
             line += more
         self.port = int(json.loads(line)["listen"][0].rpartition("/")[2])
+        if self.profiles is not None:
+            record(self.processes, self.pid, self.profiles)
 
     def stop(self) -> None:
         """Ends the node in order."""
@@ -185,7 +187,10 @@ def start_all(nodes: list[Node]) -> None:
 
 def pair(context: Context, folder: Path, mandate: str) -> tuple[Node, Node]:
     """Returns two running nodes that share a mandate without files; both are idle."""
-    nodes = [Node(folder / name, context.tree, context.processes) for name in ("a", "b")]
+    nodes = [
+        Node(folder / name, context.tree, context.processes, context.profiles)
+        for name in ("a", "b")
+    ]
     start_all(nodes)
     first, second = nodes
     first.found(mandate)

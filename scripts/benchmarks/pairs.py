@@ -96,7 +96,7 @@ class Ours:
 
 
 @contextmanager
-def ours(context: Context, kind: str = "other") -> Iterator[Restartable]:
+def ours(context: Context, kind: str = "other") -> Iterator[Ours]:
     """Opens two nodes with a mandate; ``kind`` is that of the files to be attached."""
     with context.fresh("nodes") as folder:
         yield Ours(*pair(context, folder, MANDATE), kind)

@@ -16,6 +16,7 @@ class Processes:
 
     def __init__(self) -> None:
         self._running: list[subprocess.Popen[bytes]] = []
+        self._ending: dict[int, signal.Signals] = {}
 
     def start(
         self,
@@ -25,8 +26,12 @@ class Processes:
         environment: Mapping[str, str],
         log: IO[bytes] | int = subprocess.DEVNULL,
         out: IO[bytes] | int = subprocess.DEVNULL,
+        ending: signal.Signals = signal.SIGTERM,
     ) -> "subprocess.Popen[bytes]":
-        """Starts a child in a session of its own: Ctrl-C reaches us, and we end it in order."""
+        """Starts a child in a session of its own: Ctrl-C reaches us, and we end it in order.
+
+        ``ending`` is the signal that asks it to end.
+        """
         child = subprocess.Popen(
             command,
             cwd=folder,
@@ -37,6 +42,7 @@ class Processes:
             start_new_session=True,
         )
         self._running.append(child)
+        self._ending[child.pid] = ending
         return child
 
     def mark(self) -> int:
@@ -49,7 +55,7 @@ class Processes:
             ending, self._running = self._running[mark:], self._running[:mark]
             for child in ending:
                 if child.poll() is None:
-                    child.terminate()
+                    child.send_signal(self._ending[child.pid])
             for child in ending:
                 try:
                     child.wait(END_SECONDS_MAX)

@@ -7,15 +7,18 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from scripts.benchmarks import machine, suite, tables
+from scripts.benchmarks import machine, profiles, suite, tables
 from scripts.benchmarks.context import BenchmarkFailed, Context, Sizes, Tree, tell
 from scripts.benchmarks.figures import Results, to_json
 from scripts.benchmarks.processes import Processes, undisturbed
 
 INTERRUPTED = 130
+PROFILED = ("propagation", "large-file", "many-files", "scattered", "start", "mandates")
+"""Benchmarks that run whole nodes."""
 
 
 @contextmanager
@@ -39,7 +42,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def measure(context: Context, names: Sequence[str] | None) -> Results:
     """Runs the named benchmarks, or all; one that fails is told and does not stop the others."""
-    results = Results(machine.facts(context.folder))
+    results = Results({**machine.facts(context.folder), "sizes": context.sizes.name})
     for case in suite.CASES:
         if names and case.NAME not in names:
             continue
@@ -53,6 +56,29 @@ def measure(context: Context, names: Sequence[str] | None) -> Results:
     return results
 
 
+def profiled(context: Context, results: Results) -> None:
+    """Runs the benchmark that is farthest from its goal again, and keeps what took its time."""
+    name = slowest(results)
+    if name is None:
+        return
+    tell(f"{name}: once more, with a profiler")
+    folder = context.folder / "profiles"
+    folder.mkdir()
+    again = replace(context, peers=False, profiles=folder, sizes=replace(context.sizes, repeats=1))
+    measure(again, [name])
+    results.profiles[name] = profiles.summary(folder)
+
+
+def slowest(results: Results) -> str | None:
+    """Returns the benchmark of nodes whose time is the largest share of its goal."""
+    shares = [
+        (each.value / each.goal.value, each.benchmark)
+        for each in results.figures
+        if each.goal is not None and each.unit in ("s", "ms") and each.benchmark in PROFILED
+    ]
+    return max(shares)[1] if shares else None
+
+
 def main(asked: argparse.Namespace) -> int:
     """Runs what was asked for; prints a table, writes the JSON."""
     sizes = Sizes.quick() if asked.quick else Sizes()
@@ -62,6 +88,8 @@ def main(asked: argparse.Namespace) -> int:
             tree = Tree(asked.tree.resolve()) if asked.tree else Tree()
             context = Context(folder, processes, sizes, tree, peers=not asked.no_peers)
             results = measure(context, asked.only)
+            if asked.profile:
+                profiled(context, results)
     except KeyboardInterrupt:
         tell("interrupted; every process was ended")
         return INTERRUPTED

@@ -27,7 +27,7 @@ def run(context: Context) -> Iterator[Figure]:
     names = [f"M{number:03}" for number in range(count)]
     with context.fresh(NAME) as folder:
         nodes = [
-            Node(folder / f"n{number}", context.tree, context.processes)
+            Node(folder / f"n{number}", context.tree, context.processes, context.profiles)
             for number in range(MEMBERS)
         ]
         start_all(nodes)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -134,13 +135,10 @@ async def dial_stock(count: int, address: str, _device: str) -> None:
 
 if __name__ == "__main__":
     side, whose, size, *rest = sys.argv[1:]
-    trio.run(
-        {
-            ("serve", "ours"): serve_ours,
-            ("dial", "ours"): dial_ours,
-            ("serve", "stock"): serve_stock,
-            ("dial", "stock"): dial_stock,
-        }[side, whose],
-        int(size),
-        *rest,
-    )
+    work: dict[tuple[str, str], Callable[..., Awaitable[None]]] = {
+        ("serve", "ours"): serve_ours,
+        ("dial", "ours"): dial_ours,
+        ("serve", "stock"): serve_stock,
+        ("dial", "stock"): dial_stock,
+    }
+    trio.run(work[side, whose], int(size), *rest)

@@ -1,0 +1,81 @@
+"""How long a node takes to have a mandate with 1,000,000 records open again, and what it holds."""
+
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scripts.benchmarks.arrival import Arrivals
+from scripts.benchmarks.cases.propagation import Holding
+from scripts.benchmarks.content import record_saves, save
+from scripts.benchmarks.context import Context, tell
+from scripts.benchmarks.figures import OURS, Figure, Goal
+from scripts.benchmarks.nodes import Node
+from scripts.benchmarks.pairs import ours
+from scripts.benchmarks.processes import peak_mb, resident_mb
+
+NAME = "reopen"
+TITLE = "reopening a mandate with 1,000,000 records"
+TIME_GOAL, MEMORY_GOAL = Goal("≤", 0.5), Goal("≤", 150)
+FILES = 5
+ARRIVAL_SECONDS_MAX = 1800.0
+_REST_SECONDS = 2.0
+
+
+def run(context: Context) -> Iterator[Figure]:
+    """Measures starts of a node with all these records, and of one with nothing."""
+    sizes = context.sizes
+    with context.fresh(NAME) as folder, ours(context, "invoicing") as pair:
+        paths = [pair.source / f"sales-{number}.ecf" for number in range(FILES)]
+        saves = record_saves(0, sizes.reopened_records // FILES)
+        content = next(saves)
+        for path in paths:
+            save(path, content)
+        began = time.perf_counter()
+        with Arrivals(pair.target) as arrivals:
+            pair.take_up(paths)
+            arrivals.all_of([path.name for path in paths], len(content), ARRIVAL_SECONDS_MAX)
+            pair.settle()
+        tell(f"{NAME}: the records are on both sides after {time.perf_counter() - began:.0f} s")
+        full, resident = _starts(pair.b, sizes.starts)
+        peak = peak_mb(pair.b.pid)
+        first = _first_save(paths[0], pair.target, next(saves))
+        empty, bare = _starts(
+            Node(folder / "empty", context.tree, context.processes).start(), sizes.starts
+        )
+    extra = statistics.median(full) - statistics.median(empty)
+    tell(f"{NAME}: {extra:.2f} s, {statistics.median(resident):.0f} MB")
+    yield Figure(NAME, OURS, "start with it, beyond one without", extra, "s", goal=TIME_GOAL)
+    yield Figure(*(NAME, OURS, "start with it", statistics.median(full), "s"), samples=tuple(full))
+    yield Figure(
+        *(NAME, OURS, "start without it", statistics.median(empty), "s"), samples=tuple(empty)
+    )
+    yield Figure(NAME, OURS, "memory", statistics.median(resident), "MB", goal=MEMORY_GOAL)
+    yield Figure(NAME, OURS, "peak memory", peak, "MB")
+    yield Figure(NAME, OURS, "memory without it", statistics.median(bare), "MB")
+    yield Figure(NAME, OURS, "first save of one more record → on the other disk", first, "s")
+
+
+def _starts(node: Node, count: int) -> tuple[Sequence[float], Sequence[float]]:
+    """Returns the seconds from a start until the node answers what it has, and its memory then."""
+    seconds, resident = [], []
+    for _ in range(count):
+        node.stop()
+        began = time.perf_counter()
+        node.start()
+        for known in node.ask("GET", "mandates")["mandates"]:
+            node.ask("GET", "mandates", known["id"])
+        seconds.append(time.perf_counter() - began)
+        node.hang_up()
+        time.sleep(_REST_SECONDS)
+        resident.append(resident_mb(node.pid))
+    return seconds, resident
+
+
+def _first_save(path: Path, target: Path, content: bytes) -> float:
+    with Arrivals(target) as arrivals:
+        began = time.perf_counter()
+        save(path, content)
+        copy = target / path.name
+        arrivals.until(Holding(copy, content), ARRIVAL_SECONDS_MAX, copy.name)
+        return time.perf_counter() - began
