@@ -16,10 +16,15 @@ ENTRY_PAYLOAD_TARGET_BYTES = 192 * KIB
 """A save is cut into entries of about this size, well below the hard limit."""
 CLOCK_AHEAD_MS_MAX = 7 * 24 * 3600 * 1000
 """An entry's effective time is at most this far ahead of what it depends on."""
+UNSIGNED_BYTES_MAX = 2 * MIB
+"""What one signature covers of a large save: well below what a peer lets wait for it."""
 UNCOVERED_BYTES_MAX = 8 * MIB
-"""Entries of one log that wait in memory for the signature that covers them."""
+"""Entries from one peer that wait in memory for the signature that covers them; of all peers that
+are no members together."""
 WAITING_ENTRIES_MAX = 10_000
 """Stored entries of one log that wait for what they depend on."""
+WAITING_BYTES_MAX = 16 * MIB
+"""The same of all logs of one device; in memory it is a few times as much."""
 ENTRIES_IN_MEMORY_MAX = 50_000
 """Of a mandate, whose place in their log is remembered; the others are looked up."""
 QUARANTINED_ENTRIES_MAX = 1_000
@@ -103,6 +108,12 @@ FRONTIER_TIPS_MAX = 10_000
 """Tips of one mandate that a peer may announce."""
 LOCATOR_POINTS_MAX = 128
 WANTS_PER_FRAME_MAX = 256
+LOGS_ASKED_MAX = 1024
+"""Logs that one peer is asked for at a time."""
+ENTRIES_AGAIN_MAX = 100_000
+"""What one peer gets in a minute, besides all entries of a mandate twice."""
+LINK_ENTRIES_WAITING_MAX = 4_000_000
+"""Entries that wait for one peer to read, beyond one answer; 8 bytes of memory each."""
 ENTRIES_PER_FRAME_MAX = 4096
 CHUNKS_WANTED_MAX = 64
 """Chunks asked for over one link and not yet come: at most 8 MiB."""

@@ -63,6 +63,8 @@ class Chains:
     _position: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
     _prev: dict[bytes, bytes] = field(default_factory=dict)
     """Entries of all branches but the main one."""
+    _beside: dict[tuple[bytes, int], list[bytes]] = field(default_factory=dict)
+    """The same by (log, seq)."""
     _main: dict[bytes, list[bytes]] = field(default_factory=dict)
     _start: dict[bytes, int] = field(default_factory=dict)
     """The seq with which ``_main`` begins, where that is not 0."""
@@ -106,6 +108,7 @@ class Chains:
             main.append(entry_id)
             return False
         self._prev[entry_id] = prev
+        self._beside.setdefault((log, seq), []).append(entry_id)
         return True
 
     def add_entry(self, entry: Entry) -> bool:
@@ -213,8 +216,8 @@ class Chains:
         found = self._id_at(log, seq)
         if found is not None and found.startswith(head):
             return found
-        for entry_id in self._prev:
-            if self._position[entry_id] == (log, seq) and entry_id.startswith(head):
+        for entry_id in self._beside.get((log, seq), ()):
+            if entry_id.startswith(head):
                 return entry_id
         return None
 

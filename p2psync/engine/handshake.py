@@ -44,6 +44,9 @@ class Handshake:
     _names: set[bytes] = field(default_factory=set)
     _unanswered: deque[tuple[int, int]] = field(default_factory=deque)
     _peer_offers: int = 0
+    _peer_offer_frames: int = 0
+    _expected: dict[bytes, bytes] = field(default_factory=dict)
+    """By mandate, the tag by which the peer would offer it: made once, however often it offers."""
 
     @property
     def side(self) -> int:
@@ -79,6 +82,7 @@ class Handshake:
     def forget(self, mandate: bytes) -> None:
         """Let a mandate be offered again."""
         self._names.discard(mandate)
+        self._expected.pop(mandate, None)
 
     def is_pending(self, mandate: bytes) -> bool:
         """Tell whether an offer of that mandate is out and unanswered."""
@@ -114,15 +118,17 @@ class Handshake:
         if offer.first != self._peer_offers:
             raise WireError(cause="offers out of order")
         self._peer_offers += len(offer.tags)
-        if self._peer_offers > OFFERS_PER_LINK_MAX:
+        self._peer_offer_frames += 1
+        if max(self._peer_offers, self._peer_offer_frames) > OFFERS_PER_LINK_MAX:
             raise WireError(cause="too many offers")
         self.asked = True
         theirs = 1 - self.side
-        by_tag = (
-            {self._tag(_OFFER, key, theirs): (mandate, key) for mandate, key in held}
-            if offer.tags
-            else {}
-        )
+        by_tag: dict[bytes, Key] = {}
+        for mandate, key in held if offer.tags else ():
+            tag = self._expected.get(mandate)
+            if tag is None:
+                tag = self._expected[mandate] = self._tag(_OFFER, key, theirs)
+            by_tag[tag] = (mandate, key)
         matches: list[Match] = []
         accepted: list[wire.Accepted] = []
         for index, tag in enumerate(offer.tags, offer.first):

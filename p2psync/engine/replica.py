@@ -46,12 +46,16 @@ from p2psync.limits import (
     ENTRY_DEPS_MAX,
     ENTRY_OPERATIONS_MAX,
     ENTRY_PAYLOAD_TARGET_BYTES,
+    LOGS_DECLINED_MAX,
     OPENING_ENTRIES_MAX,
     UNCOVERED_BYTES_MAX,
+    UNSIGNED_BYTES_MAX,
+    WAITING_BYTES_MAX,
     WAITING_ENTRIES_MAX,
 )
 
 Entropy = Callable[[int], bytes]
+_BLOCK_ENTRIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,12 @@ class Secrets:
 @dataclass(frozen=True, slots=True)
 class Received:
     """What came of a batch: effects in order, ids that are new, logs of which something before
-    is missing."""
+    is missing, logs of which something was not kept because no more could wait."""
 
     effects: tuple[Effect, ...] = ()
     new: tuple[bytes, ...] = ()
     gaps: tuple[bytes, ...] = ()
+    put_off: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -109,6 +114,15 @@ class Written:
     before: tuple[Operation, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Uncovered:
+    """What one peer has sent and not signed yet, by log."""
+
+    device: bytes
+    runs: dict[bytes, list[Entry]]
+    size_bytes: int
+
+
 @dataclass(slots=True)
 class Replica:
     """One mandate's entries and fold on this device."""
@@ -128,7 +142,12 @@ class Replica:
     _waiting: dict[bytes, _Waiting] = field(default_factory=dict)
     _waiters: dict[bytes, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     _waiting_by_log: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
-    _uncovered: dict[bytes, list[Entry]] = field(default_factory=dict)
+    _waiting_bytes: dict[bytes, int] = field(default_factory=lambda: defaultdict(int))
+    """By device."""
+    postponed: dict[bytes, None] = field(default_factory=dict)
+    """Logs of which something came when no more could wait; not asked for until there is room."""
+    _uncovered: dict[int, _Uncovered] = field(default_factory=dict)
+    """By the link that they came over."""
     _own: LogKey | None = None
     _refolding: list[Applied] | None = None
     _quota: Quota = field(init=False)
@@ -154,6 +173,7 @@ class Replica:
         self._stamps, self._heads, self._last_stamp = {}, {}, 0
         self._waiting, self._waiters = {}, defaultdict(list)
         self._waiting_by_log, self._uncovered = defaultdict(int), {}
+        self._waiting_bytes, self.postponed = defaultdict(int), {}
         self._quota = Quota(self._is_trusted)
         self._keeper, self._changed_logs = Keeper(), {}
         self._refolding = self._past = None
@@ -219,6 +239,22 @@ class Replica:
     def path(self, tip: Tip, locator: Sequence[tuple[int, bytes]]) -> list[bytes]:
         """See ``Chains.path``."""
         return self.chains.path(tip, locator)
+
+    def causal(self, paths: Sequence[Sequence[bytes]]) -> list[bytes]:
+        """Return the ids of some stretches of logs as one, each id once.
+
+        They are mixed by effective time, ``_BLOCK_ENTRIES`` of a log at a time: whoever takes them
+        in holds no more of a log than that while it waits for another. Those that are not folded
+        come last.
+        """
+        blocks: list[tuple[int, Sequence[bytes]]] = []
+        for path in paths:
+            for start in range(0, len(path), _BLOCK_ENTRIES):
+                stamp = self._stamp_of(path[start])
+                block = path[start : start + _BLOCK_ENTRIES]
+                blocks.append((clock.HLC_MAX + 1 if stamp is None else stamp, block))
+        blocks.sort(key=lambda each: each[0])
+        return list(dict.fromkeys(entry_id for _, block in blocks for entry_id in block))
 
     def opening(self) -> tuple[bytes, ...]:
         """The first entry of this device's log: what a member needs to admit it."""
@@ -328,6 +364,7 @@ class Replica:
         deps = sorted(head for head in self._heads if head != prev)
         stamp = self._last_stamp
         parts: list[bytes] = []
+        unsigned = 0
         for index, operations in enumerate(batches):
             last = index == len(batches) - 1
             if parts and any(isinstance(operation, Save) for operation in operations):
@@ -336,6 +373,9 @@ class Replica:
             if index == 0:
                 operations = [*opening, *operations]
             hlc = clock.tick(stamp, wall_ms)
+            payload = ops.encode(operations)
+            unsigned += len(payload)
+            signed = last or unsigned > UNSIGNED_BYTES_MAX
             built = entry.build(
                 own,
                 mandate=self.mandate,
@@ -344,12 +384,13 @@ class Replica:
                 deps=deps[:ENTRY_DEPS_MAX],
                 hlc=hlc,
                 epoch_key=self.epoch_key,
-                payload=ops.encode(operations),
+                payload=payload,
                 entropy=self.entropy(32),
-                sign=last,
+                sign=signed,
             )
             deps = deps[ENTRY_DEPS_MAX:]
             stamp = hlc
+            unsigned = 0 if signed else unsigned
             made.append((built, tuple(operations)))
             if not any(isinstance(operation, Save) for operation in operations):
                 parts += [built.id for each in operations if isinstance(each, Lines)][:1]
@@ -367,46 +408,99 @@ class Replica:
 
     # -- taking in ----------------------------------------------------------------------------
 
-    def receive(self, raws: Sequence[bytes], wall_ms: int, *, more: bool) -> Received:
+    def receive(
+        self,
+        raws: Sequence[bytes],
+        wall_ms: int,
+        *,
+        more: bool,
+        link: int = 0,
+        device: bytes = b"",
+    ) -> Received:
         """Take entries from a peer, in the order of their chains.
 
-        Entries that are held already are passed over, and those beyond a quota. Entries at the end
-        of a chain that no signature covers yet wait for the next batch when there is ``more``.
-        Raises
+        Entries that are held already are passed over, those beyond a quota, and those for which
+        there is no room to wait (``postponed``). Entries at the end of a chain that no signature
+        covers yet wait for the next batch over that ``link`` when there is ``more``. Raises
         ``WireError``, and changes nothing, for anything that no honest peer sends.
         """
-        return self._receive(raws, more=more)
+        return self._receive(raws, more=more, link=link, device=device)
 
-    def _receive(self, raws: Sequence[bytes], *, more: bool, admitting: bool = False) -> Received:
+    def forget(self, link: int) -> None:
+        """A link has ended: what its peer did not finish is dropped."""
+        self._uncovered.pop(link, None)
+
+    def _receive(
+        self,
+        raws: Sequence[bytes],
+        *,
+        more: bool,
+        link: int = 0,
+        device: bytes = b"",
+        admitting: bool = False,
+    ) -> Received:
         try:
             entries = [entry.decode(raw) for raw in raws]
         except BadInputError as error:
             raise WireError(cause=error.text) from None
-        runs, gaps = self._runs(entries)
+        waiting = self._uncovered.get(link)
+        before = {} if waiting is None else waiting.runs
+        runs, gaps = self._runs(entries, before)
         accepted: list[Entry] = []
         uncovered: dict[bytes, list[Entry]] = {}
         for run in runs:
             count = entry.covered(run)
             accepted += run[:count]
             if count < len(run):
-                if not more or sum(len(e.raw) for e in run[count:]) > UNCOVERED_BYTES_MAX:
+                if not more:
                     raise WireError(cause="entries that no signature covers")
                 uncovered[run[0].log] = run[count:]
+        came = {item.log for item in entries}
+        uncovered = {log: run for log, run in before.items() if log not in came} | uncovered
+        kept = self._bounded(uncovered, link, device)
         opened = [(item, self._open(item)) for item in accepted]
-        self._check_waiting(accepted)
-        for item in entries:
-            self._uncovered.pop(item.log, None)
-        self._uncovered.update(uncovered)
-        gaps = tuple(log for log in gaps if log not in self._quota.declined)
-        return self._take(opened, gaps, admitting=admitting)
+        if kept.runs:
+            self._uncovered[link] = kept
+        else:
+            self._uncovered.pop(link, None)
+        received = self._take(opened, gaps, admitting=admitting)
+        waits = self._quota.declined.keys() | self.postponed.keys()
+        dropped = [log for log in uncovered if log not in kept.runs]
+        return replace(
+            received,
+            gaps=tuple(log for log in gaps if log not in waits),
+            put_off=(*received.put_off, *dropped),
+        )
 
-    def _runs(self, entries: Sequence[Entry]) -> tuple[list[list[Entry]], tuple[bytes, ...]]:
+    def _bounded(self, runs: dict[bytes, list[Entry]], link: int, device: bytes) -> _Uncovered:
+        """As many runs as fit: one peer's, or those of all who are no members together.
+
+        One that does not fit is asked for again. Raises ``WireError`` for one that never can.
+        """
+        room = UNCOVERED_BYTES_MAX
+        if not self._is_trusted(device):
+            others = (each for other, each in self._uncovered.items() if other != link)
+            room -= sum(each.size_bytes for each in others if not self._is_trusted(each.device))
+        kept: dict[bytes, list[Entry]] = {}
+        size = 0
+        for log, run in runs.items():
+            run_bytes = sum(len(each.raw) for each in run)
+            if run_bytes > UNCOVERED_BYTES_MAX:
+                raise WireError(cause="too many entries that no signature covers")
+            if size + run_bytes <= room:
+                kept[log] = run
+                size += run_bytes
+        return _Uncovered(device, kept, size)
+
+    def _runs(
+        self, entries: Sequence[Entry], unsigned: dict[bytes, list[Entry]]
+    ) -> tuple[list[list[Entry]], tuple[bytes, ...]]:
         """Sort a batch into consecutive chains, each behind what is held."""
         runs: list[list[Entry]] = []
         gaps: dict[bytes, None] = {}
         ends: dict[bytes, list[Entry]] = {}
         logs = dict.fromkeys(item.log for item in entries)
-        known = [item for log in logs for item in self._uncovered.get(log, [])]
+        known = [item for log in logs for item in unsigned.get(log, [])]
         for item in [*known, *entries]:
             if item.header.mandate != self.mandate:
                 raise WireError(cause="an entry of another mandate")
@@ -451,11 +545,6 @@ class Replica:
             raise WireError(cause="a log without its device's certificate")
         return operations
 
-    def _check_waiting(self, accepted: Iterable[Entry]) -> None:
-        for item in accepted:
-            if self._waiting_by_log[item.log] > WAITING_ENTRIES_MAX:
-                raise WireError(cause="too many entries that wait for others")
-
     def _take(
         self,
         opened: Sequence[tuple[Entry, tuple[Operation, ...]]],
@@ -467,29 +556,44 @@ class Replica:
         effects: list[Effect] = []
         changes: list[Change] = []
         dropped: set[bytes] = set()
+        put_off: dict[bytes, None] = {}
         members = self.state.membership.members
-        needed = self._needed(item for item, _ in reversed(opened))
+        needed = self._needed(opened)
         self._quota.begin()
         for item, operations in opened:
             device = self._device_of(item, operations)
-            wanted = admitting or item.id in needed or self._has_room(item, device)
+            awaited = item.id in needed or self._is_awaited(item.id)
+            wanted = admitting or awaited or self._has_room(item, device)
             if item.header.prev in dropped or not wanted:
                 dropped.add(item.id)
-                self._quota.decline(item.log)
+                if item.log not in put_off:
+                    self._quota.decline(item.log)
+                continue
+            lacking = self._lacking(item)
+            if lacking is not None and not admitting and not self._may_wait(item, device):
+                dropped.add(item.id)
+                put_off[item.log] = None
+                if len(self.postponed) < LOGS_DECLINED_MAX:
+                    self.postponed[item.log] = None
                 continue
             accepted.append(item)
             self._quota.take(item.log, device, len(item.raw))
             if self.chains.add_entry(item):
                 effects += self._forked(item)
-            changes += self._deliver_or_wait(item, operations)
+            if lacking is None:
+                changes += self._deliver(item, operations)
+            else:
+                self._hold(item, operations, device)
+                self._wait(item, lacking)
         if self.state.membership.members.keys() != members.keys():
             self._quota.reopen()
         if not accepted:
-            return Received(gaps=gaps)
+            return Received(gaps=gaps, put_off=tuple(put_off))
         effects.insert(0, self._persist(accepted))
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
-        return Received(tuple(effects), tuple(item.id for item in accepted), gaps)
+        ids = tuple(item.id for item in accepted)
+        return Received(tuple(effects), ids, gaps, tuple(put_off))
 
     def _device_of(self, item: Entry, operations: Sequence[Operation]) -> bytes:
         if item.seq == 0 and isinstance(operations[0], OpenLog):
@@ -501,12 +605,20 @@ class Replica:
         branches = len(heads) + (item.header.prev not in heads)
         return self._quota.has_room(item.log, device, len(item.raw), branches=branches)
 
-    def _needed(self, items: Iterable[Entry]) -> set[bytes]:
-        """Ids, of a batch given newest first, that members' entries wait for, and of their past."""
+    def _needed(self, opened: Sequence[tuple[Entry, tuple[Operation, ...]]]) -> set[bytes]:
+        """Ids, of a batch, that members' entries in it or before it wait for, and of their past."""
+        devices = {
+            item.log: self._device_of(item, operations)
+            for item, operations in opened
+            if item.seq == 0
+        }
         needed: set[bytes] = set()
-        for item in items:
+        for item, _ in reversed(opened):
+            past = {item.header.prev, *item.header.deps}
             if item.id in needed or self._is_awaited(item.id):
-                needed |= {item.id, item.header.prev}
+                needed |= {item.id, *past}
+            elif self._is_trusted(devices.get(item.log) or self._quota.device(item.log) or b""):
+                needed |= past
         return needed
 
     def _is_awaited(self, entry_id: bytes) -> bool:
@@ -525,14 +637,24 @@ class Replica:
             closed = self.close_log()
         return [*closed, Warn(self.mandate, "forked-log", device, item.log.hex()[:16])]
 
-    def _deliver_or_wait(self, item: Entry, operations: tuple[Operation, ...]) -> list[Change]:
-        lacking = self._lacking(item)
-        if lacking is not None:
-            self._waiting[item.id] = _Waiting(item, operations)
-            self._waiting_by_log[item.log] += 1
-            self._wait(item, lacking)
-            return []
-        return self._deliver(item, operations)
+    def _may_wait(self, item: Entry, device: bytes) -> bool:
+        """Whether there is room in memory for one more entry that waits for what it depends on."""
+        return (
+            self._waiting_by_log[item.log] < WAITING_ENTRIES_MAX
+            and self._waiting_bytes[device] + len(item.raw) <= WAITING_BYTES_MAX
+        )
+
+    def _hold(self, item: Entry, operations: tuple[Operation, ...], device: bytes) -> None:
+        self._waiting[item.id] = _Waiting(item, operations)
+        self._waiting_by_log[item.log] += 1
+        self._waiting_bytes[device] += len(item.raw)
+
+    def _release(self, item: Entry) -> None:
+        """What an entry waited for has come; there is room again for others."""
+        del self._waiting[item.id]
+        self._waiting_by_log[item.log] -= 1
+        self._waiting_bytes[self._quota.device(item.log) or b""] -= len(item.raw)
+        self.postponed.clear()
 
     def _wait(self, item: Entry, lacking: bytes) -> None:
         self._waiters[lacking].append(item.id)
@@ -567,8 +689,7 @@ class Replica:
                 waiting = self._waiting[waiter]
                 lacking = self._lacking(waiting.entry)
                 if lacking is None:
-                    del self._waiting[waiter]
-                    self._waiting_by_log[waiting.entry.log] -= 1
+                    self._release(waiting.entry)
                     queue.append(waiting)
                 else:
                     self._wait(waiting.entry, lacking)
@@ -660,8 +781,7 @@ class Replica:
             self._quota.take(item.log, self._device_of(item, operations), len(raw))
             lacking = self._lacking(item)
             if lacking is not None:
-                self._waiting[item.id] = _Waiting(item, operations)
-                self._waiting_by_log[item.log] += 1
+                self._hold(item, operations, self._quota.device(item.log) or b"")
                 self._waiters[lacking].append(item.id)
                 continue
             queue = [_Waiting(item, operations)]
@@ -672,8 +792,7 @@ class Replica:
                     waiting = self._waiting[waiter]
                     lacking = self._lacking(waiting.entry)
                     if lacking is None:
-                        del self._waiting[waiter]
-                        self._waiting_by_log[waiting.entry.log] -= 1
+                        self._release(waiting.entry)
                         queue.append(waiting)
                     else:
                         self._waiters[lacking].append(waiter)
@@ -707,8 +826,7 @@ class Replica:
                 lacking = self._lacking(item)
                 if lacking is None:
                     raise StateDamaged(cause="an entry is not folded")
-                self._waiting[item.id] = _Waiting(item, self._open(item))
-                self._waiting_by_log[item.log] += 1
+                self._hold(item, self._open(item), self._quota.device(item.log) or b"")
                 self._waiters[lacking].append(item.id)
         except (KeyError, ValueError, TypeError, IndexError, BadInputError) as error:
             raise StateDamaged(cause=f"{type(error).__name__}: {error}") from error

@@ -38,8 +38,10 @@ from p2psync.errors import (
 )
 from p2psync.limits import (
     CHUNKS_UNREQUESTED_MAX,
+    ENTRIES_AGAIN_MAX,
     FRONTIER_TIPS_MAX,
     LOCATOR_POINTS_MAX,
+    LOGS_ASKED_MAX,
     OPENING_KEPT_BYTES_MAX,
     WANT_SECONDS_MAX,
     WANTS_PER_FRAME_MAX,
@@ -93,6 +95,13 @@ class Session:
     """The last entry of each log that went to the peer."""
     stalled: dict[bytes, None] = field(default_factory=dict)
     """Logs that the peer was asked for in vain since it last spoke of them."""
+    asked: int = 0
+    """How many logs it is being asked for."""
+    claims: int = 0
+    """How many tips there are in ``remote``."""
+    answered: int = 0
+    """Entries that it asked for and gets, since ``answered_since``."""
+    answered_since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -134,6 +143,7 @@ class Exchange:
         session = self.sessions.pop(link, None)
         if session is None:
             return
+        self.replica.forget(link)
         self.desk.timers.cancel(("frontier", self.mandate, link))
         for log in [log for log, asked in self._asked.items() if asked == link]:
             self._forget(log)
@@ -282,41 +292,72 @@ class Exchange:
         session.stalled.clear()
         session.unheld.clear()
         session.remote = _by_log(tips)
+        session.claims = sum(map(len, session.remote.values()))
+        self.replica.postponed.clear()
         for log in [*session.remote, *self.replica.chains.logs()]:
             self._note(session, log)
         self._told(session, tips)
 
     def on_have(self, session: Session, tips: Sequence[Tip]) -> None:
         """Take the tips of some logs, in place of what the peer said of these logs before."""
-        for log, of_log in _by_log(tips).items():
-            session.remote[log] = of_log
+        named = _by_log(tips)
+        for log, of_log in named.items():
+            self._claims(session, log, of_log)
             session.stalled.pop(log, None)
             self._note(session, log)
-        if sum(map(len, session.remote.values())) > FRONTIER_TIPS_MAX:
+        if session.claims > FRONTIER_TIPS_MAX:
             raise WireError(cause="too many logs")
-        self._told(session, tips)
+        self._told(session, tips, named)
 
-    def _told(self, session: Session, tips: Sequence[Tip]) -> None:
+    def _claims(self, session: Session, log: bytes, tips: frozenset[Tip]) -> None:
+        """Note what a peer says it holds of a log, in place of what it said before."""
+        session.claims += len(tips) - len(session.remote.get(log, ()))
+        session.remote[log] = tips
+
+    def _told(
+        self, session: Session, tips: Sequence[Tip], logs: Iterable[bytes] | None = None
+    ) -> None:
         if self.replica.own_log_behind(tips):
             self.desk.out += self.replica.close_log()
             self.desk.out.append(Warn(self.mandate, "log-behind", self.replica.device))
         self._settle(session)
-        self._ask()
+        self._ask(logs)
 
     def on_want(self, session: Session, wants: Sequence[wire.Wanted]) -> None:
-        """Answer with entries, if the peer is a member."""
+        """Answer with entries, if the peer is a member: those of all logs, in causal order.
+
+        Log by log, a newcomer would have to hold the first one until it has the second.
+        """
         if not self.replica.is_member(session.device):
             return
-        for want in wants:
-            tip = Tip(want.log, want.seq, want.head)
-            ids = tuple(self.replica.path(tip, want.locator))
-            if ids:
-                session.sent[want.log] = ids[-1]
-                self.desk.out.append(SendEntries(session.link, session.handle, self.mandate, ids))
+        paths: list[list[bytes]] = []
+        for want in dict.fromkeys(wants):
+            ids = self.replica.path(Tip(want.log, want.seq, want.head), want.locator)
+            if not ids or not self._may_answer(session, len(ids)):
+                continue
+            session.sent[want.log] = ids[-1]
+            paths.append(ids)
+        if paths:
+            found = paths[0] if len(paths) == 1 else self.replica.causal(paths)
+            answer = SendEntries(session.link, session.handle, self.mandate, tuple(found))
+            self.desk.out.append(answer)
+
+    def _may_answer(self, session: Session, entries: int) -> bool:
+        """Whether a peer gets more entries now: nobody honest asks for all of them again and
+        again, and what it does not read fills our memory."""
+        if self.desk.now - session.answered_since >= FRONTIER_SECONDS:
+            session.answered, session.answered_since = 0, self.desk.now
+        session.answered += entries
+        return session.answered <= 2 * len(self.replica.chains) + ENTRIES_AGAIN_MAX
 
     def on_entries(self, session: Session, raws: Sequence[bytes], more: bool) -> None:
         """Take entries in; raises ``WireError`` for what no honest peer sends."""
-        received = self.replica.receive(raws, self.desk.wall_ms, more=more)
+        received = self.replica.receive(
+            raws, self.desk.wall_ms, more=more, link=session.link, device=session.device
+        )
+        if self.replica.is_member(session.device) or self.newcomer:
+            for log in received.put_off:
+                self._forget(log)
         self._showed(session, received)
         if len(received.new) < len(raws):
             self._showed_again(session, raws)
@@ -335,7 +376,8 @@ class Exchange:
                         tips[log] = set(session.remote.get(log, ()))
                     tips[log].discard(Tip(log, each.seq - 1, each.prev[:HEAD_BYTES]))
                     tips[log].add(Tip(log, each.seq, each.id[:HEAD_BYTES]))
-                session.remote |= {log: frozenset(of_log) for log, of_log in tips.items()}
+                for log, of_log in tips.items():
+                    self._claims(session, log, frozenset(of_log))
 
     def _showed_again(self, session: Session, raws: Sequence[bytes]) -> None:
         """Note that a peer holds what it sent although it is here: a log of its own that came back.
@@ -347,7 +389,7 @@ class Exchange:
             if item.id in self.replica.chains.heads(item.log):
                 tip = Tip(item.log, item.seq, item.id[:HEAD_BYTES])
                 known = session.remote.get(item.log, frozenset())
-                session.remote[item.log] = known | {tip}
+                self._claims(session, item.log, known | {tip})
                 self._note(session, item.log)
 
     def _ask_for_gaps(self, session: Session, raws: Sequence[bytes], gaps: Sequence[bytes]) -> None:
@@ -411,23 +453,30 @@ class Exchange:
 
     # -- asking -----------------------------------------------------------------------------------
 
-    def _ask(self) -> None:
-        """Ask for every log that some peer has more of, each of one peer at a time."""
+    def _ask(self, logs: Iterable[bytes] | None = None) -> None:
+        """Ask for every log that some peer has more of, each of one peer at a time.
+
+        With ``logs`` only these are looked at.
+        """
         wants: dict[int, list[Tip]] = {}
         by_device = {session.device: session for session in self.sessions.values()}
         for session in self.sessions.values():
-            for log, tips in session.unheld.items():
-                if log in self._asked or log in session.stalled:
+            for log in list(session.unheld) if logs is None else logs:
+                if session.asked >= LOGS_ASKED_MAX:
+                    break
+                tips = session.unheld.get(log)
+                waits = log in self._asked or log in self.replica.postponed
+                if tips is None or waits or log in session.stalled:
                     continue
                 author = by_device.get(self.replica.state.logs.get(log, b""))
                 if author is None or author is session or log in author.stalled or not author.heard:
-                    self._asked[log] = session.link
+                    self._asks(session, log)
                     wants.setdefault(session.link, []).extend(tips)
                 elif log in author.unheld:
-                    self._asked[log] = author.link
+                    self._asks(author, log)
                     wants.setdefault(author.link, []).extend(author.unheld[log])
                 else:
-                    self._asked[log] = author.link
+                    self._asks(author, log)
                     self.desk.after(("want", self.mandate, log), PUSH_GRACE_SECONDS)
         for link, lacking in wants.items():
             self._want(self.sessions[link], lacking)
@@ -437,7 +486,7 @@ class Exchange:
         for tip in tips:
             locator = self.replica.locator(tip.log)[:LOCATOR_POINTS_MAX]
             wanted.append(wire.Wanted(tip.log, tip.seq, tip.head, locator))
-            self._asked[tip.log] = session.link
+            self._asks(session, tip.log)
             self.desk.after(("want", self.mandate, tip.log), WANT_SECONDS_MAX)
         for start in range(0, len(wanted), WANTS_PER_FRAME_MAX):
             part = tuple(wanted[start : start + WANTS_PER_FRAME_MAX])
@@ -445,14 +494,24 @@ class Exchange:
 
     def want_due(self, log: bytes) -> None:
         """A peer did not send a log in time: ask another."""
-        link = self._asked.pop(log, None)
-        session = None if link is None else self.sessions.get(link)
+        session = self._asks(None, log)
         if session is not None:
             session.stalled[log] = None
-        self._ask()
+        self._ask([log] if session is None or session.asked != LOGS_ASKED_MAX // 2 else None)
+
+    def _asks(self, session: Session | None, log: bytes) -> Session | None:
+        """Note of whom a log is asked now, if of anybody; return of whom it was before."""
+        link = self._asked.pop(log, None)
+        before = None if link is None else self.sessions.get(link)
+        if before is not None:
+            before.asked -= 1
+        if session is not None:
+            self._asked[log] = session.link
+            session.asked += 1
+        return before
 
     def _forget(self, log: bytes) -> None:
-        self._asked.pop(log, None)
+        self._asks(None, log)
         self.desk.timers.cancel(("want", self.mandate, log))
 
     # -- who has what -----------------------------------------------------------------------------
