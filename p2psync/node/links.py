@@ -36,7 +36,9 @@ CLOSING_SECONDS = 30.0
 @dataclass(slots=True)
 class _Standing:
     link: Link
-    sends: deque[Send] = field(default_factory=deque)
+    sends: deque[SendFrame | SendEntries | SendOpening] = field(default_factory=deque)
+    chunks: deque[SendChunks] = field(default_factory=deque)
+    """Content, which anything else goes before: a save must not wait for a large file."""
     work: trio.Event = field(default_factory=trio.Event)
     closing: str | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -96,35 +98,46 @@ class Links:
     async def _write(self, standing: _Standing, scope: trio.CancelScope) -> None:
         try:
             while True:
-                if not standing.sends:
-                    if standing.closing is not None:
-                        break
-                    standing.work = trio.Event()
-                    await standing.work.wait()
-                    continue
-                send = standing.sends.popleft()
-                if isinstance(send, SendFrame):
-                    await standing.link.send(send.frame)
-                else:
-                    async with aclosing(self._frames(send)) as frames:
+                await self._write_waiting(standing)
+                if standing.chunks:
+                    async with aclosing(self._frames(standing.chunks.popleft())) as frames:
                         async for frame in frames:
                             await standing.link.send(frame)
+                            await self._write_waiting(standing)
+                elif standing.closing is not None:
+                    break
+                elif not standing.sends:
+                    standing.work = trio.Event()
+                    await standing.work.wait()
         except LinkBroken:
             pass
         except P2PSyncError:
             standing.closing = "cannot read what is to be sent"
         scope.cancel()
 
+    async def _write_waiting(self, standing: _Standing) -> None:
+        while standing.sends:
+            send = standing.sends.popleft()
+            if isinstance(send, SendFrame):
+                await standing.link.send(send.frame)
+            else:
+                async with aclosing(self._frames(send)) as frames:
+                    async for frame in frames:
+                        await standing.link.send(frame)
+
     def send(self, send: Send) -> None:
         """Queue a send; a peer that asks for ever more without reading loses its link."""
         standing = self._links.get(send.link)
         if standing is None or standing.closing is not None:
             return
-        if len(standing.sends) >= LINK_SENDS_WAITING_MAX:
+        if len(standing.sends) + len(standing.chunks) >= LINK_SENDS_WAITING_MAX:
             standing.closing = "asks for more than it reads"
             standing.scope.cancel()
             return
-        standing.sends.append(send)
+        if isinstance(send, SendChunks):
+            standing.chunks.append(send)
+        else:
+            standing.sends.append(send)
         standing.work.set()
 
     def close(self, number: int, error: str) -> None:

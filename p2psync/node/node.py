@@ -68,7 +68,7 @@ from p2psync.node.pieces import Pieces
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
-from p2psync.node.store import Store
+from p2psync.node.store import Store, Surroundings
 from p2psync.storage.contents import ContentStore
 from p2psync.storage.probe import try_writing
 from p2psync.storage.rows import MandateRow
@@ -126,6 +126,11 @@ class Node:
         """Set, and replaced, whenever something changed that somebody may wait for."""
         self.watch_changed = trio.Event()
         self._on_line = trio.Event()
+        self._watched: dict[Path, dict[bytes, None]] = {}
+        """The mandates with copies in each directory, as of the last ``targets``."""
+        self._met: dict[tuple[bytes, bytes], None] = {}
+        """Mandates and members that came or went, until that is noted."""
+        self._noting = False
         self._nursery = nursery
         self.engine = Engine(identity.device, entropy, self.addresses, writes_files=True)
         self.runner = Runner(
@@ -157,9 +162,8 @@ class Node:
         self.notices.settle("disk-failed", key="disk-failed")
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
         read = await self._read_all()
-        await trio.to_thread.run_sync(self.pieces.sweep, [opened for opened, _ in read])
+        await trio.to_thread.run_sync(self._clear_up, [opened for opened, _ in read])
         for opened, contacts in read:
-            await trio.to_thread.run_sync(disk.remove_leftovers, opened.folder)
             self.admit_opened(opened, contacts)
         self.update_discovery()
         if overtaken:
@@ -169,12 +173,19 @@ class Node:
                 key="machine-restored",
             )
 
+    def _clear_up(self, mandates: Sequence[Opened]) -> None:
+        self.pieces.sweep(mandates)
+        for opened in mandates:
+            disk.remove_leftovers(opened.folder)
+
     async def _read_all(self) -> list[tuple[Opened, Contacts]]:
         """Read all mandates from the disk; one that cannot be read does not keep out the others."""
         out = []
+        beside = await self.store.surroundings()
         for row in await self.store.mandates():
             try:
-                out.append(await self._read(row))
+                opened = await self._read(row, beside)
+                out.append((opened, beside.contacts.get(row.id, {})))
             except StorageError:
                 raise
             except P2PSyncError as error:
@@ -193,7 +204,10 @@ class Node:
 
     def hint(self, directory: Path, name: str | None) -> None:
         """The watcher saw something at a name, or anywhere in a directory."""
-        for opened in self.opened.values():
+        for mandate in self._watched.get(directory, ()):
+            opened = self.opened.get(mandate)
+            if opened is None:
+                continue
             if name is not None:
                 for copy in opened.copies.at(os.fspath(directory), name):
                     self.shelf.look_at(opened, copy)
@@ -205,9 +219,11 @@ class Node:
     def targets(self) -> dict[Path, set[str]]:
         """Directories to watch, with the names in them that matter."""
         wanted: dict[Path, set[str]] = {}
+        self._watched = {}
         for opened in self.opened.values():
             for copy in opened.copies.values():
                 wanted.setdefault(copy.directory, set()).add(copy.name)
+                self._watched.setdefault(copy.directory, {})[opened.id] = None
         return wanted
 
     def _watch_soon(self) -> None:
@@ -229,13 +245,13 @@ class Node:
             ops.Describe(self.identity.name, self.identity.machine),
         )
 
-    async def _read(self, row: MandateRow) -> tuple[Opened, Contacts]:
-        replica = self.replica(row, await self.store.own_logs(row.id))
+    async def _read(self, row: MandateRow, beside: Surroundings) -> Opened:
+        replica = self.replica(row, beside.own_logs.get(row.id, ()))
         await self.store.load(replica)
         opened = Opened(replica, row, self.mandates_folder / row.folder)
-        for copy in await self.store.copies(row.id):
+        for copy in beside.copies.get(row.id, ()):
             opened.copies[(copy.file, copy.role)] = copy
-        return opened, await self.store.contacts(row.id)
+        return opened
 
     def admit_opened(self, opened: Opened, contacts: Contacts) -> None:
         """Join a mandate to the engine and the watcher."""
@@ -525,7 +541,10 @@ class Node:
         if opened is not None and effect.state == "synced":
             self._delivered(opened)
         if effect.state != "synced":
-            self._nursery.start_soon(self._note_peer, effect.mandate, effect.device)
+            self._met[(effect.mandate, effect.device)] = None
+            if not self._noting:
+                self._noting = True
+                self._nursery.start_soon(self._note_peers)
 
     def _delivered(self, opened: Opened) -> None:
         """Note what the accounting has while it is in step (B-POS-4)."""
@@ -534,13 +553,19 @@ class Node:
             files = opened.state.present_files()
             opened.delivered = {file.id: frozenset(file.heads) for file in files}
 
-    async def _note_peer(self, mandate: bytes, device: bytes) -> None:
-        """Keep when and where a member was reached; it only helps the next start."""
-        addresses = self.engine.known_addresses(device)
-        try:
-            await self.store.reached(mandate, device, addresses)
-        except StorageError:
-            return  # whatever has to be durable meets the same trouble, and says so
+    async def _note_peers(self) -> None:
+        """Keep when and where members were reached; it only helps the next start.
+
+        One transaction for all that a link brings: its mandates may be many.
+        """
+        while self._met:
+            met, self._met = self._met, {}
+            devices = {device: None for _, device in met}
+            addresses = {each: self.engine.known_addresses(each) for each in devices}
+            # Whatever has to be durable meets the same trouble, and says so.
+            with suppress(StorageError):
+                await self.store.reached(met, addresses)
+        self._noting = False
 
     def _refused(self, opened: Opened, code: str) -> None:
         if code == NotAdmitting.code:

@@ -11,7 +11,7 @@ from p2psync.node import find, views
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.posting import Posting
-from p2psync.node.tickets import Tickets
+from p2psync.node.tickets import Tickets, later_key
 from p2psync.node.versions import Versions
 
 Json = dict[str, Any]
@@ -32,8 +32,10 @@ class NodeService:
 
     async def resume(self) -> None:
         """Go on with what was asked for before the node was stopped."""
+        settings = await self._node.store.settings()
         for opened in list(self._node.opened.values()):
-            if opened.replica.is_member(self._node.identity.device):
+            waits = later_key(opened) in settings
+            if waits and opened.replica.is_member(self._node.identity.device):
                 await self._tickets.attach_later(opened)
 
     # -- the node -----------------------------------------------------------------------------

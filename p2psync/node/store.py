@@ -6,7 +6,7 @@ through a thread, one batch at a time.
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +50,16 @@ class Settled:
 
     mandate: bytes | None
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is kept beside the entries of all mandates, by mandate."""
+
+    own_logs: Mapping[bytes, Sequence[OwnLog]]
+    copies: Mapping[bytes, Sequence[Copy]]
+    contacts: Mapping[bytes, Mapping[bytes, tuple[str, ...]]]
+    """The devices that have to do with a mandate, and where each was reached."""
 
 
 _ENTRIES_READ = 256
@@ -99,10 +109,24 @@ class Store:
         """All mandates of this home."""
         return await self._thread(self._database.mandates)
 
-    async def own_logs(self, mandate: bytes) -> list[OwnLog]:
-        """The logs that this device opened in a mandate."""
-        rows = await self._thread(self._database.own_logs, mandate)
-        return [OwnLog(row.seed, row.incarnation, row.closed) for row in rows]
+    async def surroundings(self) -> Surroundings:
+        """What is kept beside the entries; read at once, however many mandates there are."""
+        return await self._thread(self._surroundings)
+
+    def _surroundings(self) -> Surroundings:
+        own_logs: dict[bytes, list[OwnLog]] = {}
+        for row in self._database.own_logs():
+            log = OwnLog(row.seed, row.incarnation, row.closed)
+            own_logs.setdefault(row.mandate, []).append(log)
+        copies: dict[bytes, list[Copy]] = {}
+        for each in self._database.copies():
+            copies.setdefault(each.mandate, []).append(_copy(each))
+        known = self._database.contacts()
+        contacts = {
+            mandate: {device: known.get(device, ()) for device in sorted(seen)}
+            for mandate, seen in self._database.last_seen_everywhere().items()
+        }
+        return Surroundings(own_logs, copies, contacts)
 
     async def close_overtaken_logs(self, home: Path) -> int:
         """Close the logs that this home must not go on with; return how many (B-ID-4).
@@ -192,32 +216,7 @@ class Store:
         )
         return InBatch(lambda batch: batch.put_copy(row))
 
-    async def copies(self, mandate: bytes) -> list[Copy]:
-        """The copies of a mandate's files on this machine."""
-        rows = await self._thread(self._database.copies, mandate)
-        return [
-            Copy(
-                mandate=row.mandate,
-                file=row.file,
-                role=row.role,
-                directory=Path(row.directory),
-                name=row.name,
-                heads=row.heads,
-                digest=row.digest,
-                stat=row.stat,
-                writing=row.writing,
-                held=row.held,
-            )
-            for row in rows
-        ]
-
     # -- peers --------------------------------------------------------------------------------
-
-    async def contacts(self, mandate: bytes) -> dict[bytes, tuple[str, ...]]:
-        """The devices that have to do with a mandate, and where each was reached."""
-        seen = await self._thread(self._database.last_seen, mandate)
-        known = await self._thread(self._database.contacts)
-        return {device: known.get(device, ()) for device in sorted(seen)}
 
     def tell_contacts(
         self, mandate: bytes, devices: Mapping[bytes, Sequence[str]], at_ms: int = 0
@@ -232,9 +231,23 @@ class Store:
 
         return InBatch(write)
 
-    async def reached(self, mandate: bytes, device: bytes, addresses: Sequence[str]) -> None:
-        """Keep that a member was there now, and where."""
-        await self._write(self.tell_contacts(mandate, {device: addresses}, wall_ms()).write)
+    async def reached(
+        self, members: Iterable[tuple[bytes, bytes]], addresses: Mapping[bytes, Sequence[str]]
+    ) -> None:
+        """Keep, in one transaction, that members were there now, and where.
+
+        ``members`` are pairs of mandate and device.
+        """
+        now = wall_ms()
+
+        def write(batch: Batch) -> None:
+            for mandate, device in members:
+                batch.put_seen(mandate, device, now)
+            for device, known in addresses.items():
+                for address in known:
+                    batch.put_contact(device, address, now)
+
+        await self._write(write)
 
     async def last_seen(self, mandate: bytes) -> dict[bytes, int]:
         """When each member was last there, in milliseconds since 1970."""
@@ -286,6 +299,25 @@ class Store:
         """A small value of the node's own."""
         return await self._thread(self._database.setting, key)
 
+    async def settings(self) -> dict[str, str]:
+        """All of them."""
+        return await self._thread(self._database.settings)
+
     async def put_setting(self, key: str, value: str | None) -> None:
         """Keep a small value, durably; ``None`` takes it away."""
         await self._write(lambda batch: batch.put_setting(key, value))
+
+
+def _copy(row: CopyRow) -> Copy:
+    return Copy(
+        mandate=row.mandate,
+        file=row.file,
+        role=row.role,
+        directory=Path(row.directory),
+        name=row.name,
+        heads=row.heads,
+        digest=row.digest,
+        stat=row.stat,
+        writing=row.writing,
+        held=row.held,
+    )

@@ -199,7 +199,7 @@ class Tickets:
         elif paths:
             # The member who will let this device in is not there now; its person need not wait.
             later = json.dumps({"paths": [str(path) for path in paths], "kind": kind or "other"})
-            await node.store.put_setting(_later_key(opened), later)
+            await node.store.put_setting(later_key(opened), later)
             answer["attach"] = "later"
         return answer
 
@@ -210,7 +210,7 @@ class Tickets:
 
     async def _attach_later(self, opened: Opened) -> None:
         node = self._node
-        text = await node.store.setting(_later_key(opened))
+        text = await node.store.setting(later_key(opened))
         if not text:
             return
         wanted = json.loads(text)
@@ -230,7 +230,7 @@ class Tickets:
                 action="attach",
                 key=f"attach-failed:{wanted['paths'][0]}",
             )
-        await node.store.put_setting(_later_key(opened), None)
+        await node.store.put_setting(later_key(opened), None)
 
     async def _open(self, read: Ticket) -> Opened:
         node = self._node
@@ -282,5 +282,6 @@ class Tickets:
                 raise error
 
 
-def _later_key(opened: Opened) -> str:
+def later_key(opened: Opened) -> str:
+    """The setting that says what a subscription is to attach once this device is let in."""
     return f"attach-later:{opened.id.hex()}"

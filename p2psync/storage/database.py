@@ -315,6 +315,16 @@ class Database:
         )
         return dict(rows)
 
+    def last_seen_everywhere(self) -> dict[bytes, dict[bytes, int]]:
+        """Return ``last_seen`` of every mandate."""
+        found: dict[bytes, dict[bytes, int]] = {}
+        for mandate, device, at_ms in self._reader.rows(
+            "SELECT mandate_number.id, device, last_ms FROM seen "
+            "JOIN mandate_number ON mandate_number.number = seen.mandate ORDER BY mandate, device"
+        ):
+            found.setdefault(mandate, {})[device] = at_ms
+        return found
+
     # -- events -----------------------------------------------------------------------------------
 
     def events_since(self, last: int, mandate: bytes | None, limit: int) -> list[EventRow]:

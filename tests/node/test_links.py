@@ -185,3 +185,25 @@ async def test_a_link_is_refused_while_the_memory_is_ahead_of_the_disk() -> None
         raise AssertionError("the link goes on")
     except LinkBroken:
         pass
+
+
+async def test_a_save_goes_before_content_that_waits(nursery: trio.Nursery) -> None:
+    """An entry is not to wait for the megabytes of a large file that was asked for before it."""
+    rig = Rig()
+    nursery.start_soon(rig.runner.run)
+    mine, peer = pair()
+    nursery.start_soon(rig.links.serve, mine)
+    await trio.testing.wait_all_tasks_blocked()
+    for _ in range(3):
+        rig.links.send(SendChunks(1, 2, bytes(32), (bytes(32),)))
+    await trio.testing.wait_all_tasks_blocked()  # the peer's room is full of content
+    rig.links.send(SendFrame(1, b"a save"))
+    contents = 0
+    while (await peer.receive()) != b"a save":
+        contents += 1
+    assert contents < 100  # of 300 frames
+    left = 0
+    while left + contents < 300:
+        assert len(await peer.receive()) == limits.FRAME_BYTES_MAX
+        left += 1
+    nursery.cancel_scope.cancel()

@@ -1,11 +1,11 @@
 """When a node dials: at once after a start, whatever comes up first, mandates or network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import trio
 
-from p2psync.engine.effects import DialFailed
+from p2psync.engine.effects import DialFailed, PeerChanged
 from p2psync.engine.ports import Link
 from tests.fakes.links import link_pair
 from tests.node.rig import PATIENCE_SECONDS, Machine, founded, in_step, invited, linked, running
@@ -97,3 +97,30 @@ async def test_a_dial_waits_while_nobody_is_signed_in(tmp_path: Path) -> None:
             await after.rang.wait()
         assert (len(before.dialled), len(after.dialled)) == (0, 1)
         assert failed == []
+
+
+async def test_what_a_link_brings_for_many_mandates_is_noted_in_a_few_transactions(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "one") as one:
+        await founded(one)
+        written: list[int] = []
+        reached = one.store.reached
+
+        async def count(
+            members: Iterable[tuple[bytes, bytes]], addresses: Mapping[bytes, Sequence[str]]
+        ) -> None:
+            met = list(members)
+            await reached(met, addresses)
+            written.append(len(met))
+
+        one.store.reached = count  # type: ignore[method-assign]  # only counts
+        devices = [bytes([number]) * 32 for number in range(100)]
+        for device in devices:
+            one.node._perform(PeerChanged(one.opened().id, device, "online"))
+            one.node._perform(PeerChanged(one.opened().id, device, "offline"))
+        with trio.fail_after(PATIENCE_SECONDS):
+            while sum(written) < 100:
+                await trio.sleep(0.005)
+            assert (await one.store.last_seen(one.opened().id)).keys() == set(devices)
+        assert written == [100]
