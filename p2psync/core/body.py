@@ -56,6 +56,10 @@ class Body:
         apply_lines(self.segments, lines)
         self._resolve()
 
+    def take_up(self, lines: Iterable[StampedLines], records: int) -> None:
+        """Apply segment changes that were counted before: they gave so many records."""
+        self.segments.take_up(_changes(lines), records)
+
     # -- posting ------------------------------------------------------------------------------
 
     def post(self, pairs: Iterable[Pair], receipt: OpId, stamp: int, *, adds: bool) -> set[OpId]:
@@ -158,7 +162,13 @@ class Body:
 
 
 def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:
-    """Number the segments of each entry's operations on this file, read them and apply them."""
+    """Apply the operations of entries on this file."""
+    for change, stamp in _changes(lines):
+        segments.apply(change, stamp)
+
+
+def _changes(lines: Iterable[StampedLines]) -> Iterator[tuple[Change, int]]:
+    """Number the segments of each entry's operations on this file."""
     numbers: dict[bytes, int] = {}
     for entry, stamp, operation in lines:
         number = numbers.get(entry, 0)
@@ -173,7 +183,7 @@ def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:
             edits.append(((entry, number), element, raw))
             number += 1
         numbers[entry] = number
-        segments.apply(Change(adds, edits, operation.removes), stamp)
+        yield Change(adds, edits, operation.removes), stamp
 
 
 def replay(format_name: str, reader: SegmentReader, lines: Iterable[StampedLines]) -> SegmentSet:

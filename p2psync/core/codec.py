@@ -15,6 +15,7 @@ Value = Any
 """``None | bool | int | bytes | str | tuple[Value, ...]``; checked by ``unpack``, not by types."""
 
 _SCALARS = frozenset({bytes, int, str, bool, type(None)})
+_BYTES_ONLY = {bytes}
 _INTEGER_MAX = (1 << 63) - 1
 _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
@@ -67,15 +68,22 @@ def _check(value: Value, depth: int) -> None:
         value = (value,)
     elif depth >= NESTING_DEPTH_MAX:
         raise CodecError(cause="nested too deeply")
-    kinds = set(map(type, value))
-    if int in kinds and any(type(item) is int and item > _INTEGER_MAX for item in value):
-        raise CodecError(cause="an integer beyond 63 bits")
-    if not kinds <= _SCALARS:
-        for item in value:
-            if type(item) is tuple:
+    elif len(value) > 8 and set(map(type, value)) == _BYTES_ONLY:
+        return
+    for item in value:
+        kind = type(item)
+        if kind is bytes:
+            continue
+        if kind is tuple:
+            if item:
                 _check(item, depth + 1)
-            elif type(item) not in _SCALARS:
-                raise CodecError(cause=f"{type(item).__name__} is not allowed")
+            elif depth + 1 >= NESTING_DEPTH_MAX:
+                raise CodecError(cause="nested too deeply")
+        elif kind is int:
+            if item > _INTEGER_MAX:
+                raise CodecError(cause="an integer beyond 63 bits")
+        elif kind not in _SCALARS:
+            raise CodecError(cause=f"{kind.__name__} is not allowed")
 
 
 def _refuse_map(_pairs: object) -> Value:

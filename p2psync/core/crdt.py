@@ -241,6 +241,7 @@ class SegmentSet:
     conflicts: int = 0
     """Elements of which two contents are shown."""
     _records: int = 0
+    _counting: bool = True
     _gained: list[bytes] = field(default_factory=list)
     _lost: list[bytes] = field(default_factory=list)
     """What came into the file and went out of it since somebody last asked."""
@@ -326,6 +327,8 @@ class SegmentSet:
             self._put(element, (), (value_id,))
 
     def _gain(self, raw: bytes) -> None:
+        if not self._counting:
+            return
         segment = self.read(raw)
         count = segment.record_count
         self._records += count
@@ -336,6 +339,8 @@ class SegmentSet:
                 self._balance.count(record.key, 1)
 
     def _lose(self, raw: bytes) -> None:
+        if not self._counting:
+            return
         segment = self.read(raw)
         count = segment.record_count
         self._records -= count
@@ -344,6 +349,14 @@ class SegmentSet:
         if self._balance is not None:
             for record in segment.records:
                 self._balance.count(record.key, -1)
+
+    def take_up(self, changes: Iterable[tuple[Change, int]], records: int) -> None:
+        """Apply changes (with their stamps) that were counted before: they gave so many records."""
+        self._counting = False
+        for change, stamp in changes:
+            self.apply(change, stamp)
+        self._counting = True
+        self._records = records
 
     def delta(self) -> tuple[int, int]:
         """Return how many records (added, deleted) there were since this was last asked."""

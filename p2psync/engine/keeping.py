@@ -188,8 +188,7 @@ class ArchivedPast:
         if (touches, mark) != (file.touches, file.mark):
             self.archive.distrust()
             raise StateDamaged(cause="not all that changed a file was found")
-        body.change(lines)
-        body.segments.delta()
+        body.take_up(lines, file.records)
         for receipt, stamp, adds, drops in posts:
             body.post(adds, receipt, stamp, adds=True)
             body.post(drops, receipt, stamp, adds=False)

@@ -15,11 +15,13 @@ from p2psync.core import crypto, membership, ops
 from p2psync.core.crdt import Element, Value
 from p2psync.core.diff import diff
 from p2psync.core.ops import OpId
-from p2psync.engine.effects import Effect, KeepLogKey, Persist, Refold
+from p2psync.engine.effects import Effect, KeepLogKey, Persist, Refold, StoredEntry
 from p2psync.engine.replica import OwnLog, Replica, Secrets
 from p2psync.formats import registry
 from p2psync.formats.registry import read_segment
+from tests.engine.archive import Fold, MemoryArchive
 from tests.formats.files import posting
+from tests.sim.checkers import picture
 
 WALL_MS = 1_800_000_000_000
 FILE = b"f" * 16
@@ -53,6 +55,8 @@ class Side:
     name: str
     replica: Replica
     raws: dict[bytes, bytes] = field(default_factory=dict)
+    stored: dict[bytes, StoredEntry] = field(default_factory=dict)
+    fold: Fold = field(default_factory=Fold)
     logs: list[OwnLog] = field(default_factory=list)
     seen: dict[bytes, Save] = field(default_factory=dict)
     draft: "Draft | None" = None
@@ -62,17 +66,23 @@ class Side:
         ids: list[bytes] = []
         for effect in effects:
             match effect:
-                case Persist(entries=entries):
+                case Persist(entries=entries, derived=derived):
                     for entry in entries:
                         self.raws[entry.id] = entry.raw
+                        self.stored[entry.id] = entry
                         ids.append(entry.id)
+                    assert derived is not None
+                    self.fold.take(derived, len(self.stored))
                 case KeepLogKey(seed=seed, incarnation=incarnation):
                     self.logs.append(OwnLog(seed, incarnation))
                 case Refold():
-                    self.replica.refold(self.raws.values())
+                    ids += self.keep(self.replica.refold(self.raws.values()))
                 case _:
                     pass
         return ids
+
+    def archive(self) -> MemoryArchive:
+        return MemoryArchive(self.stored, self.replica.mandate, self.fold)
 
     def emit(self) -> bytes:
         return self.replica.state.files[FILE].segments.emit()
@@ -99,6 +109,7 @@ class MandateMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.count = 0
+        self.looked = 0
         self.sides: list[Side] = []
         self.receipts: list[tuple[OpId, set[Content], set[Content]]] = []
         self.retracted: set[OpId] = set()
@@ -274,16 +285,49 @@ class MandateMachine(RuleBasedStateMachine):
         if here != there:
             self.carry(self.sides[here], self.sides[there])
 
-    @rule(index=who)
-    def restart(self, index: int) -> None:
-        """Power off and on: the state is a fold of what is on the disk."""
+    @rule(index=who, anew=st.booleans())
+    def restart(self, index: int, anew: bool) -> None:
+        """Power off and on: the state is a fold of what is on the disk, kept there or made anew."""
         side = self.sides[index]
-        before = self.state(side)
-        admission = None if index == 0 else self.seed
-        secrets = Secrets((self.key,), admission, tuple(side.logs))
-        side.replica = self.make(side.name, self.mandate, secrets)
-        side.replica.load(side.raws.values())
-        assert self.state(side) == before
+        before = picture(side.replica.state)
+        side.replica = self.after_restart(side)
+        if anew:
+            side.replica.load(side.raws.values())
+            side.keep([side.replica.keep()])
+        else:
+            found = side.archive().kept()
+            assert found is not None
+            side.replica.restore(found, side.archive())
+        assert picture(side.replica.state) == before
+
+    def after_restart(self, side: Side) -> Replica:
+        admission = None if side is self.sides[0] else self.seed
+        return self.make(side.name, self.mandate, Secrets((self.key,), admission, tuple(side.logs)))
+
+    @rule(index=who)
+    def rest(self, index: int) -> None:
+        """Nothing happened for a while: what can be looked up leaves the memory."""
+        side = self.sides[index]
+        side.replica.rest(side.archive())
+
+    @invariant()
+    def what_is_kept_is_what_the_entries_make(self) -> None:
+        """At every moment, so also when the power fails now; one side at a time."""
+        self.looked += 1
+        for side in self.sides[self.looked % 3 :][:1]:
+            found = side.archive().kept()
+            assert found is not None
+            taken_up = self.after_restart(side)
+            taken_up.restore(found, side.archive())
+            assert picture(taken_up.state) == picture(side.replica.state)
+            assert taken_up.tips() == side.replica.tips()
+            anew = self.after_restart(side)
+            anew.load(side.raws.values())
+            derived = anew.keep().derived
+            assert derived is not None
+            fresh = Fold()
+            fresh.take(derived, len(side.stored))
+            assert fresh == side.fold
 
     def state(self, side: Side) -> tuple[bytes, tuple[int, int], set[OpId]]:
         file = side.replica.state.files[FILE]
@@ -325,7 +369,7 @@ class MandateMachine(RuleBasedStateMachine):
         first, *others = (self.state(side) for side in self.sides)
         assert all(other == first for other in others)
         for index in range(len(self.sides)):
-            self.restart(index)
+            self.restart(index, anew=False)
 
 
 def taken(pairs: tuple[tuple[OpId, bytes], ...]) -> tuple[ops.Taken, ...]:
