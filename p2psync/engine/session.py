@@ -82,6 +82,8 @@ class Session:
     """Why the peer does not admit us."""
     refusal: str = ""
     """Why we do not admit the peer."""
+    said: bool = False
+    """Whether the peer was last told that content is lacking here."""
     files: int = 0
     """How many files' content the peer is still fetching."""
     synced: bool = False
@@ -118,6 +120,8 @@ class Exchange:
     files_lacking: int = 0
     _asked: dict[bytes, int] = field(default_factory=dict)
     """The link on which each log was asked for."""
+    _wanted: dict[bytes, Tip] = field(default_factory=dict)
+    """Up to where it was asked for; nothing while its author is about to push it."""
 
     @property
     def mandate(self) -> bytes:
@@ -156,7 +160,7 @@ class Exchange:
         member = self.replica.is_member(session.device)
         if member and not session.told:
             session.told = True
-            if self.files_lacking:
+            if self.files_lacking or session.said:
                 self._send_content(session)
             self._send_frontier(session)
             for log in self.replica.chains.logs():
@@ -220,7 +224,9 @@ class Exchange:
         for log in fresh:
             asked = self._asked.get(log)
             if asked is not None:
-                if log in self.sessions[asked].unheld:
+                wanted = self._wanted.get(log)
+                answered = wanted is not None and self.replica.chains.holds(wanted)
+                if log in self.sessions[asked].unheld and not answered:
                     self.desk.after(("want", self.mandate, log), WANT_SECONDS_MAX)
                 else:
                     self._forget(log)
@@ -282,6 +288,7 @@ class Exchange:
                     self._send_content(session)
 
     def _send_content(self, session: Session) -> None:
+        session.said = bool(self.files_lacking)
         self.desk.send(session.link, wire.Content(session.handle, self.files_lacking))
 
     # -- what peers say -------------------------------------------------------------------------
@@ -487,6 +494,7 @@ class Exchange:
             locator = self.replica.locator(tip.log)[:LOCATOR_POINTS_MAX]
             wanted.append(wire.Wanted(tip.log, tip.seq, tip.head, locator))
             self._asks(session, tip.log)
+            self._wanted[tip.log] = tip
             self.desk.after(("want", self.mandate, tip.log), WANT_SECONDS_MAX)
         for start in range(0, len(wanted), WANTS_PER_FRAME_MAX):
             part = tuple(wanted[start : start + WANTS_PER_FRAME_MAX])
@@ -501,6 +509,7 @@ class Exchange:
 
     def _asks(self, session: Session | None, log: bytes) -> Session | None:
         """Note of whom a log is asked now, if of anybody; return of whom it was before."""
+        self._wanted.pop(log, None)
         link = self._asked.pop(log, None)
         before = None if link is None else self.sessions.get(link)
         if before is not None:
