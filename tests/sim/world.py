@@ -28,7 +28,7 @@ from p2psync.engine.effects import (
     Tick,
 )
 from p2psync.engine.replica import Replica
-from tests.engine.machine import WALL_MS, Machine, Ticket, entropy_of, key_of
+from tests.engine.machine import DAY_MS, WALL_MS, Machine, Ticket, entropy_of, key_of
 from tests.sim import workload
 from tests.sim.checkers import (
     CheckedReplica,
@@ -42,6 +42,12 @@ from tests.sim.checkers import (
 from tests.sim.disk import Crash, SimDisk
 from tests.sim.network import SimNetwork, divide
 
+YEAR_MS = 365 * DAY_MS
+JUMPS_MS = (0, 3_600_000, DAY_MS, YEAR_MS)
+"""How far off a clock may be set, ahead or behind."""
+TICKET_DAYS, EXPIRED_DAYS = 14, -3
+STEADY_TICKET_DAYS, LONG_EXPIRED_DAYS = 1000, -1000
+"""Where clocks jump: no jump makes such a ticket expire, or hold again."""
 HEALED_SECONDS_MAX = 300.0
 """Within so long after healing, all members are in step."""
 STEPS_MAX = 400_000
@@ -65,6 +71,8 @@ class Plan:
     """A member that writes into other devices' logs."""
     sends_first: bool = False
     """A machine with a fault: it sends before it persists."""
+    clocks: bool = False
+    """Clocks jump to and fro while the machines run, by up to a year."""
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     replica_type: type[Replica] = CheckedReplica
 
@@ -84,6 +92,7 @@ class Plan:
             thief=random.random() < 0.3,
             restore=random.random() < 0.15,
             forger=random.random() < 0.15,
+            clocks=random.random() < 0.35,
         )
 
 
@@ -357,6 +366,8 @@ class World:
             self._again("cuts", 8.0, self._cut)
         if self.plan.forger:
             self._again("forger", 5.0, self._forge)
+        if self.plan.clocks:
+            self._again("clocks", 6.0, self._set_clock)
         if self.plan.restore:
             self.after(random.uniform(5, self.plan.seconds * 0.4), self._back_up)
 
@@ -431,7 +442,8 @@ class World:
         tickets: list[Ticket] = []
         roles = ("accounting", "accounting", "writer", "writer", "reader")
         role = random.choice(roles)
-        if not host.guarded(partial(_ticket, mandate, tickets, role=role)):
+        days = STEADY_TICKET_DAYS if self.plan.clocks else TICKET_DAYS
+        if not host.guarded(partial(_ticket, mandate, tickets, role=role, days=days)):
             self.after(2.0, self._inviting(mandate, guest))
             return
         peers = {each.device: (f"/memory/{each.name}",) for each in hosts}
@@ -492,7 +504,8 @@ class World:
             ):
                 continue
             tickets: list[Ticket] = []
-            place.guarded(partial(_ticket, mandate, tickets, days=-3))
+            days = LONG_EXPIRED_DAYS if self.plan.clocks else EXPIRED_DAYS
+            place.guarded(partial(_ticket, mandate, tickets, days=days))
             for ticket in tickets:
                 self._hand(Given(ticket, place, [], valid=False), thief, entitled=False)
 
@@ -545,6 +558,11 @@ class World:
     def _part(self, random: Random) -> None:
         names = [place.name for place in self.places]
         self.network.part(divide(random, names) if random.random() < 0.6 else {})
+
+    def _set_clock(self, random: Random) -> None:
+        place = random.choice(self.places)
+        place.skew_ms = random.choice(JUMPS_MS) * random.choice((1, -1))
+        self.trace(f"clock {place.skew_ms}", place.name)
 
     def _cut(self, random: Random) -> None:
         if self.network.links:
@@ -644,6 +662,6 @@ def _ticket(
     machine: SimMachine,
     *,
     role: str = "writer",
-    days: int = 14,
+    days: int = TICKET_DAYS,
 ) -> None:
     tickets.append(machine.invite(mandate, role, days=days))
