@@ -13,7 +13,12 @@ import pytest
 from p2psync import errors
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-bench.lock",
+    "requirements-build.lock",
+)
 PRODUCT = ("p2psync", "scripts", "docs", ".ci")
 TEXTS = {".py", ".md", ".toml", ".lock", ".sh", ".html", ".js", ".css", ".json", ".txt", ""}
 
@@ -105,6 +110,10 @@ def test_locks_hold_what_the_project_asks_for() -> None:
     assert runtime <= locked("requirements.lock"), "run scripts/lock"
     dev = {canonical(each) for each in groups["dev"]}
     assert dev | locked("requirements.lock") <= locked("requirements-dev.lock"), "run scripts/lock"
+    bench = {canonical(each) for each in groups["bench"]}
+    assert bench | locked("requirements-dev.lock") <= locked("requirements-bench.lock"), (
+        "run scripts/lock"
+    )
     build = {canonical(each) for each in groups["build"]}
     assert build <= locked("requirements-build.lock"), "run scripts/lock"
 

@@ -1,12 +1,13 @@
 """Real nodes as their users run them: a process and a home each, asked over the local API."""
 
-import http.client
 import json
 import os
 import select
 import subprocess
 import time
+from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -39,8 +40,6 @@ class Node:
     profiles: Path | None = None
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
-    _link: http.client.HTTPConnection | None = None
-    _token: str = ""
 
     @property
     def home(self) -> Path:
@@ -105,7 +104,6 @@ class Node:
     def stop(self) -> None:
         """Ends the node in order."""
         assert self.process is not None
-        self.hang_up()
         self.process.terminate()
         self.process.wait(READY_SECONDS_MAX)
 
@@ -118,37 +116,21 @@ class Node:
     # -- the local API
 
     def ask(self, method: str, *path: str, body: Json | None = None) -> Json:
-        """Asks the local API over one connection that is kept; raises what it refuses."""
+        """Asks the local API; raises ``BenchmarkFailed`` with what it refuses."""
         target = "/v1/" + "/".join(quote(part, safe="") for part in path)
         data = json.dumps(body).encode() if body is not None else None
-        try:
-            answer = self._send(method, target, data)
-        except (http.client.HTTPException, ConnectionError):
-            # The node drops a connection that was idle for long.
-            self.hang_up()
-            answer = self._send(method, target, data)
-        value: Json = json.loads(answer.read())
+        address = json.loads((self.home / "api.json").read_text("utf-8"))["address"]
+        token = (self.home / "api.token").read_text("ascii").strip()
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        host, _, port = address.removeprefix("http://").rpartition(":")
+        # Not kept: a node with a reader is not idle.
+        with closing(HTTPConnection(host, int(port), timeout=ANSWER_SECONDS_MAX)) as link:
+            link.request(method, target, data, headers)
+            answer = link.getresponse()
+            value: Json = json.loads(answer.read())
         if answer.status >= 300:
             raise BenchmarkFailed(f"{method} {target}: {value}: {self.said()}")
         return value
-
-    def _send(self, method: str, target: str, data: bytes | None) -> http.client.HTTPResponse:
-        if self._link is None:
-            address = json.loads((self.home / "api.json").read_text("utf-8"))["address"]
-            host, _, port = address.removeprefix("http://").rpartition(":")
-            self._link = http.client.HTTPConnection(host, int(port), timeout=ANSWER_SECONDS_MAX)
-            self._token = (self.home / "api.token").read_text("ascii").strip()
-        headers = {"Authorization": f"Bearer {self._token}"}
-        if data is not None:
-            headers["Content-Type"] = "application/json"
-        self._link.request(method, target, data, headers)
-        return self._link.getresponse()
-
-    def hang_up(self) -> None:
-        """Ends the connection to the local API: an idle node then serves nobody."""
-        if self._link is not None:
-            self._link.close()
-            self._link = None
 
     def found(self, mandate: str) -> None:
         """Creates a mandate and lets others subscribe to it."""

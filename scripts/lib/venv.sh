@@ -1,6 +1,8 @@
 # Sourced by the scripts: makes .venv from the lock files, or finds it made already.
 #
-#   ensure_venv runtime|dev    afterwards $VENV/bin/python runs p2psync (dev: and its tests)
+#   ensure_venv KIND           afterwards $VENV/bin/python runs p2psync (runtime), its tests (dev),
+#                              and draws what the benchmarks found (bench); each has what those
+#                              before it have
 #   ensure_command CMD PKG WHY installs a Debian package when root, else says what is missing
 #
 # Needs bash and Python 3.11 to 3.13; no compiler. Packages come from wherever pip is configured
@@ -84,23 +86,29 @@ _pip_install() {
         --no-build-isolation --use-pep517 "$@" </dev/null >&2
 }
 
+_lock_of() {
+    case $1 in
+        runtime) echo requirements.lock ;;
+        *) echo "requirements-$1.lock" ;;
+    esac
+}
+
 _stamp() {
     (cd "$ROOT" && printf '%s ' "$1" "$ROOT" &&
-        cat pyproject.toml requirements-build.lock "$2" | cksum)
+        cat pyproject.toml requirements-build.lock "$(_lock_of "$1")" | cksum)
 }
 
 ensure_venv() {
     local kind=$1 lock stamp began=$SECONDS
     case $kind in
-        runtime) lock=requirements.lock ;;
-        dev) lock=requirements-dev.lock ;;
-        *) die "ensure_venv takes runtime or dev, not '$kind'" ;;
+        runtime | dev | bench) lock=$(_lock_of "$kind") ;;
+        *) die "ensure_venv takes runtime, dev or bench, not '$kind'" ;;
     esac
     if "$VENV/bin/python" -c '' 2>/dev/null; then
-        # A dev environment holds all that the runtime needs.
-        for stamp in "$kind:$lock" dev:requirements-dev.lock; do
-            [ "$(cat "$VENV/p2psync-stamp" 2>/dev/null)" = \
-                "$(_stamp "${stamp%%:*}" "${stamp#*:}")" ] && return
+        # Each kind has all that those before it have.
+        local kinds="runtime dev bench"
+        for stamp in $kind ${kinds#*"$kind"}; do
+            [ "$(cat "$VENV/p2psync-stamp" 2>/dev/null)" = "$(_stamp "$stamp")" ] && return
         done
     fi
     "$VENV/bin/python" -m pip --version >/dev/null 2>&1 || _make_venv
@@ -111,6 +119,6 @@ ensure_venv() {
         _pip_install -e "$ROOT" ||
         die "pip could not install $lock; see above. Check the network or pip's configuration," \
             "then run this again."
-    _stamp "$kind" "$lock" >"$VENV/p2psync-stamp"
+    _stamp "$kind" >"$VENV/p2psync-stamp"
     say "setup: done in $((SECONDS - began)) s"
 }

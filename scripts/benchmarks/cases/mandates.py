@@ -46,8 +46,6 @@ def run(context: Context) -> Iterator[Figure]:
         for node in others:
             _all_have(node, files, _FILE_BYTES)
         progress("in sync")
-        for node in nodes:
-            node.hang_up()
         time.sleep(min(REST_SECONDS_MAX, context.sizes.idle_seconds))
         [percent], [memory] = at_rest((laptop.pid,), context.sizes.idle_seconds)
         yield Figure(NAME, OURS, "memory", memory, "MB", goal=MEMORY_GOAL)

@@ -66,7 +66,6 @@ def _starts(node: Node, count: int) -> tuple[Sequence[float], Sequence[float]]:
         for known in node.ask("GET", "mandates")["mandates"]:
             node.ask("GET", "mandates", known["id"])
         seconds.append(time.perf_counter() - began)
-        node.hang_up()
         time.sleep(_REST_SECONDS)
         resident.append(resident_mb(node.pid))
     return seconds, resident

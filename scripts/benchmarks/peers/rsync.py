@@ -39,13 +39,19 @@ class Rsync:
 
     def take_up(self, paths: Sequence[Path]) -> None:
         """Copies the folder."""
-        self.saved()
+        self._run()
 
     def saved(self) -> None:
-        """Copies what has changed: rsync compares blocks by itself when it talks to a daemon."""
+        """Copies the blocks that have changed.
+
+        Times are not looked at: rsync would lose a save of the same size within a second.
+        """
+        self._run("--ignore-times")
+
+    def _run(self, *options: str) -> None:
         done = subprocess.run(
             [
-                *("rsync", "-a", "--stats", *self._options, f"{self.source}/"),
+                *("rsync", "-a", "--stats", *self._options, *options, f"{self.source}/"),
                 f"rsync://127.0.0.1:{self._port}/target/",
             ],
             capture_output=True,
