@@ -8,6 +8,6 @@ FAILED: dict[int, str] = {
     167: "who was dialled offered a mandate after the dialler had offered none, and was cut off",
     221: "the same",
     1533: "a simulated machine folded anew in the middle of its work, and a frame overtook another",
-    2921: "a save announced while another was asked for was not asked for, and its log taken for stalled",
+    2921: "a save that was announced while another was asked for was never asked for",
     3620: "one batch made a device a member, counted a save of it, and took its admission back",
 }
