@@ -1,13 +1,14 @@
 """What replicas hold and lack, with forks: any two that exchange paths end up alike."""
 
 import random
+from dataclasses import dataclass, field
 from math import log2
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2psync.core.crypto import digest
-from p2psync.core.frontier import HEAD_BYTES, Chains, Tip, missing
+from p2psync.core.frontier import HEAD_BYTES, Chains, Known, Tip, missing
 
 LOGS = (b"a" * 32, b"b" * 32)
 Node = tuple[bytes, bytes, int, bytes]
@@ -149,3 +150,78 @@ def test_nothing_is_known_of_an_unknown_log() -> None:
     assert chains.locator(LOGS[0]) == ()
     assert chains.path(Tip(LOGS[0], 3, b"12345678"), ()) == []
     assert chains.position(b"?" * 32) is None
+
+
+# -- what is looked up ----------------------------------------------------------------------------
+
+
+@dataclass
+class Held:
+    """An index that holds entries, all of them folded."""
+
+    nodes: list[Node] = field(default_factory=list)
+
+    def at(self, log: bytes, seq: int) -> list[Known]:
+        return [Known(*node, 1) for node in self.nodes if node[1:3] == (log, seq)]
+
+    def where(self, entry_id: bytes) -> Known | None:
+        return next((Known(*node, 1) for node in self.nodes if node[0] == entry_id), None)
+
+    def chain(self, log: bytes, first: int, beyond: int) -> list[bytes]:
+        mine = [node for node in self.nodes if node[1] == log and first <= node[2] < beyond]
+        assert len({node[2] for node in mine}) == len(mine), "asked of logs without forks only"
+        return [node[0] for node in sorted(mine, key=lambda node: node[2])]
+
+    def branches(self, log: bytes) -> list[Known]:
+        return [Known(*node, 1) for node in self.nodes if node[1] == log]
+
+
+def _restored(before: Chains, index: Held) -> Chains:
+    """Chains as they are after a restart."""
+    chains = Chains(index)
+    for log in before.logs():
+        if log in before.forked():
+            for known in index.branches(log):
+                chains.add(known.id, known.log, known.seq, known.prev)
+        else:
+            (head,) = before.heads(log)
+            position = before.position(head)
+            assert position is not None
+            chains.restore(log, position[1], head)
+    return chains
+
+
+@settings(deadline=None)
+@given(_forests(), st.randoms(use_true_random=False))
+def test_what_is_looked_up_is_what_was_remembered(nodes: list[Node], chance: random.Random) -> None:
+    index = Held()
+    full, short = Chains(), Chains(index)
+    arrived: list[Node] = []
+    for node in _any_order(nodes, chance):
+        assert short.add(*node) == full.add(*node)
+        assert not short.add(*node)
+        arrived.append(node)
+        if chance.random() < 0.8:  # else it is not durable yet when the next one comes
+            index.nodes = list(arrived)
+        if chance.random() < 0.4:
+            short.trim(1)
+        if chance.random() < 0.2 and len(index.nodes) == len(full):
+            short = _restored(full, index)
+    index.nodes = arrived
+    assert short.tips() == full.tips()
+    for entry_id, log, seq, prev in nodes:
+        tip = Tip(log, seq, entry_id[:HEAD_BYTES])
+        assert short.holds(tip)
+        assert short.position(entry_id) == full.position(entry_id) == (log, seq)
+        assert short.has(entry_id, log, seq)
+        assert not short.has(b"?" * 32, log, seq)
+        assert short.first(log) != ()
+        locators = [(), short.locator(log), ((seq, entry_id[:HEAD_BYTES]),)]
+        if prev:
+            locators.append(((seq - 1, prev[:HEAD_BYTES]),))
+        for locator in locators:
+            assert short.path(tip, locator)[-1:] == full.path(tip, locator)[-1:]
+            if not full.forked():
+                assert short.path(tip, locator) == full.path(tip, locator)
+    if not full.forked():
+        assert [short.locator(log) for log in LOGS] == [full.locator(log) for log in LOGS]
