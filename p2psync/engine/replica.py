@@ -578,6 +578,7 @@ class Replica:
                 continue
             accepted.append(item)
             self._quota.take(item.log, device, len(item.raw))
+            self._changed_logs[item.log] = None
             if self.chains.add_entry(item):
                 effects += self._forked(item)
             if lacking is None:
