@@ -258,6 +258,8 @@ class SendChunks:
     handle: int
     mandate: bytes
     addresses: tuple[bytes, ...]
+    ahead: bool = False
+    """Whether they go before the entry that names them; others let entries pass."""
 
 
 @dataclass(frozen=True, slots=True)

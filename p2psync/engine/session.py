@@ -270,7 +270,9 @@ class Exchange:
             self.desk.send(session.link, wire.Have(session.handle, part))
 
     def _send_small(self, session: Session, addresses: tuple[bytes, ...]) -> None:
-        self.desk.out.append(SendChunks(session.link, session.handle, self.mandate, addresses))
+        self.desk.out.append(
+            SendChunks(session.link, session.handle, self.mandate, addresses, ahead=True)
+        )
 
     def _follows(self, session: Session, first: StoredEntry) -> bool:
         """Tell whether the peer has, or is about to have, what an entry follows."""

@@ -36,9 +36,9 @@ CLOSING_SECONDS = 30.0
 @dataclass(slots=True)
 class _Standing:
     link: Link
-    sends: deque[SendFrame | SendEntries | SendOpening] = field(default_factory=deque)
+    sends: deque[Send] = field(default_factory=deque)
     chunks: deque[SendChunks] = field(default_factory=deque)
-    """Content, which anything else goes before: a save must not wait for a large file."""
+    """Content that was asked for, which all else passes: a save must not wait for a large file."""
     work: trio.Event = field(default_factory=trio.Event)
     closing: str | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -134,7 +134,7 @@ class Links:
             standing.closing = "asks for more than it reads"
             standing.scope.cancel()
             return
-        if isinstance(send, SendChunks):
+        if isinstance(send, SendChunks) and not send.ahead:
             standing.chunks.append(send)
         else:
             standing.sends.append(send)

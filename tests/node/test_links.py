@@ -207,3 +207,17 @@ async def test_a_save_goes_before_content_that_waits(nursery: trio.Nursery) -> N
         assert len(await peer.receive()) == limits.FRAME_BYTES_MAX
         left += 1
     nursery.cancel_scope.cancel()
+
+
+async def test_content_that_belongs_to_an_entry_goes_before_it(nursery: trio.Nursery) -> None:
+    rig = Rig()
+    nursery.start_soon(rig.runner.run)
+    mine, peer = pair()
+    nursery.start_soon(rig.links.serve, mine)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.links.send(SendChunks(1, 2, bytes(32), (bytes(32),), ahead=True))
+    rig.links.send(SendFrame(1, b"the entry"))
+    for _ in range(100):
+        assert len(await peer.receive()) == limits.FRAME_BYTES_MAX
+    assert await peer.receive() == b"the entry"
+    nursery.cancel_scope.cancel()
