@@ -1,7 +1,7 @@
 """The part of a file's fold that grows with its records: segments, and what was posted of them.
 
 It is not kept anywhere: whoever needs it has it folded from the entries that touch the file
-(docs/decisions/0017).
+(docs/decisions/0018).
 """
 
 from collections import Counter

@@ -2,7 +2,7 @@
 
 With each batch of entries goes what changed of the fold (``Derived``), so what is kept stands where
 the entries stand. It is a cache: a sum over all of it and a version tell whether it can be
-trusted, and anything else is folded anew from the entries (docs/decisions/0017).
+trusted, and anything else is folded anew from the entries (docs/decisions/0018).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
