@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 256 * 1024
+_SMALL_FRAMES_A_TURN = 500
+_BURST_SECONDS = 2
 
 StreamHandler = Callable[["Connection", Stream], Awaitable[None]]
 """Serves one stream that the peer opened; the stream is ended when it returns."""
@@ -84,6 +86,8 @@ class Connection:
         self._reason = "the connection was closed here"
         self._sent_at = trio.current_time()
         self._ending = False
+        self._small_left = 0.0
+        self._paced_at = self._sent_at - _BURST_SECONDS
 
     async def run(self, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the connection until it is over; raises nothing but cancellation."""
@@ -159,10 +163,37 @@ class Connection:
             if not messages:
                 self.abort("the peer closed the connection")
                 return
+            small = 0
             for message in messages:
+                before = self._muxer.small_frames
                 self._muxer.feed(message)
-            # Whoever reads a stream has its turn while the bytes are fresh in the cache.
-            await trio.lowlevel.checkpoint()
+                small += self._muxer.small_frames - before
+                small += len(message) < limits.SMALL_FRAME_BYTES
+                if small > _SMALL_FRAMES_A_TURN:
+                    await self._pace(small)
+                    small = 0
+            await self._pace(small)
+
+    async def _pace(self, small: int) -> None:
+        """Read no further for a while when a peer sends more small frames than anybody needs.
+
+        A frame of one byte costs as much time as one of thousands. Raises ``PeerBrokeMuxing`` when
+        the while would be so long that the peer could seem silent.
+        """
+        now = trio.current_time()
+        rate = (
+            limits.SMALL_FRAMES_PER_SECOND_MAX
+            if self._config.known(self.device)
+            else limits.SMALL_FRAMES_STRANGER_PER_SECOND_MAX
+        )
+        regained = self._small_left + (now - self._paced_at) * rate
+        self._small_left = min(regained, _BURST_SECONDS * rate) - small
+        self._paced_at = now
+        pause = -self._small_left / rate
+        if pause > self._config.silence_seconds / 2:
+            raise PeerBrokeMuxing("the peer sends too many small frames")
+        # At least a checkpoint: who reads a stream has its turn while the bytes are in the cache.
+        await trio.sleep(max(0.0, pause))
 
     async def _write(self) -> None:
         while True:

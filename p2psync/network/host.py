@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_BACKLOG = 128
+_BACKLOG = 1024
+"""A burst of connections must not make the kernel forget an honest one for a second or more."""
 _ACCEPT_PAUSE_SECONDS = 0.1
 
 

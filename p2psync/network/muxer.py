@@ -58,6 +58,8 @@ class Muxer:
         self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
         self._pinged_at: float | None = None
         self._pings = 0
+        self.small_frames = 0
+        """Frames that brought little or nothing; they cost more than their bytes."""
         self._opened = opened
         self._streams_max = streams_max
         self._next = 1 if dialled else 2
@@ -210,6 +212,8 @@ class Muxer:
 
     def _header(self, fields: tuple[int, ...]) -> None:
         version, kind, flags, number, value = fields
+        if kind != DATA or value < limits.SMALL_FRAME_BYTES:
+            self.small_frames += 1
         if version != 0:
             raise PeerBrokeMuxing("the peer speaks another version of yamux")
         if kind in (DATA, WINDOW_UPDATE):

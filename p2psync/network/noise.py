@@ -26,10 +26,12 @@ _LENGTH: Final = struct.Struct("!H")
 _NONCE: Final = struct.Struct("<4xQ")
 _MESSAGE_BYTES_MAX = _LENGTH.size + 65_535
 _READ_BYTES = 256 * 1024
-_BUFFER_BYTES = _READ_BYTES + 2 * _MESSAGE_BYTES_MAX
+_BUFFER_BYTES = _READ_BYTES + 3 * _MESSAGE_BYTES_MAX
 _JOINED_BYTES = 16 * 1024
 """Shorter pieces share a message: joining them costs less than one more message."""
 _BUFFERS_KEPT = 4
+_MESSAGES_A_TURN = 128
+"""Opened at one time: short ones cost far more than their bytes, and others wait meanwhile."""
 
 
 class WrongDevice(LinkBroken):
@@ -91,6 +93,8 @@ class NoiseSession:
         self._open_count: int = opening.n
         self._sealed = b""
         self._plain = bytearray()
+        self._waiting = False
+        """Whether ``_sealed`` may hold a whole message."""
         self._ended = False
 
     # -- receiving
@@ -115,6 +119,9 @@ class NoiseSession:
 
     def _receive_now(self) -> list[bytes] | None:
         """What can be opened of what is there; None when nothing new has arrived."""
+        if self._waiting:
+            with memoryview(self._sealed) as view:
+                return self._unseal(view)
         buffer = _buffer()
         try:
             with memoryview(buffer) as view:
@@ -133,7 +140,7 @@ class NoiseSession:
         position, size = 0, len(view)
         opened = self._open_count
         try:
-            while size - position >= _LENGTH.size:
+            while size - position >= _LENGTH.size and len(messages) < _MESSAGES_A_TURN:
                 end = position + _LENGTH.size + (view[position] << 8 | view[position + 1])
                 if end > size:
                     break
@@ -144,6 +151,7 @@ class NoiseSession:
         except (InvalidTag, ValueError) as error:
             raise LinkBroken("a message was altered on its way") from error
         self._open_count = opened
+        self._waiting = len(messages) == _MESSAGES_A_TURN
         self._sealed = bytes(view[position:])
         return messages
 
