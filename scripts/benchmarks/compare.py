@@ -3,13 +3,13 @@
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from scripts.benchmarks import ratios
 from scripts.benchmarks.context import ROOT, BenchmarkFailed, Context, Sizes, Tree, tell
-from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.figures import Figure, Results
 from scripts.benchmarks.run import INTERRUPTED, measure, workplace
 
 NAMES = ("propagation", "large-file", "many-files", "scattered", "start", "records", "transport")
@@ -35,7 +35,11 @@ def checkout(commit: str, folder: Path) -> Tree:
 
 
 def rounds(
-    context: Context, base: Tree, names: Sequence[str], count: int
+    context: Context,
+    base: Tree,
+    names: Sequence[str],
+    count: int,
+    measured: Callable[[Context, Sequence[str]], Results] = measure,
 ) -> tuple[list[list[Figure]], list[list[Figure]]]:
     """Measures both trees in turn; the one that begins changes with each round."""
     found: dict[Tree, list[list[Figure]]] = {base: [], context.tree: []}
@@ -43,7 +47,7 @@ def rounds(
         order = [base, context.tree] if number % 2 == 0 else [context.tree, base]
         for tree in order:
             tell(f"round {number + 1} of {count}: {'base' if tree is base else 'this tree'}")
-            found[tree].append(measure(replace(context, tree=tree), names).figures)
+            found[tree].append(measured(replace(context, tree=tree), names).figures)
     return found[base], found[context.tree]
 
 

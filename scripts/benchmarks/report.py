@@ -1,6 +1,7 @@
 """``scripts/bench --report FILE``: writes the figures of a run into docs/performance.md."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scripts.benchmarks import suite
@@ -11,7 +12,18 @@ from scripts.benchmarks.tables import goal_of, markdown, rows, with_unit
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN = "<!-- begin: {name}; written by scripts/bench --report -->"
 END = "<!-- end: {name} -->"
-GOALS_HEAD = ("work", "goal", "p2psync", "", "peers in the same run", "limits in the same run")
+GOALS_HEAD = (
+    "work",
+    "p2psync",
+    "goal",
+    "",
+    "goal, scaled",
+    "",
+    "peers in the same run",
+    "limits in the same run",
+)
+SCALED_UNITS = ("s", "ms", "1/s", "MB/s")
+"""Of figures that depend on how fast the machine is."""
 
 
 def sections(results: Results) -> dict[str, str]:
@@ -53,14 +65,31 @@ def goal_rows(results: Results) -> list[tuple[str, ...]]:
             made.append(
                 (
                     f"{case.TITLE}: {figure.measure}",
-                    goal,
                     f"**{with_unit(figure.value, figure.unit)}**",
+                    goal,
                     near,
+                    *goal_of(scaled(results, figure, getattr(case, "REFERENCE", None))),
                     _peers(results, figure),
                     _limits(results, getattr(case, "LIMITS", ())),
                 )
             )
     return made
+
+
+def scaled(results: Results, figure: Figure, reference: tuple[str, float] | None) -> Figure:
+    """Returns a figure with its goal as it would be for a machine as fast as this one.
+
+    ``reference`` names the limit that the work depends on most, and its value on the machine for
+    which the goals were set. Without one there is no goal, nor for what is no time or rate.
+    """
+    found = [each for each in results.figures if reference and each.measure == reference[0]]
+    if not found or reference is None or figure.goal is None or figure.unit not in SCALED_UNITS:
+        return replace(figure, goal=None)
+    slower = found[0].value / reference[1]
+    if found[0].better == "higher":
+        slower = 1 / slower
+    goal = figure.goal.value * slower if figure.goal.relation == "≤" else figure.goal.value / slower
+    return replace(figure, goal=replace(figure.goal, value=goal))
 
 
 def _peers(results: Results, figure: Figure) -> str:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,8 +40,15 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def measure(context: Context, names: Sequence[str] | None) -> Results:
-    """Runs the named benchmarks, or all; one that fails is told and does not stop the others."""
+def measure(
+    context: Context,
+    names: Sequence[str] | None,
+    keep: Callable[[Results], None] = lambda _results: None,
+) -> Results:
+    """Runs the named benchmarks, or all; one that fails is told and does not stop the others.
+
+    ``keep`` is given what was found so far after each of them.
+    """
     results = Results({**machine.facts(context.folder), "sizes": context.sizes.name})
     for case in suite.CASES:
         if names and case.NAME not in names:
@@ -50,9 +57,12 @@ def measure(context: Context, names: Sequence[str] | None) -> Results:
         try:
             for figure in case.run(context):
                 results.figures.append(figure)
-        except (BenchmarkFailed, OSError) as error:
-            results.failures[case.NAME] = str(error)
-            tell(f"FAILED: {case.NAME}: {error}")
+        except Exception as error:
+            # Whatever it was: hours of other figures must not be lost to it.
+            cause = str(error) if isinstance(error, BenchmarkFailed) else repr(error)
+            results.failures[case.NAME] = cause.replace(str(context.folder), "…")
+            tell(f"FAILED: {case.NAME}: {cause}")
+        keep(results)
     return results
 
 
@@ -82,18 +92,22 @@ def slowest(results: Results) -> str | None:
 def main(asked: argparse.Namespace) -> int:
     """Runs what was asked for; prints a table, writes the JSON."""
     sizes = Sizes.quick() if asked.quick else Sizes()
+
+    def keep(results: Results) -> None:
+        if asked.json is not None:
+            asked.json.write_text(to_json(results), "utf-8")
+
     try:
         with workplace(asked.dir) as (folder, processes):
             tell(f"data goes to {folder} ({machine.file_system(folder)}) and is removed afterwards")
             tree = Tree(asked.tree.resolve()) if asked.tree else Tree()
             context = Context(folder, processes, sizes, tree, peers=not asked.no_peers)
-            results = measure(context, asked.only)
+            results = measure(context, asked.only, keep)
             if asked.profile:
                 profiled(context, results)
+                keep(results)
     except KeyboardInterrupt:
         tell("interrupted; every process was ended")
         return INTERRUPTED
     sys.stdout.write(tables.plain(tables.HEAD, tables.rows(results.figures)))
-    if asked.json is not None:
-        asked.json.write_text(to_json(results), "utf-8")
     return 1 if results.failures else 0

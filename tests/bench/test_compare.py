@@ -1,5 +1,7 @@
 """Two commits beside each other."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,9 @@ import pytest
 from scripts.benchmarks import ratios
 from scripts.benchmarks.__main__ import arguments
 from scripts.benchmarks.compare import NAMES, rounds
-from scripts.benchmarks.context import ROOT, Tree
-from scripts.benchmarks.figures import Figure
+from scripts.benchmarks.context import Context, Tree
+from scripts.benchmarks.figures import Figure, Results
+from scripts.benchmarks.run import measure
 from scripts.benchmarks.suite import CASES
 from tests.bench.rig import surroundings
 
@@ -68,16 +71,27 @@ def test_the_table_tells_the_spread_and_the_verdict() -> None:
     assert faster.split() == "transport rate 100 MB/s 150 MB/s 0.67 0.67..0.67 better".split()
 
 
-def test_both_trees_are_measured_in_every_round(tmp_path: Path) -> None:
-    base = tmp_path / "base"
-    base.mkdir()
-    (base / "p2psync").symlink_to(ROOT / "p2psync")
+def test_the_trees_are_measured_in_turn_and_take_turns_in_going_first(tmp_path: Path) -> None:
+    base, order = Tree(tmp_path), []
+
+    def fake(context: Context, names: Sequence[str]) -> Results:
+        order.append((context.tree is base, tuple(names)))
+        return Results({}, [seconds(len(order))])
+
     with surroundings(tmp_path) as context:
-        both = rounds(context, Tree(base), ["records"], 2)
-    found, missing = ratios.ratios(*both)
-    assert missing == []
-    assert {len(each.rounds) for each in found} == {2}
-    assert "1 an entry, taken in" in {each.measure for each in found}
+        both = rounds(context, base, ["large-file"], 3, fake)
+    assert order == [(each, ("large-file",)) for each in (True, False, False, True, True, False)]
+    [ratio], _ = ratios.ratios(*both)
+    assert (ratio.base, ratio.this) == ((1, 4, 5), (2, 3, 6))
+
+
+def test_the_product_of_another_checkout_is_measured(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "p2psync").mkdir(parents=True)
+    (other / "p2psync" / "__init__.py").write_text("raise SystemExit('another checkout')\n")
+    with surroundings(tmp_path) as context:
+        found = measure(replace(context, tree=Tree(other)), ["records"])
+    assert "another checkout" in found.failures["records"]
 
 
 def test_what_is_compared_is_there() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scripts.benchmarks import profiles, tables
 from scripts.benchmarks.figures import Goal, from_json, percentile, to_json
+from scripts.benchmarks.syncs import calls
 from scripts.benchmarks.wire import count
 from tests.bench.rig import results
 
@@ -113,6 +114,11 @@ def test_bytes_between_two_processes_are_counted_without_what_was_sent_again() -
     assert count(SS, {22}, {11}) == 77
     assert count(SS, {11, 33}, {22}) == 5500
     assert count(SS, {11}, {44}) == 0
+
+
+def test_a_wait_for_the_disk_that_is_told_in_two_lines_is_one() -> None:
+    log = "12 fdatasync(5) = 0\n12 fsync(7 <unfinished ...>\n12 <... fsync resumed>) = 0\n"
+    assert calls(log) == 2
 
 
 def test_a_profile_counts_own_samples_and_those_below() -> None:

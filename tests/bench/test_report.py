@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scripts.benchmarks import report
-from scripts.benchmarks.figures import read
+from scripts.benchmarks.figures import Goal, read
 from scripts.benchmarks.suite import CASES
 from tests.bench.rig import results
 
@@ -30,10 +30,21 @@ def test_the_parts_of_a_page_are_replaced_and_nothing_else() -> None:
 
 def test_goals_stand_beside_the_peers_of_the_same_run() -> None:
     first, second, third = report.goal_rows(results())
-    assert first[1:5] == ("≤ 8.00 ms", "**6.00 ms**", "met", "rsync 3.25 ms")
-    assert "loopback" in first[5]
-    assert second[3:5] == ("1.50 of it", "")
-    assert third[1:4] == ("≥ 12,000/s", "**6,000/s**", "0.50 of it")
+    assert first[1:7] == ("**6.00 ms**", "≤ 8.00 ms", "met", "", "", "rsync 3.25 ms")
+    assert "loopback" in first[7]
+    assert second[3:7] == ("1.50 of it", "", "", "")
+    assert third[1:4] == ("**6,000/s**", "≥ 12,000/s", "0.50 of it")
+
+
+def test_goals_are_scaled_by_what_the_machine_can_do() -> None:
+    run = results()
+    _, median, _, _, rate = run.figures
+    slow = report.scaled(run, median, ("loopback, one byte there and back", 0.01))
+    assert slow.goal == Goal("≤", 16)
+    slow = report.scaled(run, rate, ("loopback, one byte there and back", 0.01))
+    assert slow.goal == Goal("≥", 6_000)
+    assert report.scaled(run, median, ("no such limit", 1)).goal is None
+    assert report.scaled(run, median, None).goal is None
 
 
 def test_every_benchmark_and_limit_that_is_named_is_there() -> None:
@@ -43,7 +54,7 @@ def test_every_benchmark_and_limit_that_is_named_is_there() -> None:
     for case in CASES:
         assert case.TITLE
         assert run.of(case.NAME), f"{case.NAME} is not in the run that is committed"
-        assert set(getattr(case, "LIMITS", ())) <= limits
+        assert {*getattr(case, "LIMITS", ()), *getattr(case, "REFERENCE", ())[:1]} <= limits
 
 
 def test_the_run_names_no_machine() -> None:

@@ -8,6 +8,7 @@ from scripts.benchmarks.working import Worker
 
 NAME = "one-more"
 TITLE = "one more entry, taken in and made durable"
+LIMITS = ("SQLite, commits of one row",)
 GOAL = Goal("≤", 1.25)
 """The same, as far as the noise of a machine lets one tell."""
 LENGTHS = (10, 1_000, 100_000, 1_000_000)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+from scripts.benchmarks import syncs
 from scripts.benchmarks.arrival import Arrivals
 from scripts.benchmarks.content import opaque_saves, prepared, record_saves, save
 from scripts.benchmarks.context import Context, tell
@@ -16,13 +17,17 @@ from scripts.benchmarks.peers.rsync import rsync
 from scripts.benchmarks.peers.rsync import version as rsync_version
 from scripts.benchmarks.peers.syncthing import minimum_delay_seconds, syncthing
 from scripts.benchmarks.peers.syncthing import version as syncthing_version
+from scripts.benchmarks.processes import cpu_seconds
 
 NAME = "propagation"
 TITLE = "a 20 KB file saved on A → on the disk of B, both idle before"
+LIMITS = ("20 KB: write, fsync, rename, fsync of the folder", "loopback, one byte there and back")
+REFERENCE = ("20 KB: write, fsync, rename, fsync of the folder", 0.17)
 MEDIAN_GOAL, HIGH_GOAL = Goal("≤", 8), Goal("≤", 20)
 ARRIVAL_SECONDS_MAX = 60.0
 _REST_SECONDS = 0.25
 """Between two saves: nothing of the one before is still under way."""
+_COUNTED_SAVES = 10
 
 
 def run(context: Context) -> Iterator[Figure]:
@@ -51,7 +56,9 @@ def _measured(
     with opener as pair:
         source = save(pair.source / f"sales{suffix}", next(contents))
         pair.take_up([source])
+        used = sum(map(cpu_seconds, pair.pids()))
         samples = milliseconds(pair, source, contents, saves)
+        used = sum(map(cpu_seconds, pair.pids())) - used
         tell(f"{NAME}, {kind}: {pair.subject}: {statistics.median(samples):.1f} ms")
         for figure in spread_of(
             *(NAME, pair.subject, samples, "ms"),
@@ -59,6 +66,29 @@ def _measured(
             high_goal=HIGH_GOAL if pair.subject == OURS else None,
         ):
             yield replace(figure, measure=f"{kind}, {figure.measure}")
+        if pair.subject == OURS:
+            milliseconds_each = used / (saves + 1) * 1000
+            yield Figure(
+                NAME, OURS, f"{kind}, processor time for one save, both", milliseconds_each, "ms"
+            )
+            if syncs.installed():
+                yield from _waits(context, pair, source, contents, kind)
+
+
+def _waits(
+    context: Context, pair: Pair, source: Path, contents: Iterator[bytes], kind: str
+) -> Iterator[Figure]:
+    """Counts the waits for the disk of a few more saves."""
+    saves = min(_COUNTED_SAVES, context.sizes.saves)
+    with (
+        context.fresh("syncs") as folder,
+        syncs.counted(context.processes, pair.pids(), folder) as counts,
+    ):
+        milliseconds(pair, source, contents, saves)
+        time.sleep(_REST_SECONDS)
+    for side, count in zip("AB", counts.by_process, strict=True):
+        each = count / (saves + 1)
+        yield Figure(NAME, OURS, f"{kind}, waits for the disk of {side}", each, "a save")
 
 
 def milliseconds(

@@ -16,6 +16,8 @@ from scripts.benchmarks.processes import peak_mb, resident_mb
 
 NAME = "reopen"
 TITLE = "reopening a mandate with 1,000,000 records"
+LIMITS = ("import of the node",)
+REFERENCE = ("start of Python", 9.0)
 TIME_GOAL, MEMORY_GOAL = Goal("≤", 0.5), Goal("≤", 150)
 FILES = 5
 ARRIVAL_SECONDS_MAX = 1800.0

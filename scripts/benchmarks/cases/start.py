@@ -16,6 +16,8 @@ from scripts.benchmarks.peers.syncthing import version as syncthing_version
 
 NAME = "start"
 TITLE = "process start → first change synced"
+LIMITS = ("start of Python", "import of the node")
+REFERENCE = ("start of Python", 9.0)
 GOAL = Goal("≤", 1.0)
 ARRIVAL_SECONDS_MAX = 120.0
 _REST_SECONDS = 1.0

@@ -11,6 +11,7 @@ from scripts.benchmarks.working import Worker
 
 NAME = "transport"
 TITLE = "one connection, end-to-end encrypted, process to process"
+LIMITS = ("ChaCha20-Poly1305, 256 KiB (cryptography)",)
 STOCK = "py-libp2p"
 
 
