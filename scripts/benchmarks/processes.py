@@ -3,11 +3,14 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 END_SECONDS_MAX = 20.0
+_SCHEDULER = 2
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -103,15 +106,16 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Returns the processor time that a process and its descendants used, to the nanosecond."""
-    total = 0
+    """Returns the processor time that a process and its descendants used, to the nanosecond.
+
+    Threads that have ended count, too: that is why it is not added up from those in ``/proc``.
+    """
+    total = 0.0
     for each in family(pid):
-        for task in Path(f"/proc/{each}/task").glob("*"):
-            try:
-                total += int((task / "schedstat").read_text().split()[0])
-            except OSError:
-                continue
-    return total / 1e9
+        # The clock of another process, as clock_getcpuclockid(3) makes its number.
+        with suppress(OSError):
+            total += time.clock_gettime((~each << 3) | _SCHEDULER)
+    return total
 
 
 def resident_mb(pid: int) -> float:

@@ -63,6 +63,23 @@ def test_a_child_of_a_child_counts_too(tmp_path: Path) -> None:
         processes.end()
 
 
+def test_threads_that_have_ended_count(tmp_path: Path) -> None:
+    processes = Processes()
+    code = (
+        "import threading, time\n"
+        "def work():\n    while time.thread_time() < 0.2: pass\n"
+        "thread = threading.Thread(target=work); thread.start(); thread.join()\n"
+        "print(1, flush=True); time.sleep(1000)"
+    )
+    try:
+        child = begin(processes, code, tmp_path)
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert cpu_seconds(child.pid) >= 0.2
+    finally:
+        processes.end()
+
+
 def test_files_arrive_when_they_are_whole(tmp_path: Path) -> None:
     (tmp_path / "early").write_bytes(b"12345")
     with Arrivals(tmp_path) as arrivals:
