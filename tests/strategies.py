@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from p2psync.core import ops
 from p2psync.core.ops import Operation, OpId
-from p2psync.limits import INVITATION_USES_MAX
+from p2psync.limits import CHUNK_BYTES, FILE_CHUNKS_MAX, INVITATION_USES_MAX
 
 
 def exactly(count: int) -> st.SearchStrategy[bytes]:
@@ -108,7 +108,7 @@ by_code: dict[int, st.SearchStrategy[Operation]] = {
         _tuples(keys),
         st.none() | chunked,
         st.booleans(),
-        st.integers(0, 1 << 38),
+        st.integers(0, FILE_CHUNKS_MAX * CHUNK_BYTES),
         keys,
     ),
     30: st.builds(

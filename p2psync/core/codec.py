@@ -32,9 +32,10 @@ def pack(value: Value) -> bytes:
     return packed
 
 
-def unpack(data: bytes, limit_bytes: int) -> Value:
+def unpack(data: bytes, limit_bytes: int, *, typed: bool = False) -> Value:
     """Decode exactly one canonical value of at most ``limit_bytes`` bytes.
 
+    With ``typed`` the caller looks at the type and bounds of every item itself, or calls ``check``.
     Raises ``CodecError`` for anything else: trailing or missing bytes, maps, floats, extensions,
     nesting deeper than ``NESTING_DEPTH_MAX``, and every encoding but the shortest.
     """
@@ -57,10 +58,16 @@ def unpack(data: bytes, limit_bytes: int) -> Value:
         raise
     except Exception as error:  # msgpack raises a dozen classes for malformed input
         raise CodecError(cause=str(error) or type(error).__name__) from None
-    _check(value, 0)
+    if not typed:
+        check(value)
     if pack(value) != data:
         raise CodecError(cause="not the canonical form")
     return value
+
+
+def check(value: Value) -> None:
+    """Raise ``CodecError`` unless all of a decoded value is what values may be."""
+    _check(value, 0)
 
 
 def _check(value: Value, depth: int) -> None:

@@ -180,7 +180,7 @@ def decode(raw: bytes) -> Entry:
     ``deps`` are at most 32, strictly ascending and without ``prev``, and the ciphertext has the
     length that the header claims.
     """
-    outer = codec.unpack(raw, ENTRY_BYTES_MAX)
+    outer = codec.unpack(raw, ENTRY_BYTES_MAX, typed=True)
     match outer:
         case (bytes() as header_bytes, bytes() as nonce, bytes() as ciphertext, bytes() as sig):
             pass
@@ -198,7 +198,7 @@ def decode(raw: bytes) -> Entry:
 
 
 def _decode_header(data: bytes) -> Header:
-    fields = codec.unpack(data, ENTRY_BYTES_MAX)
+    fields = codec.unpack(data, ENTRY_BYTES_MAX, typed=True)
     if type(fields) is not tuple or len(fields) != 9:
         raise EntryError(cause="header is not an array of nine items")
     version, mandate, log, seq, prev, deps, hlc, epoch, payload_bytes = fields

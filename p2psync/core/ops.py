@@ -507,7 +507,7 @@ def encode(operations: Sequence[Operation]) -> bytes:
 
 def decode(payload: bytes) -> tuple[Operation, ...]:
     """Read a payload; raises ``CodecError`` or ``OperationError`` for anything malformed."""
-    value = codec.unpack(payload, ENTRY_BYTES_MAX)
+    value = codec.unpack(payload, ENTRY_BYTES_MAX, typed=True)
     if type(value) is not tuple or not 1 <= len(value) <= ENTRY_OPERATIONS_MAX:
         raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
     out: list[Operation] = []
@@ -521,8 +521,74 @@ def decode(payload: bytes) -> tuple[Operation, ...]:
 
 
 def _load(item: codec.Value) -> Operation:
+    if type(item) is tuple and item and type(item[0]) is int:
+        quick = _load_lines(item) or _load_save(item)
+        if quick is not None:
+            return quick
     operation: Operation | None = _operations.load(item)
-    return Unknown(item[0]) if operation is None else operation
+    if operation is None:
+        codec.check(item)
+        return Unknown(item[0])
+    return operation
+
+
+_NO_EDITS = Edits((), ())
+_BYTES = {bytes}
+
+
+def _load_lines(item: codec.Value) -> Lines | None:
+    """Read the usual ``Lines``, which adds and does nothing else; ``None`` for anything else."""
+    match item:
+        case (22, bytes() as file, tuple() as adds, ((), ()), ()) if len(file) == FILE_ID_BYTES:
+            pass
+        case _:
+            return None
+    runs_of: list[Run] = []
+    for run in adds:
+        match run:
+            case (bytes() as base, tuple() as raws) if (
+                0 < len(base) <= POSITION_BASE_BYTES_MAX
+                and len(raws) <= _MANY
+                and set(map(type, raws)) <= _BYTES
+                and b"" not in raws
+            ):
+                runs_of.append(Run(base, raws))
+            case _:
+                return None
+    return Lines(file, tuple(runs_of), _NO_EDITS, ())
+
+
+def _load_save(item: codec.Value) -> Save | None:
+    """Read the usual ``Save``: of lines, one entry, at most one parent; ``None`` for any other."""
+    match item:
+        case (
+            23,
+            bytes() as file,
+            tuple() as parents,
+            (),
+            None,
+            bool() as mergeable,
+            int() as size_bytes,
+            bytes() as digest,
+        ) if len(file) == FILE_ID_BYTES and len(digest) == 32:
+            pass
+        case _:
+            return None
+    if type(size_bytes) is not int or not 0 <= size_bytes <= FILE_CHUNKS_MAX * CHUNK_BYTES:
+        return None
+    match parents:
+        case ():
+            return Save(file, (), (), None, mergeable, size_bytes, digest)
+        case ((bytes() as entry, (index, count)),) if (
+            len(entry) == 32
+            and type(index) is int
+            and 0 <= index < ENTRY_BYTES_MAX
+            and type(count) is int
+            and count == 1
+        ):
+            return Save(file, ((entry, index),), (), None, mergeable, size_bytes, digest)
+        case _:
+            return None
 
 
 def _named(operation: Operation) -> int:

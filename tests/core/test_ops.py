@@ -167,3 +167,23 @@ def test_a_receipt_pairs_elements_with_keys_in_order() -> None:
 def test_what_nobody_could_read_is_not_written(operation: ops.Operation) -> None:
     with pytest.raises(OperationError):
         ops.encode([ops.Observe(), operation])
+
+
+def test_what_no_value_may_be_is_refused_inside_operations_too() -> None:
+    """Floats, also those that equal a code or a length, true for one, and what nobody knows."""
+    lines = codec.pack([[22, FILE, [], [[], []], []]])
+    save = codec.pack([[23, FILE, [[ENTRY, [0, 1]]], [], None, True, 1, bytes(32)]])
+    assert len(ops.decode(lines)) == len(ops.decode(save)) == 1
+    single = b"\xca\x41\xb0\x00\x00"  # 22.0
+    unknown = b"\x91\x92\x64" + single
+    for payload in (
+        lines.replace(b"\x16", single, 1),
+        save.replace(b"\x92\x00\x01", b"\x92\x00\xc3", 1),
+        save.replace(b"\xc3\x01", b"\xc3\xc3", 1),
+        save.replace(b"\xc3\x01", b"\xc3" + single, 1),
+        unknown,
+        b"\x91\x92\x64" + b"\xcf" + b"\xff" * 8,
+        b"\x91" + b"\x92\x64" + b"\x91" * 100 + b"\xc0",
+    ):
+        with pytest.raises((CodecError, OperationError)):
+            ops.decode(payload)
