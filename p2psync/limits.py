@@ -70,6 +70,9 @@ CHUNK_BYTES = 128 * KIB
 CHUNK_ADDRESSES_INLINE_MAX = 64
 """A file of more chunks than this lists them in chunks of their own."""
 FILE_CHUNKS_MAX = 1 << 20
+LISTED_CHUNKS_MAX = 1 << 18
+"""Chunks that one device's versions name in lists and that are looked for at a time; one file at
+least. Each takes about 700 bytes of memory."""
 INCOMING_MEMORY_BYTES_MAX = 32 * MIB
 """Contents of one piece that came and are not written out yet; more go to the disk."""
 INCOMING_OPEN_MAX = 16
@@ -112,8 +115,6 @@ LOGS_ASKED_MAX = 1024
 """Logs that one peer is asked for at a time."""
 ENTRIES_AGAIN_MAX = 100_000
 """What one peer gets in a minute, besides all entries of a mandate twice."""
-LINK_ENTRIES_WAITING_MAX = 4_000_000
-"""Entries that wait for one peer to read, beyond one answer; 8 bytes of memory each."""
 ENTRIES_PER_FRAME_MAX = 4096
 CHUNKS_WANTED_MAX = 64
 """Chunks asked for over one link and not yet come: at most 8 MiB."""
@@ -188,6 +189,8 @@ COMMIT_EFFECTS_MAX = 10_000
 """Effects that one transaction takes together at most."""
 LINK_FRAMES_UNSETTLED_MAX = 8
 """Frames of one link that were read and wait for the disk."""
+LINK_SENDS_WAITING_BYTES_MAX = 32 * MIB
+"""What they take up in memory at most, besides one; an entry that is asked for counts 8 bytes."""
 LINK_SENDS_WAITING_MAX = 10_000
 """Sends of one link that wait for the peer to read."""
 FILES_AT_ONCE_MAX = 8

@@ -148,6 +148,8 @@ class Replica:
     """Logs of which something came when no more could wait; not asked for until there is room."""
     _uncovered: dict[int, _Uncovered] = field(default_factory=dict)
     """By the link that they came over."""
+    _discovery: tuple[bytes, bytes] = b"", b""
+    """The epoch key and what is derived of it: strangers' offers are held against it."""
     _own: LogKey | None = None
     _refolding: list[Applied] | None = None
     _quota: Quota = field(init=False)
@@ -193,7 +195,10 @@ class Replica:
     @property
     def discovery_key(self) -> bytes:
         """Proves to others, and them to us, that one holds the mandate's key; 32 bytes."""
-        return crypto.derive(self.epoch_key, b"p2psync.discover", self.mandate)
+        if self._discovery[0] != self.epoch_key:
+            key = crypto.derive(self.epoch_key, b"p2psync.discover", self.mandate)
+            self._discovery = self.epoch_key, key
+        return self._discovery[1]
 
     @property
     def chunk_secret(self) -> bytes:

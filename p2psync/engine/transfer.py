@@ -33,6 +33,7 @@ from p2psync.limits import (
     CHUNKS_UNREQUESTED_MAX,
     CHUNKS_WANTED_MAX,
     FILE_CHUNKS_MAX,
+    LISTED_CHUNKS_MAX,
 )
 
 REFERENCES_PER_CHUNK = CHUNK_BYTES // CHUNK_REFERENCE_BYTES
@@ -57,6 +58,10 @@ class Fetch:
     references: bytes
     stage: Literal["lists", "content"]
     """Whether ``references`` are those of chunks that list references, or of the content."""
+    device: bytes
+    """Who saved it."""
+    listed: int = 0
+    """How many chunks it takes up of those that are listed at a time."""
     found: bool = False
     """Whether it is known what is not here."""
     counted: bool = False
@@ -111,6 +116,10 @@ class Transfer:
     _queued: dict[bytes, dict[FetchKey, None]] = field(default_factory=dict)
     """By mandate, the fetches whose queue is not empty, in the order in which they are served."""
     _ready: set[FetchKey] = field(default_factory=set)
+    _listed: Counter[bytes] = field(default_factory=Counter)
+    """By device, how many chunks its versions' lists name that are read now."""
+    _unlisted: dict[bytes, deque[FetchKey]] = field(default_factory=dict)
+    """By device, versions whose lists are here and wait to be read."""
     _by_file: dict[tuple[bytes, bytes], dict[FetchKey, None]] = field(default_factory=dict)
     _lacking: Counter[bytes] = field(default_factory=Counter)
     _touched: dict[bytes, None] = field(default_factory=dict)
@@ -161,6 +170,7 @@ class Transfer:
             version.size_bytes,
             content.references,
             "lists" if content.indirect else "content",
+            version.device,
         )
         if not content.indirect and self._came_along(fetch):
             return
@@ -263,11 +273,29 @@ class Transfer:
         if fetch.missing:
             self._report(fetch)
         elif fetch.stage == "lists":
-            self.desk.out.append(LoadReferences(fetch.mandate, fetch.version, fetch.references))
+            self._unlisted.setdefault(fetch.device, deque()).append(fetch.key)
+            self._list_more(fetch.device)
         else:
             self._drop(fetch)
             self._ready.add(fetch.key)
             self.desk.out.append(ContentReady(fetch.mandate, fetch.file, fetch.version))
+
+    def _list_more(self, device: bytes) -> None:
+        """Read lists of a device's versions while there is room: each chunk that they name takes
+        memory, whether anybody has it or not, and few bytes can stand for very many."""
+        waiting = self._unlisted.get(device)
+        while waiting:
+            fetch = self._fetches.get(waiting[0])
+            chunks = 0 if fetch is None else chunk_count(fetch.size_bytes)
+            if self._listed[device] and self._listed[device] + chunks > LISTED_CHUNKS_MAX:
+                return
+            waiting.popleft()
+            if fetch is not None and fetch.stage == "lists" and not fetch.listed:
+                fetch.listed = chunks
+                self._listed[device] += chunks
+                load = LoadReferences(fetch.mandate, fetch.version, fetch.references)
+                self.desk.out.append(load)
+        self._unlisted.pop(device, None)
 
     def _report(self, fetch: Fetch) -> None:
         if fetch.stage == "lists":
@@ -288,6 +316,9 @@ class Transfer:
 
     def _drop(self, fetch: Fetch) -> None:
         del self._fetches[fetch.key]
+        if fetch.listed:
+            self._listed[fetch.device] -= fetch.listed
+            self._list_more(fetch.device)
         self._dequeue(fetch.key)
         siblings = self._by_file[(fetch.mandate, fetch.file)]
         del siblings[fetch.key]

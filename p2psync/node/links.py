@@ -23,7 +23,11 @@ from p2psync.engine.effects import (
 )
 from p2psync.engine.ports import Link, LinkBroken, LinkEnded
 from p2psync.errors import P2PSyncError
-from p2psync.limits import LINK_FRAMES_UNSETTLED_MAX, LINK_SENDS_WAITING_MAX
+from p2psync.limits import (
+    LINK_FRAMES_UNSETTLED_MAX,
+    LINK_SENDS_WAITING_BYTES_MAX,
+    LINK_SENDS_WAITING_MAX,
+)
 from p2psync.node.runner import Runner, Ticket
 
 Send = SendFrame | SendEntries | SendOpening | SendChunks
@@ -39,6 +43,8 @@ class _Standing:
     sends: deque[Send] = field(default_factory=deque)
     chunks: deque[SendChunks] = field(default_factory=deque)
     """Content that was asked for, which all else passes: a save must not wait for a large file."""
+    waiting_bytes: int = 0
+    """What ``sends`` take up."""
     work: trio.Event = field(default_factory=trio.Event)
     closing: str | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -118,6 +124,7 @@ class Links:
     async def _write_waiting(self, standing: _Standing) -> None:
         while standing.sends:
             send = standing.sends.popleft()
+            standing.waiting_bytes -= _size(send)
             if isinstance(send, SendFrame):
                 await standing.link.send(send.frame)
             else:
@@ -130,7 +137,9 @@ class Links:
         standing = self._links.get(send.link)
         if standing is None or standing.closing is not None:
             return
-        if len(standing.sends) + len(standing.chunks) >= LINK_SENDS_WAITING_MAX:
+        size = standing.waiting_bytes + _size(send)
+        too_many = len(standing.sends) + len(standing.chunks) >= LINK_SENDS_WAITING_MAX
+        if too_many or (standing.sends and size > LINK_SENDS_WAITING_BYTES_MAX):
             standing.closing = "asks for more than it reads"
             standing.scope.cancel()
             return
@@ -138,6 +147,7 @@ class Links:
             standing.chunks.append(send)
         else:
             standing.sends.append(send)
+            standing.waiting_bytes = size
         standing.work.set()
 
     def close(self, number: int, error: str) -> None:
@@ -155,3 +165,13 @@ class Links:
         for standing in list(self._links.values()):
             standing.closing = "this node stops"
             standing.scope.cancel()
+
+
+def _size(send: Send) -> int:
+    match send:
+        case SendFrame(frame=frame):
+            return len(frame)
+        case SendEntries(ids=ids):
+            return 8 * len(ids)  # the ids themselves are held anyway
+        case _:
+            return 0

@@ -140,6 +140,26 @@ async def test_who_asks_for_ever_more_and_reads_nothing_loses_its_link(
     assert rig.downs() == [LinkDown(1, False)]
 
 
+async def test_who_asks_for_few_large_answers_and_reads_nothing_loses_its_link(
+    nursery: trio.Nursery,
+) -> None:
+    rig = Rig()
+    nursery.start_soon(rig.runner.run)
+    mine, peer = pair()
+    ids = (b"i" * 32,) * (limits.LINK_SENDS_WAITING_BYTES_MAX // 8 // 4)
+    rig.answer = lambda event: (
+        [SendEntries(1, 0, b"m" * 32, ids)] if isinstance(event, FrameReceived) else ()
+    )
+    async with trio.open_nursery() as inner:
+        inner.start_soon(rig.links.serve, mine)
+        for _ in range(7):
+            try:
+                await peer.send(b"give me all")
+            except LinkBroken:
+                break
+    assert rig.downs() == [LinkDown(1, False)]
+
+
 async def test_what_cannot_be_read_for_a_peer_ends_its_link_alone(nursery: trio.Nursery) -> None:
     rig = Rig()
     rig.broken_disk = True

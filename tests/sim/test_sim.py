@@ -89,12 +89,20 @@ def test_a_machine_that_sends_before_it_persists_is_caught() -> None:
 class Gullible(CheckedReplica):
     """Believes that every signature holds."""
 
-    def receive(self, raws: Sequence[bytes], wall_ms: int, *, more: bool) -> Received:
+    def receive(
+        self,
+        raws: Sequence[bytes],
+        wall_ms: int,
+        *,
+        more: bool,
+        link: int = 0,
+        device: bytes = b"",
+    ) -> Received:
         module: Any = entry
         honest = entry.covered
         module.covered = len
         try:
-            return super().receive(raws, wall_ms, more=more)
+            return super().receive(raws, wall_ms, more=more, link=link, device=device)
         finally:
             module.covered = honest
 
