@@ -168,12 +168,12 @@ def remove_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
         folder.rmdir()
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_leftovers(folder: Path, keep: Callable[[str, bytes], None]) -> None:
     """Remove temporary files that a crash left in a mandate folder; only while nobody writes
-    there.
+    there. ``keep`` is given the path and the digest of each, and may move it away.
     """
     with suppress(P2PSyncError), Folder.open(folder) as opened:
-        opened.remove_leftovers()
+        opened.remove_leftovers(keep)
 
 
 def _folder_of(copy: Copy) -> Folder:

@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -176,7 +177,7 @@ class Node:
     def _clear_up(self, mandates: Sequence[Opened]) -> None:
         self.pieces.sweep(mandates)
         for opened in mandates:
-            disk.remove_leftovers(opened.folder)
+            disk.remove_leftovers(opened.folder, partial(self.pieces.rescue, opened))
 
     async def _read_all(self) -> list[tuple[Opened, Contacts]]:
         """Read all mandates from the disk; one that cannot be read does not keep out the others."""

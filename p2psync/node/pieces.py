@@ -197,6 +197,20 @@ class Pieces:
     def _keep(self, mandate: bytes, digest: bytes, path: str) -> None:
         self._contents.kept.take(path, mandate, digest)
 
+    def rescue(self, opened: Opened, path: str, digest: bytes) -> None:
+        """Keep what a crash left of a file that was replaced, if it is an old version; blocks.
+
+        The power or the process can go after a new file took its name, and before the old one was
+        moved to the old versions.
+        """
+        known = any(
+            version.content is not None and version.digest == digest
+            for file in opened.state.files.values()
+            for version in file.versions.values()
+        )
+        if known and not self._contents.kept.has(opened.id, digest):
+            self._contents.kept.take(path, opened.id, digest, synced=True)
+
     def _spots_of(self, opened: Opened) -> dict[bytes, _Spot]:
         """The pieces that the copies of a mandate's files hold, by address; blocks."""
         if opened.id not in self._stale:

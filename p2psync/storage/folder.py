@@ -303,19 +303,26 @@ class Folder:
             fsync_directory(self._descriptor, self._calls)
         return result
 
-    def remove_leftovers(self) -> int:
-        """Remove temporary files that a crash left; returns how many.
+    def remove_leftovers(self, keep: Callable[[str, bytes], None] | None = None) -> int:
+        """Remove temporary files that a crash left; returns how many there were.
 
-        Only regular files with our prefix. Call it before the first ``replace``, while this process
-        alone writes here.
+        Only regular files with our prefix. ``keep`` is given the path and the digest of each and
+        may move it away: it can be what a new file took the place of. Call it before the first
+        ``replace``, while this process alone writes here.
         """
-        removed = 0
         with disk_errors(os.fspath(self.path)), os.scandir(self._descriptor) as entries:
-            for entry in entries:
-                if entry.name.startswith(TEMPORARY_PREFIX) and entry.is_file(follow_symlinks=False):
-                    os.unlink(entry.name, dir_fd=self._descriptor)
-                    removed += 1
-        return removed
+            names = [
+                entry.name
+                for entry in entries
+                if entry.name.startswith(TEMPORARY_PREFIX) and entry.is_file(follow_symlinks=False)
+            ]
+        for name in names:
+            if keep is not None:
+                with suppress(P2PSyncError):
+                    keep(self.path_of(name), self.digest(name))
+            with disk_errors(self.path_of(name)), suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self._descriptor)
+        return len(names)
 
     # -- parts --------------------------------------------------------------------------------
 

@@ -13,16 +13,18 @@ from functools import partial
 from pathlib import Path
 
 from p2psync.limits import CHUNK_BYTES
-from p2psync.storage.disk import DISK_CALLS, DiskCalls, disk_errors, fsync_directory
+from p2psync.storage.disk import DISK_CALLS, DiskCalls, disk_errors, sync_names
 
 
 class KeptVersions:
     """The old versions of a home, by mandate and digest of the content (32 bytes each)."""
 
     def __init__(self, root: Path, calls: DiskCalls = DISK_CALLS) -> None:
-        """The folder exists."""
+        """The folder exists. Raises storage errors."""
         self._root = root
         self._calls = calls
+        # The last process may have been broken off between making a mandate's folder and this.
+        sync_names(os.fspath(root))
 
     def path(self, mandate: bytes, digest: bytes) -> Path:
         """Where a version is, or would be."""
@@ -40,8 +42,7 @@ class KeptVersions:
         """
         target = self.path(mandate, digest)
         with disk_errors(os.fspath(target)):
-            folder = target.parent
-            folder.mkdir(mode=0o700, exist_ok=True)
+            self._make_folder(target.parent)
             try:
                 os.rename(source, target)
             except OSError as error:
@@ -50,18 +51,19 @@ class KeptVersions:
                 self._copy(source, target)
                 os.unlink(source)
             if synced:
-                descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    fsync_directory(descriptor, self._calls)
-                finally:
-                    os.close(descriptor)
+                sync_names(os.fspath(target.parent))
 
     def write(self, mandate: bytes, digest: bytes, content: Iterable[bytes]) -> None:
         """Keep a content that is given in pieces, durably; raises a storage error."""
         target = self.path(mandate, digest)
         with disk_errors(os.fspath(target)):
-            target.parent.mkdir(mode=0o700, exist_ok=True)
+            self._make_folder(target.parent)
             self._write(target, content)
+
+    def _make_folder(self, folder: Path) -> None:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            sync_names(os.fspath(self._root))
 
     def _copy(self, source: str, target: Path) -> None:
         with open(source, "rb") as reader:
@@ -76,6 +78,7 @@ class KeptVersions:
                 writer.flush()
                 self._calls.fsync(writer.fileno())
             os.rename(part, target)
+            sync_names(os.fspath(target.parent))
         except BaseException:
             with suppress(OSError):
                 os.unlink(part)
