@@ -7,6 +7,7 @@ among them, see ``Past``.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from p2psync.core import codec, ops
 from p2psync.core.files import FileState, Past, Receipt, Version
@@ -15,6 +16,7 @@ from p2psync.core.membership import Stamped, compute
 from p2psync.core.ops import AddFile, Chunked, Lines, OpId, Save
 from p2psync.core.records import SegmentReader
 from p2psync.errors import StateDamaged
+from p2psync.limits import FILES_PER_MANDATE_MAX
 
 VERSION = 1
 """Rises when the fold of the same entries gives other values: what is kept is then made anew."""
@@ -97,7 +99,7 @@ def _core(state: Mandate) -> codec.Value:
 def _file(file: FileState) -> codec.Value:
     added = file.added
     return [
-        None if added is None else [added[0], added[1], added[2], ops.encode([added[3]])],
+        None if added is None else [added[0], added[1], added[2], _encoded(added[3])],
         [_version(head) for head in file.heads.values()],
         sorted(file.missing),
         [[op, sorted(versions)] for op, versions in file.detached_by.items()],
@@ -109,6 +111,11 @@ def _file(file: FileState) -> codec.Value:
         file.last_touch,
         [[save[1], [entry for entry, _, _ in save[5]]] for save in file.early],
     ]
+
+
+@lru_cache(maxsize=FILES_PER_MANDATE_MAX)
+def _encoded(operation: AddFile) -> bytes:
+    return ops.encode([operation])
 
 
 def _version(version: Version) -> codec.Value:

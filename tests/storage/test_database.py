@@ -514,3 +514,17 @@ def test_sqlite_finds_nothing_wrong_after_all_this(path: Path) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("step", [1, 7, 250])
+def test_many_entries_are_found_in_the_order_asked_for(database: Database, step: int) -> None:
+    """However they lie: together, scattered, of several logs, some of them unknown."""
+    one, other = chain(700), chain(700, log=bytes([8]) * 32)
+    with database.batch() as batch:
+        for start in range(0, 700, 50):
+            batch.add_entries([*one[start : start + 50], *other[start : start + 50]])
+    wanted = [*one[::-1][::step], *other[::step], *one[3::step]]
+    ids = [b"?" * 32, *[each.id for each in wanted], b"!" * 32]
+    found = database.find(MANDATE, ids)
+    assert list(found) == list(dict.fromkeys(each.id for each in wanted))
+    assert found == {each.id: each.raw for each in wanted}
