@@ -151,9 +151,8 @@ STREAMS_REFUSED_MAX = 64
 """Streams refused on one connection before the connection itself is cut."""
 SMALL_FRAME_BYTES = 1 * KIB
 SMALL_FRAMES_PER_SECOND_MAX = 10_000
-"""Muxer frames of less than this, or Noise messages without any frame, taken from a member."""
+"""Taken from a member: muxer frames of fewer bytes than this, and Noise messages of fewer."""
 SMALL_FRAMES_STRANGER_PER_SECOND_MAX = 1_000
-SMALL_FRAMES_BURST_MAX = 20_000
 CONTROL_BYTES_MAX = 64 * KIB
 """Answers (acknowledgements, pings, resets) that wait for a peer that does not read."""
 CONNECTIONS_UPGRADING_MAX = 64

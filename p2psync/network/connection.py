@@ -87,6 +87,7 @@ class Connection:
         self._sent_at = trio.current_time()
         self._ending = False
         self._small_left = 0.0
+        self._paused = 0.0
         self._paced_at = self._sent_at - _BURST_SECONDS
 
     async def run(self, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -178,7 +179,7 @@ class Connection:
         """Read no further for a while when a peer sends more small frames than anybody needs.
 
         A frame of one byte costs as much time as one of thousands. Raises ``PeerBrokeMuxing`` when
-        the while would be so long that the peer could seem silent.
+        the peer goes on so for ``silence_seconds``.
         """
         now = trio.current_time()
         rate = (
@@ -189,11 +190,12 @@ class Connection:
         regained = self._small_left + (now - self._paced_at) * rate
         self._small_left = min(regained, _BURST_SECONDS * rate) - small
         self._paced_at = now
-        pause = -self._small_left / rate
-        if pause > self._config.silence_seconds / 2:
+        pause = max(0.0, -self._small_left / rate)
+        self._paused = self._paused + pause if self._small_left < rate else 0.0
+        if self._paused > self._config.silence_seconds:
             raise PeerBrokeMuxing("the peer sends too many small frames")
         # At least a checkpoint: who reads a stream has its turn while the bytes are in the cache.
-        await trio.sleep(max(0.0, pause))
+        await trio.sleep(pause)
 
     async def _write(self) -> None:
         while True:

@@ -371,10 +371,20 @@ async def test_a_second_link_on_one_connection_is_refused() -> None:
 
 
 async def test_pings_whose_answers_are_never_read_end_the_connection() -> None:
-    async with rig(accept=hold) as r, memory_bound(8 * limits.MIB):
+    async with rig(QUICK, accept=hold) as r, memory_bound(8 * limits.MIB):
         session = await r.session()
         await send_until_cut(session, HEADER.pack(0, PING, SYN, 0, 0) * 4000)
         await until(lambda: r.called.guard.established == 0)
+
+
+async def test_small_frames_without_end_are_slowed_down_and_then_cut() -> None:
+    """Their answers are read, no window is passed: only their number is too large."""
+    async with rig(QUICK, accept=hold) as r:
+        session = await r.session()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain, session)
+            await send_until_cut(session, HEADER.pack(0, PING, SYN, 0, 0) * 100)
+        await honest(r)
 
 
 async def test_a_writer_whose_peer_reads_nothing_keeps_a_bounded_queue() -> None:
