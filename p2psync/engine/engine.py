@@ -444,12 +444,13 @@ class Engine:
         self._handshake_progress(link)
 
     def _open(self, link: _Link, matches: Sequence[Match]) -> None:
+        if matches:
+            self._tell_contact(link)
         for handle, mandate in matches:
             link.open(handle, mandate)
             held = self._held.get(mandate)
             if held is None:
                 continue
-            self._tell_contact(link)
             self._transfer.close(link.id, mandate)
             held.exchange.open(link.id, handle, link.device)
 

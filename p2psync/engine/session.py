@@ -163,8 +163,11 @@ class Exchange:
             if self.files_lacking or session.said:
                 self._send_content(session)
             self._send_frontier(session)
-            for log in self.replica.chains.logs():
-                self._note(session, log)
+            if session.remote:
+                for log in self.replica.chains.logs():
+                    self._note(session, log)
+            else:
+                session.behind = dict.fromkeys(self.replica.chains.logs())
             self.desk.out.append(PeerChanged(self.mandate, session.device, "online"))
         elif session.told and not member:
             session.told = False
@@ -303,8 +306,11 @@ class Exchange:
         session.remote = _by_log(tips)
         session.claims = sum(map(len, session.remote.values()))
         self.replica.postponed.clear()
-        for log in [*session.remote, *self.replica.chains.logs()]:
-            self._note(session, log)
+        if tuple(tips) == self.replica.tips():
+            session.behind.clear()  # as nearly always after a restart, for each of many mandates
+        else:
+            for log in dict.fromkeys([*session.remote, *self.replica.chains.logs()]):
+                self._note(session, log)
         self._told(session, tips)
 
     def on_have(self, session: Session, tips: Sequence[Tip]) -> None:

@@ -376,11 +376,16 @@ class Transfer:
 
     def pump(self) -> None:
         """Ask every peer for as many chunks as are allowed at a time."""
+        if not self._queued:
+            return
         for link, source in self._sources.items():
             if len(source.asked) > REFILL:
                 continue
-            for mandate, handle in source.handles.items():
-                if wanted := self._assign(source, mandate):
+            for mandate in list(self._queued):
+                if len(source.asked) >= CHUNKS_WANTED_MAX:
+                    break
+                handle = source.handles.get(mandate)
+                if handle is not None and (wanted := self._assign(source, mandate)):
                     self.desk.send(link, wire.ChunkWant(handle, tuple(wanted)))
                     self.desk.after(("chunks", link), CHUNK_SECONDS_MAX)
 
