@@ -66,6 +66,18 @@ def measure(
     return results
 
 
+def limits_again(context: Context, results: Results) -> None:
+    """Measures the machine's limits once more at the end: the better of both counts."""
+    tell(f"{machine.NAME}: once more")
+    again = {each.measure: each for each in machine.run(context)}
+    for place, first in enumerate(results.figures):
+        second = again.get(first.measure)
+        if first.benchmark == machine.NAME and second is not None:
+            better = max if first.better == "higher" else min
+            values = (first.value, second.value)
+            results.figures[place] = replace(first, value=better(values), samples=values)
+
+
 def profiled(context: Context, results: Results) -> None:
     """Runs the benchmark that is farthest from its goal again, and keeps what took its time."""
     name = slowest(results)
@@ -103,6 +115,9 @@ def main(asked: argparse.Namespace) -> int:
             tree = Tree(asked.tree.resolve()) if asked.tree else Tree()
             context = Context(folder, processes, sizes, tree, peers=not asked.no_peers)
             results = measure(context, asked.only, keep)
+            if not asked.only:
+                limits_again(context, results)
+                keep(results)
             if asked.profile:
                 profiled(context, results)
                 keep(results)

@@ -15,7 +15,7 @@ from scripts.benchmarks.arrival import Arrivals
 from scripts.benchmarks.context import ROOT, BenchmarkFailed, Sizes
 from scripts.benchmarks.peers import rsync, syncthing
 from scripts.benchmarks.processes import Processes, cpu_seconds, family, peak_mb, resident_mb
-from scripts.benchmarks.run import measure, slowest
+from scripts.benchmarks.run import limits_again, measure, slowest
 from tests.bench.rig import results, surroundings
 
 SECONDS_MAX = 120
@@ -140,9 +140,17 @@ def test_a_benchmark_of_next_to_no_size_runs(tmp_path: Path, name: str) -> None:
     assert left == []
 
 
-def test_the_limits_of_the_machine_are_measured(tmp_path: Path) -> None:
+def test_the_limits_of_the_machine_are_measured_twice_and_the_better_counts(
+    tmp_path: Path,
+) -> None:
     with surroundings(tmp_path) as context:
-        assert len(list(machine.run(context))) > 10
+        found = measure(context, ["limits"])
+        first = [each.value for each in found.figures]
+        limits_again(context, found)
+    assert len(first) > 10
+    for value, each in zip(first, found.figures, strict=True):
+        assert each.samples[0] == value
+        assert each.value == (max if each.better == "higher" else min)(each.samples)
 
 
 def test_a_benchmark_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:

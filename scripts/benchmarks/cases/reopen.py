@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.benchmarks.arrival import Arrivals
@@ -12,7 +12,7 @@ from scripts.benchmarks.context import Context, tell
 from scripts.benchmarks.figures import OURS, Figure, Goal
 from scripts.benchmarks.nodes import Node
 from scripts.benchmarks.pairs import ours
-from scripts.benchmarks.processes import peak_mb, resident_mb
+from scripts.benchmarks.processes import cpu_seconds, peak_mb, resident_mb
 
 NAME = "reopen"
 TITLE = "reopening a mandate with 1,000,000 records"
@@ -39,10 +39,10 @@ def run(context: Context) -> Iterator[Figure]:
             arrivals.all_of([path.name for path in paths], len(content), ARRIVAL_SECONDS_MAX)
             pair.settle()
         tell(f"{NAME}: the records are on both sides after {time.perf_counter() - began:.0f} s")
-        full, resident = _starts(pair.b, sizes.starts)
+        full, used, resident = _starts(pair.b, sizes.starts)
         peak = peak_mb(pair.b.pid)
         first = _first_save(paths[0], pair.target, next(saves))
-        empty, bare = _starts(
+        empty, used_bare, bare = _starts(
             Node(folder / "empty", context.tree, context.processes).start(), sizes.starts
         )
     extra = statistics.median(full) - statistics.median(empty)
@@ -52,15 +52,23 @@ def run(context: Context) -> Iterator[Figure]:
     yield Figure(
         *(NAME, OURS, "start without it", statistics.median(empty), "s"), samples=tuple(empty)
     )
+    for what, samples in (("with", used), ("without", used_bare)):
+        yield Figure(
+            *(NAME, OURS, f"processor time of a start {what} it", statistics.median(samples), "s"),
+            samples=tuple(samples),
+        )
     yield Figure(NAME, OURS, "memory", statistics.median(resident), "MB", goal=MEMORY_GOAL)
     yield Figure(NAME, OURS, "peak memory", peak, "MB")
     yield Figure(NAME, OURS, "memory without it", statistics.median(bare), "MB")
     yield Figure(NAME, OURS, "first save of one more record → on the other disk", first, "s")
 
 
-def _starts(node: Node, count: int) -> tuple[Sequence[float], Sequence[float]]:
-    """Returns the seconds from a start until the node answers what it has, and its memory then."""
-    seconds, resident = [], []
+def _starts(node: Node, count: int) -> tuple[list[float], list[float], list[float]]:
+    """Measures starts until the node answers what it has.
+
+    Returns the seconds, those of the processor, and the memory after a while.
+    """
+    seconds, used, resident = [], [], []
     for _ in range(count):
         node.stop()
         began = time.perf_counter()
@@ -68,9 +76,10 @@ def _starts(node: Node, count: int) -> tuple[Sequence[float], Sequence[float]]:
         for known in node.ask("GET", "mandates")["mandates"]:
             node.ask("GET", "mandates", known["id"])
         seconds.append(time.perf_counter() - began)
+        used.append(cpu_seconds(node.pid))
         time.sleep(_REST_SECONDS)
         resident.append(resident_mb(node.pid))
-    return seconds, resident
+    return seconds, used, resident
 
 
 def _first_save(path: Path, target: Path, content: bytes) -> float:

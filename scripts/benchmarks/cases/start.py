@@ -13,6 +13,7 @@ from scripts.benchmarks.figures import OURS, Figure, Goal
 from scripts.benchmarks.pairs import Restartable, ours
 from scripts.benchmarks.peers.syncthing import syncthing
 from scripts.benchmarks.peers.syncthing import version as syncthing_version
+from scripts.benchmarks.processes import cpu_seconds
 
 NAME = "start"
 TITLE = "process start → first change synced"
@@ -42,7 +43,7 @@ def _measured(context: Context, opener: AbstractContextManager[Restartable]) -> 
             arrivals.until(copy.exists, ARRIVAL_SECONDS_MAX, copy.name)
             pair.settle()
             for side, what in enumerate(SIDES):
-                samples = []
+                samples, used = [], []
                 for _ in range(context.sizes.starts):
                     time.sleep(_REST_SECONDS)
                     pair.stop(side)
@@ -55,6 +56,7 @@ def _measured(context: Context, opener: AbstractContextManager[Restartable]) -> 
                     pair.launch(side)
                     arrivals.until(Holding(copy, content), ARRIVAL_SECONDS_MAX, copy.name)
                     samples.append(time.perf_counter() - began)
+                    used.append(cpu_seconds(pair.pids()[side]))
                     pair.ready(side)
                 tell(f"{NAME}: {pair.subject}: {what}: {statistics.median(samples):.2f} s")
                 yield Figure(
@@ -62,3 +64,9 @@ def _measured(context: Context, opener: AbstractContextManager[Restartable]) -> 
                     goal=GOAL if pair.subject == OURS else None,
                     samples=tuple(samples),
                 )
+                if pair.subject == OURS:
+                    yield Figure(
+                        *(NAME, OURS, f"{what}: processor time of the start"),
+                        *(statistics.median(used), "s"),
+                        samples=tuple(used),
+                    )
