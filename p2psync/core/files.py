@@ -195,6 +195,8 @@ class FileState:
     posted_by: bytes = b""
     """The entry of the last receipt that touched the file."""
     past: Past | None = None
+    used: bool = False
+    """Whether the body was asked for since somebody last cleared this."""
     _body: Body | None = None
 
     def __post_init__(self) -> None:
@@ -249,6 +251,7 @@ class FileState:
     @property
     def body(self) -> Body:
         """The records; folded from the entries when they are not in memory."""
+        self.used = True
         if self._body is None:
             if self.past is not None and self.touches:
                 self._body = self.past.body(self)

@@ -859,6 +859,25 @@ class Replica:
         for file in self.state.files.values():
             file.let_go(self._past)
 
+    def attach(self, archive: Archive) -> None:
+        """Look up in the archive what is let go of from now on."""
+        if self._past is None:
+            self._past = ArchivedPast(archive, self._open, lambda: self.state)
+            self.state.past = self._past
+            self.chains.index = archive
+
+    def release(self) -> None:
+        """Let go of the records of files that nobody asked for since this was last called."""
+        if self._past is None:
+            return
+        for file in self.state.files.values():
+            if file.loaded and not file.used:
+                needed = [file.last_touch, *(head[0] for head in file.heads)]
+                known = [self._past.archive.where(each) for each in needed if each]
+                if all(each is not None and each.stamp is not None for each in known):
+                    file.let_go(self._past)
+            file.used = False
+
     def _ease(self) -> None:
         """Let go of entries that the archive holds, now and then."""
         if self._past is not None and len(self.chains) > self._ease_at:
@@ -922,6 +941,7 @@ class Replica:
         applied += since
         applied.sort(key=lambda item: (item.stamp, item.id))  # causal: stamps rise along it
         self.state = Mandate.fold(self.mandate, self.reader, applied)
+        self.state.past = self._past
         return [self.keep(), Changed(self.mandate, ())]
 
     def lines_of(self, raws: Iterable[bytes]) -> dict[bytes, tuple[StampedLines, ...]]:

@@ -202,6 +202,7 @@ class Node:
                 self.shelf.look_at(opened, copy)
             for file in opened.state.present_files():
                 self.shelf.write_out(opened, file.id)
+            opened.replica.release()
 
     def hint(self, directory: Path, name: str | None) -> None:
         """The watcher saw something at a name, or anywhere in a directory."""
@@ -257,6 +258,7 @@ class Node:
     def admit_opened(self, opened: Opened, contacts: Contacts) -> None:
         """Join a mandate to the engine and the watcher."""
         self.opened[opened.id] = opened
+        self.store.attach(opened.replica)
         self.pieces.admit(opened)
         self.runner.hand_in(
             self.engine.add(opened.replica, contacts, trio.current_time(), wall_ms())

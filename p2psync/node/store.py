@@ -176,6 +176,12 @@ class Store:
                 self._database.trust(mandate)
                 replica.rest(archive)
 
+    def attach(self, replica: Replica) -> None:
+        """Let a replica look up what it need not remember."""
+        archive = self._database.archive(replica.mandate)
+        if archive is not None:
+            replica.attach(archive)
+
     async def entries(self, mandate: bytes) -> list[bytes]:
         """All entries of a mandate, in the order in which they came."""
         return await self._thread(lambda: list(self._database.raws(mandate)))

@@ -20,9 +20,7 @@ from p2psync.storage.sqlite import Reader
 _PAGE_ROWS = 4096
 _PAGE_RAWS = 256
 _AHEAD_ROWS = 128
-_AHEAD = (
-    f"SELECT id, place FROM entry WHERE place > ? AND place < ? ORDER BY place LIMIT {_AHEAD_ROWS}"
-)
+_AHEAD = "SELECT id, place FROM entry WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
 _IN_BUCKET = "SELECT place FROM lookup WHERE bucket = ? AND key = ?"
 _IN_BUCKETS = """
     WITH RECURSIVE bucket_down (bucket) AS (
@@ -245,7 +243,7 @@ def find(reader: Reader, number: int, ids: Iterable[bytes]) -> dict[bytes, bytes
                 continue
             # What is asked for next came soon after, nearly always; look while that helps.
             if len(wanted) > _AHEAD_ROWS and hits >= len(ahead) // 16:
-                rows = connection.execute(_AHEAD, (place, beyond)).fetchall()
+                rows = connection.execute(_AHEAD, (place, beyond, _AHEAD_ROWS)).fetchall()
                 heads = dict(rows)
                 chosen = [at for each, at in heads.items() if each in asked]
                 ahead = _raws_at(connection, chosen)

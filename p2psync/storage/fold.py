@@ -61,34 +61,36 @@ class Pending:
         if self.last is None:
             return
         place = _Places(connection, writer, number, came, len(self.stamps)).of
-        folded = [(stamp, place(each)) for each, stamp in self.stamps.items() if each not in came]
-        connection.executemany("UPDATE entry SET stamp = ? WHERE place = ?", folded)
         if self.whole:
             drop(connection, number)
-        connection.executemany(
-            "INSERT OR IGNORE INTO touch (mandate, file, place, number, records, added, deleted) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    number,
-                    each.file,
-                    place(each.entry),
-                    each.index,
-                    each.records,
-                    each.added,
-                    each.deleted,
-                )
-                for each in self.touches
-            ],
-        )
-        connection.executemany(
-            "INSERT OR REPLACE INTO thing (mandate, name, value) VALUES (?, ?, ?)",
-            [(number, name, value) for name, value in self.things.items() if value is not None],
-        )
-        connection.executemany(
-            "DELETE FROM thing WHERE mandate = ? AND name = ?",
-            [(number, name) for name, value in self.things.items() if value is None],
-        )
+        many = connection.executemany
+        folded = [(stamp, place(each)) for each, stamp in self.stamps.items() if each not in came]
+        if folded:
+            many("UPDATE entry SET stamp = ? WHERE place = ?", folded)
+        if self.touches:
+            many(
+                "INSERT OR IGNORE INTO touch "
+                "(mandate, file, place, number, records, added, deleted) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        number,
+                        each.file,
+                        place(each.entry),
+                        each.index,
+                        each.records,
+                        each.added,
+                        each.deleted,
+                    )
+                    for each in self.touches
+                ],
+            )
+        here = [(number, name, value) for name, value in self.things.items() if value is not None]
+        gone = [(number, name) for name, value in self.things.items() if value is None]
+        if here:
+            many("INSERT OR REPLACE INTO thing (mandate, name, value) VALUES (?, ?, ?)", here)
+        if gone:
+            many("DELETE FROM thing WHERE mandate = ? AND name = ?", gone)
         connection.execute(
             "INSERT OR REPLACE INTO fold (mandate, version, last, checksum) VALUES (?, ?, ?, ?)",
             (
