@@ -6,8 +6,8 @@ from tests.crash import run
 from tests.crash.story import Json
 
 JOBS = {
-    "anna": ("--points", "150", "--mutants"),
-    "ben": ("--points", "200", "--mutants"),
+    "anna": ("--points", "240", "--mutants"),
+    "ben": ("--points", "180", "--mutants"),
 }
 _lines: list[str] = []
 

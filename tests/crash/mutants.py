@@ -82,6 +82,7 @@ MUTANTS: dict[str, tuple[str, Mutate]] = {
     "the database's log is not synced": ("anna", _without(r"home/p2psync\.db-wal")),
     "the database is not synced before its log goes": ("anna", _without(r"home/p2psync\.db")),
     "content is put in its place before it is synced": ("ben", _without(r"home/incoming/.*")),
+    "the folder of old versions is not synced": ("anna", _without(r"home/versions")),
     "frames go before what they tell of is durable": ("anna", _send_first),
 }
 """Each is tried where the story has it."""

@@ -439,6 +439,20 @@ def test_a_crash_at_any_step_leaves_the_old_or_the_new_file_and_no_rest(
     assert code == 0
 
 
+def test_a_leftover_is_offered_before_it_goes(folder: Folder, tmp_path: Path) -> None:
+    """It can be what a new file took the place of."""
+    for number, content in enumerate((b"old version", b"half a fi")):
+        (folder.path / f"{TEMPORARY_PREFIX}{number}").write_bytes(content)
+
+    def keep(path: str, digest: bytes) -> None:
+        if digest == content_digest(b"old version"):
+            os.rename(path, tmp_path / "kept")
+
+    assert folder.remove_leftovers(keep) == 2
+    assert (tmp_path / "kept").read_bytes() == b"old version"
+    assert not leftovers(folder.path)
+
+
 def test_leftovers_are_only_our_own_regular_files(folder: Folder) -> None:
     (folder.path / f"{TEMPORARY_PREFIX}file").touch()
     (folder.path / f"{TEMPORARY_PREFIX}folder").mkdir()
