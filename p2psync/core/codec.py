@@ -4,6 +4,7 @@ Values are ``None``, ``bool``, ``int`` (signed 64 bit), ``bytes``, ``str`` and t
 Maps, floats and extensions do not exist here. Specification: docs/spec/entry.md, "Encoding".
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgpack
@@ -30,6 +31,18 @@ def pack(value: Value) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         raise CodecError(cause=str(error)) from None
     return packed
+
+
+def join(items: Sequence[bytes]) -> bytes:
+    """Return the encoding of an array whose items are encoded already."""
+    count = len(items)
+    if count < 16:
+        head = bytes([0x90 | count])
+    elif count < 1 << 16:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(items)
 
 
 def unpack(data: bytes, limit_bytes: int, *, typed: bool = False) -> Value:

@@ -71,6 +71,8 @@ def _op_ids(maximum: int) -> Kind[tuple[OpId, ...]]:
         return tuple(out)
 
     def dump(value: tuple[OpId, ...]) -> codec.Value:
+        if not value:
+            return ()
         groups: dict[bytes, list[int]] = {}
         for entry, index in sorted(value):
             groups.setdefault(entry, []).append(index)
@@ -496,13 +498,14 @@ def encode(operations: Sequence[Operation]) -> bytes:
         raise OperationError(cause=f"an entry holds 1 to {ENTRY_OPERATIONS_MAX} operations")
     _bound(sum(map(_named, operations)))
     # Lines come from the file's own bytes, and checking them would cost as much as reading them.
-    given = [operation for operation in operations if not isinstance(operation, Lines)]
-    packed = codec.pack([_operations.dump(operation) for operation in given])
-    for item in codec.unpack(packed, max(len(packed), ENTRY_BYTES_MAX)):
-        _consistent(_load(item))
-    if len(given) == len(operations):
-        return packed
-    return codec.pack([_operations.dump(operation) for operation in operations])
+    parts: list[bytes] = []
+    for operation in operations:
+        part = codec.pack(_operations.dump(operation))
+        if type(operation) is not Lines:
+            limit = max(len(part), ENTRY_BYTES_MAX)
+            _consistent(_load(codec.unpack(part, limit, typed=True)))
+        parts.append(part)
+    return codec.join(parts)
 
 
 def decode(payload: bytes) -> tuple[Operation, ...]:

@@ -95,3 +95,8 @@ def test_what_has_no_encoding_is_refused_and_leaves_no_trace(value: object) -> N
     with pytest.raises(CodecError):
         codec.pack(value)
     assert codec.pack((1, 2)) == b"\x92\x01\x02"
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 65_535, 65_536])
+def test_joined_items_are_an_array(count: int) -> None:
+    assert codec.join([codec.pack(b"x")] * count) == codec.pack([b"x"] * count)
