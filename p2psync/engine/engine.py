@@ -558,6 +558,10 @@ class Engine:
         address = self._links[session.link].address
         return PeerStatus(device, True, session.synced, address, session.since)
 
+    def meets_anybody(self, mandate: bytes) -> bool:
+        """Whether any other device of a mandate is there."""
+        return bool(self._held[mandate].exchange.sessions)
+
     def expected(self, mandate: bytes) -> tuple[bytes, ...]:
         """The other devices that have to do with a mandate: members, and whom its ticket names."""
         held = self._held[mandate]

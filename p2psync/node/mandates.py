@@ -220,7 +220,7 @@ class Mandates:
             }
         if not opened.state.membership.members.keys() - {node.identity.device}:
             return {"state": "ok"}
-        if not any(peer.online for peer in node.engine.peers(opened.id)):
+        if not node.engine.meets_anybody(opened.id):
             return {
                 "state": "offline",
                 "cause": _cause(CONDITION_TEXTS["offline"]),
