@@ -70,7 +70,7 @@ CHUNK_BYTES = 128 * KIB
 CHUNK_ADDRESSES_INLINE_MAX = 64
 """A file of more chunks than this lists them in chunks of their own."""
 FILE_CHUNKS_MAX = 1 << 20
-LISTED_CHUNKS_MAX = 1 << 18
+LISTED_CHUNKS_MAX = 1 << 17
 """Chunks that one device's versions name in lists and that are looked for at a time; one file at
 least. Each takes about 700 bytes of memory."""
 INCOMING_MEMORY_BYTES_MAX = 32 * MIB
@@ -143,8 +143,8 @@ LINK_WINDOW_NEAR_BYTES_MAX = 4 * MIB
 """What the window grows to for a known device that is read quickly."""
 LINK_WINDOW_BYTES_MAX = 16 * MIB
 """What it grows to when so much is on its way at a time, because the peer is far."""
-LINK_OUTBOX_BYTES_MAX = 2 * MIB
-"""Frames that wait on one stream for the wire; with a near peer's window and one frame below 8 MiB a link."""
+LINK_OUTBOX_BYTES_MAX = 512 * KIB
+"""Frames that wait on one stream for the wire; more delays what is saved meanwhile, and gains nothing."""
 STREAMS_INBOUND_MAX = 8
 """Streams that a peer may have open on one connection, negotiated or not."""
 STREAMS_REFUSED_MAX = 64
