@@ -7,7 +7,7 @@ what follows from it.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Self
 from p2psync.core import crypto
 from p2psync.core.ops import CHUNK_REFERENCE_BYTES, Chunked
 from p2psync.core.records import Document
-from p2psync.errors import FileAbsent, FolderMissing, P2PSyncError
+from p2psync.errors import FileAbsent, FileTooLarge, FolderMissing, P2PSyncError
 from p2psync.formats import registry
 from p2psync.formats.base import Format
 from p2psync.limits import (
@@ -35,6 +35,10 @@ Report = Callable[[int, int], None]
 """Told (bytes done, bytes in all) while something long goes on."""
 SMALL_CONTENT_BYTES = 4 * CHUNK_BYTES
 """Content up to this is read at once, and sealed as it is looked at."""
+CONTENT_BYTES_MAX = (
+    CHUNK_ADDRESSES_INLINE_MAX * (CHUNK_BYTES // CHUNK_REFERENCE_BYTES) * CHUNK_BYTES
+)
+"""What the lists that an entry has room for can name: 16 GiB."""
 SEALED_AT_ONCE = 8
 SEALS_WAITING = 4
 """Groups of pieces that wait to be sealed while more is read."""
@@ -128,6 +132,7 @@ def look_first(paths: Sequence[Path], secret: bytes) -> list[First]:
                 head = next(iter(blocks), b"")[:FILE_HEAD_BYTES]
             format_ = registry.find(path.name, head)
             out.append(First(format_.name, head, _first_large(folder, path.name, format_, secret)))
+        folders.sync(path for path, first in zip(paths, out, strict=True) if first.found)
     return out
 
 
@@ -145,10 +150,13 @@ def _first_large(folder: Folder, name: str, format_: Format, secret: bytes) -> R
 def look(copy: Copy, format_name: str, secret: bytes) -> Look:
     """Read what is on the disk, as far as needed to know whether it changed.
 
-    Raises ``FileBusy`` while it is being written, ``NotARegularFile``, storage errors.
+    What is new is durable then. Raises ``FileBusy`` while it is being written,
+    ``NotARegularFile``, storage errors.
     """
-    with _Folders() as folders:
-        return _look(folders, copy, format_name, secret)
+    (found,) = look_many([(copy, format_name)], secret)
+    if isinstance(found, P2PSyncError):
+        raise found
+    return found
 
 
 def look_many(copies: Sequence[tuple[Copy, str]], secret: bytes) -> list[Look | P2PSyncError]:
@@ -160,6 +168,15 @@ def look_many(copies: Sequence[tuple[Copy, str]], secret: bytes) -> list[Look | 
                 out.append(_look(folders, copy, format_name, secret))
             except P2PSyncError as error:
                 out.append(error)
+        changed = [
+            copy.path
+            for (copy, _), found in zip(copies, out, strict=True)
+            if isinstance(found, Records) or (isinstance(found, Whole) and found.sealed)
+        ]
+        try:
+            folders.sync(changed)
+        except P2PSyncError as error:
+            return [error if isinstance(found, Records | Whole) else found for found in out]
     return out
 
 
@@ -230,7 +247,7 @@ def seal_large(copy: Copy, secret: bytes, report: Report) -> tuple[Sealed, bytes
 
     It is read once, in blocks, while other threads seal what was read, so memory does not grow
     with the file. Nothing of it is stored but the lists. Raises ``FileBusy`` if it changes
-    meanwhile.
+    meanwhile, ``FileTooLarge`` when its lists of references would not fit into an entry.
     """
     state = crypto.content_hasher()
     under_way: deque[Future[bytes]] = deque()
@@ -238,8 +255,13 @@ def seal_large(copy: Copy, secret: bytes, report: Report) -> tuple[Sealed, bytes
     group: list[bytes] = []
     done = 0
     folder = Folder.open(copy.directory)
-    with folder, folder.open_stable(copy.name) as blocks, ThreadPoolExecutor(2, "seal") as pool:
+    with folder, folder.open_stable(copy.name) as blocks, ThreadPoolExecutor(3, "seal") as pool:
         stat = blocks.stat
+        if stat.size_bytes > CONTENT_BYTES_MAX:
+            raise FileTooLarge(
+                path=str(copy.path), size_bytes=stat.size_bytes, limit_bytes=CONTENT_BYTES_MAX
+            )
+        synced = pool.submit(folder.sync, [copy.name])
         for block in blocks:
             group.append(block)
             if len(group) == SEALED_AT_ONCE:
@@ -253,6 +275,7 @@ def seal_large(copy: Copy, secret: bytes, report: Report) -> tuple[Sealed, bytes
         under_way.append(pool.submit(_references, secret, group))
         for each in under_way:
             references += each.result()
+        synced.result()
     lists: list[tuple[bytes, bytes]] = []
     content = Chunked(False, bytes(references))
     if len(references) > CHUNK_ADDRESSES_INLINE_MAX * CHUNK_REFERENCE_BYTES:
@@ -282,6 +305,14 @@ class _Folders:
     ) -> None:
         for folder in self._open.values():
             folder.close()
+
+    def sync(self, paths: Iterable[Path]) -> None:
+        """Make files durable; see ``Folder.sync``."""
+        names: dict[Path, list[str]] = {}
+        for path in paths:
+            names.setdefault(path.parent, []).append(path.name)
+        for parent, of_folder in names.items():
+            self.open(parent).sync(of_folder)
 
     def open(self, path: Path) -> Folder:
         folder = self._open.get(path)

@@ -255,9 +255,10 @@ class Mandates:
         """Everything about one mandate."""
         opened = find.mandate(self._node.opened.values(), mandate)
         names = opened.names()
+        years = await self.years(opened)
         files = []
         for file in sorted(opened.state.present_files(), key=lambda each: names[each.id]):
-            files.append(await self._view(opened, file, names[file.id]))
+            files.append(await self._view(opened, file, names[file.id], years))
         return {
             "id": opened.id.hex(),
             "name": opened.name,
@@ -321,14 +322,17 @@ class Mandates:
             out.append(cached[1])
         return out
 
-    async def _view(self, opened: Opened, file: FileState, name: str) -> Json:
-        found = await self.findings(opened, file)
+    async def _view(
+        self, opened: Opened, file: FileState, name: str, years: Sequence[Settings]
+    ) -> Json:
+        found = await self.findings(opened, file, years)
         device = self._node.identity.device
         return views.file_view(opened, file, name, device, found.problems, found.period)
 
-    async def findings(self, opened: Opened, file: FileState) -> Findings:
+    async def findings(
+        self, opened: Opened, file: FileState, years: Sequence[Settings]
+    ) -> Findings:
         """What a reader, and the accounting's settings, tell of a file's content (B-POS-8)."""
-        years = await self.years(opened)
         mark = (tuple(file.heads), tuple(id(year) for year in years))
         cached = self._checked.get(file.id)
         if cached is not None and cached[0] == mark:
@@ -423,9 +427,10 @@ class Mandates:
                 offered += await trio.to_thread.run_sync(self._offered, path)
         views_made = [copy.file for copy, *_ in items]
         names = opened.names()
+        years = await self.years(opened)
         return {
             "files": [
-                await self._view(opened, opened.state.files[file_id], names.get(file_id, ""))
+                await self._view(opened, opened.state.files[file_id], names.get(file_id, ""), years)
                 for file_id in views_made
                 if file_id in opened.state.files and opened.state.files[file_id].added
             ],

@@ -65,7 +65,7 @@ from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
-from p2psync.node.pieces import Pieces
+from p2psync.node.pieces import Known, Pieces
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
@@ -488,12 +488,14 @@ class Node:
     async def _find_chunks(self, opened: Opened) -> None:
         """Look for what was asked for, all of it in one go."""
         wanted = self._asked.pop(opened.id)
+        refused: list[FindChunks] = []
+        known: list[Known] = []
         try:
             known = await self.pieces.find(opened, wanted)
+            self.notices.settle("cannot-read-chunks", mandate=opened.id, key="cannot-read-chunks")
         except P2PSyncError as error:
             self._cannot_read_chunks(opened.id, error)
-            return
-        refused: list[FindChunks] = []
+            refused = wanted
         for each in known:
             if isinstance(each, ChunksKnown):
                 self.runner.feed(each)

@@ -28,6 +28,8 @@ from p2psync.storage.contents import ContentStore
 from p2psync.storage.pieces import OpenFiles
 
 ROLES: tuple[Role, ...] = ("folder", "attached")
+Known = ChunksKnown | tuple[FindChunks, DiskFull]
+"""What is not here of a version, or that there is no room for it."""
 SERVED_AT_ONCE = 8
 """Pieces that are read and sealed in one go while those before are sent."""
 
@@ -291,9 +293,7 @@ class Pieces:
 
     # -- for the engine -------------------------------------------------------------------------
 
-    async def find(
-        self, opened: Opened, wanted: Sequence[FindChunks]
-    ) -> list[ChunksKnown | tuple[FindChunks, DiskFull]]:
+    async def find(self, opened: Opened, wanted: Sequence[FindChunks]) -> list[Known]:
         """Tell what of some versions is not here, or that there is no room for it.
 
         Pieces that other versions have are put where they belong. Raises storage errors.
@@ -324,10 +324,10 @@ class Pieces:
 
     def _find(
         self, opened: Opened, questions: Sequence[tuple[FindChunks, Whereabouts | None]]
-    ) -> list[ChunksKnown | tuple[FindChunks, DiskFull]]:
+    ) -> list[Known]:
         spots = self._spots_of(opened)
         chunks = self._contents.chunks
-        known: list[ChunksKnown | tuple[FindChunks, DiskFull]] = []
+        known: list[Known] = []
         taken = 0
         with OpenFiles() as files:
             for each, where in questions:

@@ -101,10 +101,10 @@ class Runner:
         perform: Callable[[Effect], None],
         failed: Callable[[StorageError], None],
     ) -> None:
-        """``store_chunks`` puts what came where it belongs, in a thread; ``perform`` runs one effect
-        that is not for the disk, without waiting; ``failed`` is told when a commit did not succeed.
-        What waited in the queue is dropped then, and nothing is taken any more until ``resume``:
-        the engine's memory is ahead of the disk.
+        """``store_chunks`` puts what came where it belongs, in a thread; ``perform`` runs one
+        effect that is not for the disk, without waiting; ``failed`` is told when a commit did not
+        succeed. What waited in the queue is dropped then, and nothing is taken any more until
+        ``resume``: the engine's memory is ahead of the disk.
         """
         self._engine = engine
         self._disk = disk

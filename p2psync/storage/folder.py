@@ -421,11 +421,23 @@ class Folder:
                 raise
         return False
 
+    def sync(self, names: Sequence[str]) -> None:
+        """Make files durable that somebody else wrote, with their names; raises storage errors.
+
+        Few programs sync what they save, and a save that others know of must outlast a power cut.
+        """
+        with disk_errors(os.fspath(self.path)):
+            self._sync(names)
+            fsync_directory(self._descriptor, self._calls)
+
     def _sync(self, names: Sequence[str]) -> None:
         if len(names) >= SYNC_ALL_FROM and self._calls.sync_file_system(self._descriptor):
             return
         for name in names:
-            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._descriptor)
+            try:
+                descriptor = os.open(name, _READ_FLAGS, dir_fd=self._descriptor)
+            except FileNotFoundError:
+                continue  # it was somebody else's, and is not there any more
             try:
                 self._calls.fsync(descriptor)
             finally:

@@ -69,7 +69,11 @@ class Incoming:
             if name not in self._files:
                 return b""
             with disk_errors(self._path):
-                return os.pread(self._descriptor(name, None), length, offset)
+                try:
+                    return os.pread(self._descriptor(name, None), length, offset)
+                except FileNotFoundError:
+                    self._files.discard(name)  # somebody took it away
+                    return b""
 
     def has(self, name: str) -> bool:
         """Whether any piece of a content may be here."""
@@ -114,9 +118,13 @@ class Incoming:
             if size_bytes is None:
                 descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory)
             else:
-                self._files.add(name)
                 descriptor = os.open(name, _OPEN_FLAGS, 0o600, dir_fd=self._directory)
-                os.ftruncate(descriptor, size_bytes)
+                self._files.add(name)
+                try:
+                    os.ftruncate(descriptor, size_bytes)
+                except OSError:
+                    os.close(descriptor)
+                    raise
             if len(self._open) >= INCOMING_OPEN_MAX:
                 os.close(self._open.popitem(last=False)[1])
         self._open[name] = descriptor
