@@ -363,19 +363,35 @@ def _example(name: str) -> bytes:
     return (folder / name).read_bytes()
 
 
+def _said(index: int, *body: int, query: int = 0) -> bytes:
+    """The bytes that make a request of a route; ``body`` are those of ``_body``."""
+    places = ROUTES[index][1].count("{}")
+    return bytes([index, *(0, 0) * places, 0, 0, 0, query, 0, *body])
+
+
+_AS_IT_IS = (5,)
+_CHANGED = (2, 1, 0, 1, 3, 0)
+
+
 def _seeds() -> Iterable[bytes]:
     for index in range(len(ROUTES)):
-        yield bytes([index])
-        yield bytes([index, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 1, 3, 1])
-        yield bytes([index, 0, 0, 0, 0, 7, 5, 3, *b"xyz", 0, 5])
+        yield _said(index, *_AS_IT_IS)
+        yield _said(index, *_CHANGED)
+        yield _said(index, 1, 0, 40, 0, 40)
+        yield _said(index, *_AS_IT_IS, query=index % len(_QUERIES))
 
 
 def _node_seeds() -> Iterable[bytes]:
-    for index in range(len(ROUTES)):
-        # right as it stands, with one field changed, and after sharing
-        yield bytes([index, 0, 0, 0, 0, 0, 5])
-        yield bytes([index, 0, 0, 0, 0, 2, 1, 0, 1, 0, 0, 4])
-        yield bytes([10, 0, 0, 0, 0, 0, 5, index, 0, 0, 0, 0, 0, 5])
+    """Several requests in a row: a node takes a while to start."""
+    routes = range(len(ROUTES))
+    for start in range(0, len(ROUTES), 5):
+        some = routes[start : start + 5]
+        yield b"".join(_said(index, *_AS_IT_IS) for index in (10, *some))
+        yield b"".join(_said(index, *_CHANGED) for index in some)
+    history = next(index for index in routes if ROUTES[index][1].endswith("/history"))
+    for start in range(0, len(_QUERIES), 6):
+        queries = range(start, min(start + 6, len(_QUERIES)))
+        yield b"".join(_said(history, *_AS_IT_IS, query=query) for query in queries)
 
 
 TARGETS = (
@@ -385,7 +401,7 @@ TARGETS = (
         run_api,
         _seeds,
         bytes_max=2048,
-        short_runs=500,
+        short_runs=1_500,
     ),
     Target(
         "node",
@@ -393,6 +409,6 @@ TARGETS = (
         run_node,
         _node_seeds,
         bytes_max=1024,
-        short_runs=60,
+        short_runs=45,
     ),
 )

@@ -23,7 +23,8 @@ from p2psync.engine.ports import DiscoverableMandate, LinkBroken
 from p2psync.errors import BadInputError
 from p2psync.network import announce, identity
 from p2psync.network.address import parse_address
-from p2psync.network.mdns import SERVICE_TYPE, Heard, _Listener
+from p2psync.network.announce import SERVICE_TYPE, Heard
+from p2psync.network.mdns import _Listener
 from p2psync.network.muxer import DATA, FIN, HEADER, PING, RST, SYN, WINDOW_UPDATE, Muxer
 from p2psync.network.negotiation import NotSpoken, answer, encode_line, propose
 from p2psync.network.noise import secure

@@ -5,6 +5,7 @@
 The first folder takes what is found; the rest is libFuzzer's.
 """
 
+import os
 import sys
 
 import atheris
@@ -16,7 +17,8 @@ def main() -> None:
     with atheris.instrument_imports(include=["p2psync"], enable_loader_override=False):
         from tests.fuzz.targets import TARGETS
     target = TARGETS[name]
-    atheris.Setup([sys.argv[0], f"-max_len={target.bytes_max}", *arguments], target.run)
+    again = os.environ.get("FUZZ_AGAIN", sys.argv[0])  # libFuzzer starts itself anew to merge
+    atheris.Setup([again, f"-max_len={target.bytes_max}", *arguments], target.run)
     atheris.Fuzz()
 
 

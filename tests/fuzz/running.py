@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,10 +34,14 @@ def start(target: Target, work: Path, *options: str) -> subprocess.Popen[str]:
     """Start a run over ``work/corpus``; failures go to ``work/failed``."""
     (work / "corpus").mkdir(parents=True, exist_ok=True)
     (work / "failed").mkdir(exist_ok=True)
+    command = (sys.executable, "-m", "tests.fuzz.run", target.name)
+    again = work / "again"
+    again.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+    again.chmod(0o700)
     return subprocess.Popen(
         [
-            sys.executable,
-            *("-m", "tests.fuzz.run", target.name, str(work / "corpus")),
+            *command,
+            str(work / "corpus"),
             f"-artifact_prefix={work / 'failed'}/",
             f"-rss_limit_mb={RSS_MEGABYTES_MAX}",
             f"-timeout={RUN_SECONDS_MAX}",
@@ -44,7 +49,12 @@ def start(target: Target, work: Path, *options: str) -> subprocess.Popen[str]:
             *options,
         ],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore"},
+        env={
+            **os.environ,
+            "PYTHONHASHSEED": "0",
+            "PYTHONWARNINGS": "ignore",
+            "FUZZ_AGAIN": str(again),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
