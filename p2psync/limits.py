@@ -144,7 +144,7 @@ LINK_WINDOW_NEAR_BYTES_MAX = 4 * MIB
 LINK_WINDOW_BYTES_MAX = 16 * MIB
 """What it grows to when so much is on its way at a time, because the peer is far."""
 LINK_OUTBOX_BYTES_MAX = 512 * KIB
-"""Frames that wait on one stream for the wire; more delays what is saved meanwhile, and gains nothing."""
+"""Frames that wait on one stream for the wire; more would only delay what is saved meanwhile."""
 STREAMS_INBOUND_MAX = 8
 """Streams that a peer may have open on one connection, negotiated or not."""
 STREAMS_REFUSED_MAX = 64

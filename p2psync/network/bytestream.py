@@ -125,7 +125,7 @@ def tune(stream: trio.SocketStream, silence_seconds: float) -> None:
     """
     wanted: list[tuple[str, int]] = [
         ("TCP_USER_TIMEOUT", int(silence_seconds * 1000)),
-        ("TCP_NOTSENT_LOWAT", 512 * 1024),
+        ("TCP_NOTSENT_LOWAT", 256 * 1024),
     ]
     for name, value in wanted:
         option = getattr(socket, name, None)

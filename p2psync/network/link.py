@@ -1,7 +1,5 @@
 """A link: whole frames on one stream; a clean end differs from a cut (docs/spec/link.md)."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final, Literal
 
 import trio
@@ -58,13 +56,17 @@ class StreamLink:
         """
         if len(frame) > limits.FRAME_BYTES_MAX:
             raise ValueError(f"a frame of {len(frame)} bytes")
-        async with self._turn(self._sending):
+        await self._turn(self._sending)
+        try:
             await self._stream.room(LENGTH_BYTES + len(frame))
             self._stream.put(len(frame).to_bytes(LENGTH_BYTES, "big"), frame)
+        finally:
+            self._sending.release()
 
     async def receive(self) -> bytes:
         """The next frame; a cancelled call loses nothing. Raises ``LinkEnded``, ``LinkBroken``."""
-        async with self._turn(self._receiving):
+        await self._turn(self._receiving)
+        try:
             while True:
                 if self._closed:
                     raise LinkBroken(_CLOSED_HERE)
@@ -75,9 +77,10 @@ class StreamLink:
                     return frame
                 if self._over is None:
                     await self._wait()
+        finally:
+            self._receiving.release()
 
-    @asynccontextmanager
-    async def _turn(self, lock: trio.Lock) -> AsyncIterator[None]:
+    async def _turn(self, lock: trio.Lock) -> None:
         """Take the lock; a checkpoint at every frame would cost more than a small frame."""
         self._turns += 1
         if self._turns % _FRAMES_A_TURN == 0:
@@ -86,10 +89,6 @@ class StreamLink:
             lock.acquire_nowait()
         except trio.WouldBlock:
             await lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _next_frame(self) -> bytes | None:
         stream = self._stream

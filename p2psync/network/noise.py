@@ -27,7 +27,7 @@ _NONCE: Final = struct.Struct("<4xQ")
 _MESSAGE_BYTES_MAX = _LENGTH.size + 65_535
 _READ_BYTES = 256 * 1024
 _BUFFER_BYTES = _READ_BYTES + 3 * _MESSAGE_BYTES_MAX
-_JOINED_BYTES = 16 * 1024
+_JOINED_BYTES = 40 * 1024
 """Shorter pieces share a message: joining them costs less than one more message."""
 _BUFFERS_KEPT = 4
 _MESSAGES_A_TURN = 128
