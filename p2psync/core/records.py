@@ -64,6 +64,11 @@ class Segment:
         """How many records it holds; never dearer than ``records``."""
         return len(self.records)
 
+    @property
+    def dates(self) -> tuple[datetime.date, ...]:
+        """The dates of its records; never dearer than ``records``."""
+        return tuple([record.date for record in self.records if record.date is not None])
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

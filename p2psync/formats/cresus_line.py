@@ -7,6 +7,7 @@ whether anything changed, and renumbers ``idno`` freely: so those eight are a re
 ``money_key`` leaves out the text alone: a voucher number tells one posting from another.
 """
 
+import datetime
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -52,6 +53,7 @@ _DATE = rb"""
       | 31 \. (?:0[13578]|1[02]) )
     \. (?:19|20)[0-9][0-9]
 """
+_DATE_BYTES = 10
 _ACCOUNT = rb"\t (?! \s* (?:\.\.\.|\x85) \s* \t ) [^\t\n]*"
 _ANY = rb"\t [^\t\n]*"
 _PLAIN_LINE = re.compile(
@@ -116,6 +118,12 @@ class PlainLine(Segment):
     def record_count(self) -> int:
         """One."""
         return 1
+
+    @property
+    def dates(self) -> tuple[datetime.date, ...]:
+        """Read from the first field alone."""
+        date = read_date(self.raw[:_DATE_BYTES].decode("latin-1"))
+        return () if date is None else (date,)
 
     def __getattr__(self, name: str) -> Any:
         # Called for slots that are not filled, and for what does not exist.

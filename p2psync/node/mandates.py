@@ -9,7 +9,7 @@ from typing import Any
 
 import trio
 
-from p2psync.core import membership, ops
+from p2psync.core import crypto, membership, ops
 from p2psync.core.files import FileState
 from p2psync.core.membership import MAY_WRITE
 from p2psync.core.names import check_name, safe_folder_name
@@ -70,6 +70,10 @@ CONDITION_TEXTS = {
     "waiting": "no member that may admit this device was reached yet",
     "offline": "no other device of the mandate is reachable",
 }
+
+
+FINDINGS_VERSION = 1
+"""Rises when other things are found in the same content."""
 
 
 def _cause(template: str, params: Mapping[str, str] | None = None) -> Json:
@@ -341,13 +345,31 @@ class Mandates:
         found = Findings()
         format_ = registry.by_name(file.info.format)
         if current is not None and current.content is None:
-            data = file.segments.emit()
-            found = await trio.to_thread.run_sync(_find, format_, data, years)
+            found = await self._noted(opened, file, years)
         elif current is not None and format_.merge == "records":
             found = Findings((Problem("not-readable", PROBLEM_TEXTS["not-readable"]),))
         elif current is not None and file.info.kind in ("invoicing", "payroll"):
             found = Findings((Problem("unknown-format", PROBLEM_TEXTS["unknown-format"]),))
         self._checked[file.id] = (mark, found)
+        return found
+
+    async def _noted(self, opened: Opened, file: FileState, years: Sequence[Settings]) -> Findings:
+        """What is wrong with a record file; noted, for finding it out takes reading all of it."""
+        store = self._node.store
+        heads = sorted(file.heads)
+        what = (FINDINGS_VERSION, file.info.format, heads, years)
+        mark = crypto.content_digest(repr(what).encode())
+        noted = await store.note(opened.id, file.id, mark)
+        if sorted(file.heads) != heads:
+            return await self._noted(opened, file, years)
+        if noted is not None:
+            return Findings(tuple(Problem(*each) for each in noted["problems"]), noted["period"])
+        data = file.segments.emit()
+        format_ = registry.by_name(file.info.format)
+        found = await trio.to_thread.run_sync(_find, format_, data, years)
+        problems = [[each.code, each.template, each.line, each.params] for each in found.problems]
+        note = {"problems": problems, "period": found.period}
+        await store.put_note(opened.id, file.id, mark, note)
         return found
 
     # -- attaching ----------------------------------------------------------------------------
@@ -507,12 +529,7 @@ class Mandates:
 
 def _find(format_: Format, data: bytes, years: Sequence[Settings]) -> Findings:
     document = format_.parse(data)
-    dates = [
-        record.date
-        for segment in document.segments
-        for record in segment.records
-        if record.date is not None
-    ]
+    dates = [date for segment in document.segments for date in segment.dates]
     spans = {
         year.period
         for date in set(dates)

@@ -222,6 +222,19 @@ class Store:
         )
         return InBatch(lambda batch: batch.put_copy(row))
 
+    # -- notes --------------------------------------------------------------------------------
+
+    async def note(self, mandate: bytes, file: bytes, mark: bytes) -> Any:
+        """What was noted of a file's content that had this mark; ``None`` for any other."""
+        text = await self._thread(self._database.note, mandate, file, mark)
+        return None if text is None else json.loads(text)
+
+    async def put_note(self, mandate: bytes, file: bytes, mark: bytes, value: object) -> None:
+        """Note something of a file's content; what cannot be written is found out again."""
+        text = json.dumps(value, ensure_ascii=False)
+        with suppress(StorageError):
+            await self._write(lambda batch: batch.put_note(mandate, file, mark, text))
+
     # -- peers --------------------------------------------------------------------------------
 
     def tell_contacts(

@@ -103,7 +103,7 @@ class Batch:
         logs = self._connection.execute("SELECT log FROM own_log WHERE mandate = ?", (number,))
         self._own_logs.difference_update((mandate, log) for (log,) in logs.fetchall())
         self._connection.execute("DELETE FROM mandate WHERE number = ?", (number,))
-        for table in ("own_log", "copy", "seen"):
+        for table in ("own_log", "copy", "seen", "note"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE mandate = ?",  # noqa: S608 # fixed names
                 (number,),
@@ -182,6 +182,13 @@ class Batch:
         self._connection.execute(
             "DELETE FROM copy WHERE mandate = ? AND file = ? AND role = ?",
             (self._writer.number(mandate), file, role),
+        )
+
+    def put_note(self, mandate: bytes, file: bytes, mark: bytes, json: str) -> None:
+        """Note what was found out of a file's content; ``mark`` tells of which content."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO note (mandate, file, mark, json) VALUES (?, ?, ?, ?)",
+            (self._writer.number(mandate), file, mark, json),
         )
 
     # -- peers ------------------------------------------------------------------------------------

@@ -296,6 +296,16 @@ class Database:
         row = self._reader.row(_COPIES + where, self._number(mandate), file, role)
         return None if row is None else _copy(row)
 
+    def note(self, mandate: bytes, file: bytes, mark: bytes) -> str | None:
+        """Return what was noted of a file's content; ``None`` when that was another content."""
+        row = self._reader.row(
+            "SELECT json FROM note WHERE mandate = ? AND file = ? AND mark = ?",
+            self._number(mandate),
+            file,
+            mark,
+        )
+        return None if row is None else str(row[0])
+
     # -- peers ------------------------------------------------------------------------------------
 
     def contacts(self) -> dict[bytes, tuple[str, ...]]:

@@ -161,7 +161,19 @@ _FOLD: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD)
+_NOTES: Migration = (
+    """
+    CREATE TABLE note (
+        mandate INTEGER NOT NULL,
+        file BLOB NOT NULL,
+        mark BLOB NOT NULL,
+        json TEXT NOT NULL,
+        PRIMARY KEY (mandate, file)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES)
 """Step ``n`` leads from version ``n`` to ``n + 1``; a step that was released never changes."""
 
 VERSION = len(MIGRATIONS)

@@ -55,6 +55,7 @@ def test_a_plain_line_is_what_its_fields_say(raw: bytes) -> None:
     assert (group, delta) == (None, Decimal(0))
     assert read_line(raw, 1).id == idno
     assert plain.record_count == len(segment.records) == 1
+    assert plain.dates == segment.dates
     assert plain.problem is segment.problem is None
     assert (plain.raw, plain.key, plain.money_key) == (segment.raw, segment.key, segment.money_key)
     assert [
