@@ -1,7 +1,6 @@
 """``scripts/bench --report FILE``: writes the figures of a run into docs/performance.md."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from scripts.benchmarks import suite
@@ -17,13 +16,20 @@ GOALS_HEAD = (
     "p2psync",
     "goal",
     "",
-    "goal, scaled",
-    "",
     "peers in the same run",
-    "limits in the same run",
+    "limits in the same run (where the goals were set)",
 )
-SCALED_UNITS = ("s", "ms", "1/s", "MB/s")
-"""Of figures that depend on how fast the machine is."""
+LIMITS_THERE = {
+    "20 KB: write, fsync, rename, fsync of the folder": 0.17,
+    "loopback, one byte there and back": 0.02,
+    "write with fsync": 1_000.0,
+    "files of 20 KB with fsync and rename": 6_000.0,
+    "Ed25519 checks, one core (PyNaCl)": 20_000.0,
+    "SQLite, rows at 1,000 a commit": 400_000.0,
+    "SQLite, commits of one row": 14_000.0,
+    "start of Python": 9.0,
+}
+"""What the machine could do for which the goals were set, in the units of the limits."""
 
 
 def sections(results: Results) -> dict[str, str]:
@@ -68,28 +74,11 @@ def goal_rows(results: Results) -> list[tuple[str, ...]]:
                     f"**{with_unit(figure.value, figure.unit)}**",
                     goal,
                     near,
-                    *goal_of(scaled(results, figure, getattr(case, "REFERENCE", None))),
                     _peers(results, figure),
                     _limits(results, getattr(case, "LIMITS", ())),
                 )
             )
     return made
-
-
-def scaled(results: Results, figure: Figure, reference: tuple[str, float] | None) -> Figure:
-    """Returns a figure with its goal as it would be for a machine as fast as this one.
-
-    ``reference`` names the limit that the work depends on most, and its value on the machine for
-    which the goals were set. Without one there is no goal, nor for what is no time or rate.
-    """
-    found = [each for each in results.figures if reference and each.measure == reference[0]]
-    if not found or reference is None or figure.goal is None or figure.unit not in SCALED_UNITS:
-        return replace(figure, goal=None)
-    slower = found[0].value / reference[1]
-    if found[0].better == "higher":
-        slower = 1 / slower
-    goal = figure.goal.value * slower if figure.goal.relation == "≤" else figure.goal.value / slower
-    return replace(figure, goal=replace(figure.goal, value=goal))
 
 
 def _peers(results: Results, figure: Figure) -> str:
@@ -102,11 +91,13 @@ def _peers(results: Results, figure: Figure) -> str:
 
 def _limits(results: Results, names: Sequence[str]) -> str:
     known = {each.measure: each for each in results.figures if each.subject == MACHINE}
-    return "; ".join(
-        f"{name} {with_unit(known[name].value, known[name].unit)}"
-        for name in names
-        if name in known
-    )
+    return "; ".join(_limit(known[name]) for name in names if name in known)
+
+
+def _limit(limit: Figure) -> str:
+    text = f"{limit.measure} {with_unit(limit.value, limit.unit)}"
+    there = LIMITS_THERE.get(limit.measure)
+    return text if there is None else f"{text} ({with_unit(there, limit.unit)})"
 
 
 def replaced(page: str, parts: dict[str, str]) -> str:

@@ -9,7 +9,6 @@ from scripts.benchmarks.first_sync import first_syncs
 NAME = "large-file"
 TITLE = "first sync of one 1 GiB file, taking it up included"
 LIMITS = ("write with fsync",)
-REFERENCE = ("write with fsync", 1_000.0)
 GOAL = Goal("≤", 3.4)
 
 

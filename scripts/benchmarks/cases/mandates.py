@@ -13,7 +13,6 @@ from scripts.benchmarks.nodes import Node, start_all
 
 NAME = "mandates"
 TITLE = "500 mandates on one laptop, 5 members each"
-REFERENCE = ("start of Python", 9.0)
 MEMORY_GOAL, CPU_GOAL, RESTART_GOAL = Goal("≤", 200), Goal("≤", 1.0), Goal("≤", 5.0)
 MEMBERS = 5
 SYNC_SECONDS_MAX = 600.0

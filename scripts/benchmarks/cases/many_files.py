@@ -9,7 +9,6 @@ from scripts.benchmarks.first_sync import first_syncs
 NAME = "many-files"
 TITLE = "first sync of 10,000 files of 20 KB, taking them up included"
 LIMITS = ("files of 20 KB with fsync and rename",)
-REFERENCE = ("files of 20 KB with fsync and rename", 6_000.0)
 GOAL = Goal("≤", 2.4)
 
 

@@ -22,7 +22,6 @@ from scripts.benchmarks.processes import cpu_seconds
 NAME = "propagation"
 TITLE = "a 20 KB file saved on A → on the disk of B, both idle before"
 LIMITS = ("20 KB: write, fsync, rename, fsync of the folder", "loopback, one byte there and back")
-REFERENCE = ("20 KB: write, fsync, rename, fsync of the folder", 0.17)
 MEDIAN_GOAL, HIGH_GOAL = Goal("≤", 8), Goal("≤", 20)
 ARRIVAL_SECONDS_MAX = 60.0
 _REST_SECONDS = 0.25

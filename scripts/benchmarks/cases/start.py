@@ -18,7 +18,6 @@ from scripts.benchmarks.processes import cpu_seconds
 NAME = "start"
 TITLE = "process start → first change synced"
 LIMITS = ("start of Python", "import of the node")
-REFERENCE = ("start of Python", 9.0)
 GOAL = Goal("≤", 1.0)
 ARRIVAL_SECONDS_MAX = 120.0
 _REST_SECONDS = 1.0
