@@ -281,10 +281,17 @@ class Pieces:
         recent = self._recent.get(address)
         if recent is not None:
             return crypto.open_chunk(self._secrets[mandate], spot.digest, recent)
+        piece = self._in_incoming(spot)
+        return self._in_paths(files, spot) if piece is None else piece
+
+    def _in_incoming(self, spot: _Spot) -> bytes | None:
         offset, length = spot.number * CHUNK_BYTES, spot.length
         piece = self._contents.incoming.piece(spot.where.name, offset, length)
-        if len(piece) == length and crypto.content_digest(piece) == spot.digest:
-            return piece
+        right = len(piece) == length and crypto.content_digest(piece) == spot.digest
+        return piece if right else None
+
+    def _in_paths(self, files: OpenFiles, spot: _Spot) -> bytes | None:
+        offset, length = spot.number * CHUNK_BYTES, spot.length
         for path in spot.where.paths:
             piece = files.piece(path, offset, length)
             if len(piece) == length and crypto.content_digest(piece) == spot.digest:
@@ -332,15 +339,23 @@ class Pieces:
         with OpenFiles() as files:
             for each, where in questions:
                 missing: dict[bytes, None] = {}
+                outside: list[_Spot] = []
                 for number, (address, digest) in enumerate(split_references(each.references)):
                     if address in missing:
                         continue
                     if where is None:
                         here = chunks.has(address)
                     else:
-                        here = self._have(files, opened.id, address, where, number, digest, spots)
+                        spot = _Spot(where, number, digest)
+                        here = self._have(files, opened.id, address, spot, spots, outside)
                     if not here:
                         missing[address] = None
+                if where is not None and (missing or self._contents.incoming.has(where.name)):
+                    # What is moved into place once it is whole must have every piece.
+                    for spot in outside:
+                        piece = self._in_paths(files, spot)
+                        if piece is not None:
+                            self._put(spot, piece)
                 if missing:
                     needed = each.size_bytes if where else len(missing) * CHUNK_BYTES
                     try:
@@ -357,24 +372,35 @@ class Pieces:
         files: OpenFiles,
         mandate: bytes,
         address: bytes,
-        where: Whereabouts,
-        number: int,
-        digest: bytes,
+        spot: _Spot,
         spots: dict[bytes, _Spot],
+        outside: list[_Spot],
     ) -> bool:
-        spot = _Spot(where, number, digest)
-        if self._piece(files, mandate, address, spot) is not None:
+        """Tell whether a piece is here. It stands then among what comes in, or is added to
+        ``outside``: it is where the whole content may be.
+        """
+        if self._in_incoming(spot) is not None:
             return True
+        if self._in_paths(files, spot) is not None:
+            outside.append(spot)
+            return True
+        recent = self._recent.get(address)
         elsewhere = spots.get(address)
-        if elsewhere is None or elsewhere.digest != digest:
-            return False
-        piece = self._piece(files, mandate, address, elsewhere)
+        piece = None
+        if recent is not None:
+            piece = crypto.open_chunk(self._secrets[mandate], spot.digest, recent)
+        elif elsewhere is not None and elsewhere.digest == spot.digest:
+            piece = self._piece(files, mandate, address, elsewhere)
         if piece is None or len(piece) != spot.length:
             return False
-        self._contents.incoming.put(
-            where.name, where.version.size_bytes, number * CHUNK_BYTES, piece
-        )
+        self._put(spot, piece)
         return True
+
+    def _put(self, spot: _Spot, piece: bytes) -> None:
+        where = spot.where
+        self._contents.incoming.put(
+            where.name, where.version.size_bytes, spot.number * CHUNK_BYTES, piece
+        )
 
     def store(self, chunks: Sequence[StoreChunk]) -> None:
         """Put what came where it belongs; blocks. What lists references is durable then."""
