@@ -20,8 +20,8 @@ def answers() -> dict[str, Json]:
         found = {name: run.finish(job) for name, job in jobs.items()}
     finally:
         for job in jobs.values():
-            job.kill()
-            job.wait()
+            with job:  # closes its pipe and waits for it
+                job.kill()
     _lines.extend(run.told(name, [answer]) for name, answer in found.items())
     return found
 

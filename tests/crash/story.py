@@ -231,7 +231,11 @@ async def restored(machine: Machine, name: str, version: Json) -> str:
 
 def content(path: Path) -> str:
     """What tells one content from another."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else "none"
+    return summed(path.read_bytes()) if path.exists() else "none"
+
+
+def summed(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 # -- the steps ----------------------------------------------------------------------------------
@@ -336,6 +340,18 @@ async def change_apart(world: World) -> None:
     world.link()
 
 
+async def bring_back(world: World) -> None:
+    """B-HIS-1: old versions of a record file and of another."""
+    machine = world.anna
+    for name, data in (("a.ecf", V1), ("plan.pdf", LARGER)):
+        if machine.copy(name).read_bytes() == data:
+            continue
+        for version in (await machine.service.history("Books", name, None))["versions"]:
+            if await restored(machine, name, version) == summed(data):
+                await machine.service.restore("Books", name, version["version"], None)
+                break
+
+
 async def restart(world: World) -> None:
     """Both machines were ended and begin anew: ``play`` does it."""
 
@@ -356,6 +372,7 @@ STEPS: tuple[Step, ...] = (
     unpost,
     protect_key,
     change_copies,
+    bring_back,
 )
 
 
@@ -365,7 +382,14 @@ async def take(world: World, number: int) -> Json:
         await STEPS[number](world)
         await world.look()
         await world.settle()
-        return await world.summary()
+        summary = await world.summary()
+    copies = [
+        {name: file["copy"] for name, file in each["files"].items()}
+        for each in summary.values()
+        if each
+    ]
+    assert all(each == copies[0] for each in copies), f"the copies differ: {copies}"
+    return summary
 
 
 async def play(root: Path, tell: Tell) -> None:
