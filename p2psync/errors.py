@@ -181,7 +181,7 @@ class TicketExpired(TicketError):
 
     code = "ticket-expired"
     template = "the ticket expired on {expired}"
-    hint_template = "ask for a new ticket"
+    hint_template = "ask for a new ticket; if that day is to come, set the wrong clock right"
 
 
 class TicketRevoked(TicketError):

@@ -16,6 +16,8 @@ ENTRY_PAYLOAD_TARGET_BYTES = 192 * KIB
 """A save is cut into entries of about this size, well below the hard limit."""
 CLOCK_AHEAD_MS_MAX = 7 * 24 * 3600 * 1000
 """An entry's effective time is at most this far ahead of what it depends on."""
+CLOCK_APART_MS_MAX = 3600 * 1000
+"""An entry that comes from so far in the future tells that somebody's clock is wrong."""
 UNSIGNED_BYTES_MAX = 2 * MIB
 """What one signature covers of a large save: well below what a peer lets wait for it."""
 UNCOVERED_BYTES_MAX = 8 * MIB

@@ -20,6 +20,11 @@ def milliseconds(hlc: int) -> int:
     return hlc >> COUNTER_BITS
 
 
+def was_shown(hlc: int) -> bool:
+    """Tell whether a clock showed this time; else it only comes after an earlier one (``tick``)."""
+    return not hlc & ((1 << COUNTER_BITS) - 1)
+
+
 def effective(hlc: int, past: int | None) -> int:
     """Clamp a claimed time by the past it depends on (docs/spec/entry.md, "Time").
 

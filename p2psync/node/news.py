@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from p2psync.core import ops
+from p2psync.core import clock, ops
 from p2psync.core.files import FileState
 from p2psync.core.words import key_phrase
 from p2psync.engine.effects import Warn
+from p2psync.limits import CLOCK_APART_MS_MAX
 from p2psync.node import views
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
@@ -131,6 +132,30 @@ def double_posted(
         action="unpost",
         key=f"double:{':'.join(sorted(names))}",
         receipts=", ".join(names),
+    )
+
+
+def clock_seen(notices: Notices, opened: Opened, device: bytes, hlc: int, wall_ms: int) -> None:
+    """Nothing comes from the future: tell that a clock is wrong, there or here (B-NOT-1).
+
+    Only a time that a clock showed counts, not one that merely follows on what came before it.
+    """
+    if not clock.was_shown(hlc):
+        return
+    shown = clock.milliseconds(hlc)
+    key = f"clock-wrong:{device.hex()}"
+    if shown - wall_ms <= CLOCK_APART_MS_MAX:
+        notices.settle("clock-wrong", mandate=opened.id, key=key)
+        return
+    notices.alert_text(
+        "clock-wrong",
+        "the clock of {who} or of this machine is wrong: it showed {theirs} there and {ours} "
+        "here (UTC); nothing is lost, but times and the last writer go by clocks: set it right",
+        mandate=opened.id,
+        key=key,
+        who=views.person(opened.state, device),
+        theirs=views.iso(shown)[:16].replace("T", " "),
+        ours=views.iso(wall_ms)[:16].replace("T", " "),
     )
 
 

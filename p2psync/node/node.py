@@ -614,11 +614,13 @@ class Node:
                     file = opened.state.files.get(file_id)
                     if file is not None and file.added is not None:
                         news.file_added(self.notices, opened, file)
-                case FileSaved(file=file_id):
+                case FileSaved(file=file_id, version=version):
                     self.shelf.write_out(opened, file_id)
                     file = opened.state.files.get(file_id)
                     if file is not None and file.added is not None:
                         news.file_saved(self.notices, opened, file)
+                    if file is not None and (saved := file.versions.get(version)):
+                        self._look_at_clock(opened, saved.device, saved.hlc)
                 case MemberJoined(device=device):
                     members = True
                     if device == self.identity.device:
@@ -630,6 +632,8 @@ class Node:
                     news.seat_contested(self.notices, opened)
                 case FilePosted(receipt=receipt, retracted=retracted):
                     news.posted(self.notices, opened, receipt, retracted=retracted)
+                    if not retracted and (made := opened.state.receipts.get(receipt)):
+                        self._look_at_clock(opened, made.device, made.hlc)
                 case DoublePosted(file=file_id, receipts=receipts):
                     news.double_posted(self.notices, opened, file_id, receipts)
                 case NewerVersion():
@@ -638,6 +642,10 @@ class Node:
                     members = True
         if members:
             self.update_discovery()
+
+    def _look_at_clock(self, opened: Opened, device: bytes, hlc: int) -> None:
+        if device != self.identity.device:
+            news.clock_seen(self.notices, opened, device, hlc, wall_ms())
 
     # -- identity -----------------------------------------------------------------------------
 

@@ -63,7 +63,13 @@ class StabilityGate(Generic[Key]):
 
     def due(self, now_ns: int) -> list[Key]:
         """Return the files to look at now."""
-        return [key for key, waiting in self._waiting.items() if waiting.look_ns <= now_ns]
+        # Nothing is planned so far ahead: the clock was set back meanwhile.
+        latest_ns = now_ns + self._quiet_ns + self._look_again_ns
+        return [
+            key
+            for key, waiting in self._waiting.items()
+            if waiting.look_ns <= now_ns or waiting.look_ns > latest_ns
+        ]
 
     def next_look_ns(self) -> int | None:
         """Return when the next file is due; None when none is waiting."""

@@ -26,7 +26,7 @@ from p2psync.storage.notify import (
     Touched,
     best_notifier,
 )
-from p2psync.storage.stability import StabilityGate, Touch
+from p2psync.storage.stability import QUIET_NS, StabilityGate, Touch
 
 RESCAN_S = 300.0
 UNWATCHED_SCAN_S = 2.0
@@ -177,7 +177,9 @@ class Watcher:
         if next_look is None:
             await self._work.wait()
         else:
-            with trio.move_on_after(max(0, next_look - self._clock_ns()) / 1e9):
+            # At most so long: the clock may be set back before it is looked at again.
+            wait_ns = min(max(0, next_look - self._clock_ns()), QUIET_NS)
+            with trio.move_on_after(wait_ns / 1e9):
                 await self._work.wait()
         self._work = trio.Event()
 

@@ -161,3 +161,18 @@ def test_no_change_is_lost_and_none_is_taken_before_it_is_quiet(
         if gate.looked("f", found, now):
             taken = found
     assert taken == found
+
+
+def test_a_clock_set_back_between_two_looks_keeps_nobody_waiting() -> None:
+    """A year back while a program writes: the file is looked at as if nothing had happened."""
+    gate = gate_that_took(OLD)
+    gate.touched("f", Touch.CHANGED, T0)
+    found = written(OLD, T0)
+    assert not gate.looked("f", found, T0)
+    back = T0 - 365 * 24 * 3600 * 10**9
+    assert gate.due(back) == ["f"]
+    assert not gate.looked("f", found, back)
+    assert gate.due(back) == []
+    assert gate.due(back + LOOK_AGAIN_NS) == ["f"]
+    assert not gate.looked("f", found, back + LOOK_AGAIN_NS)
+    assert gate.looked("f", found, back + QUIET_NS)
