@@ -30,7 +30,18 @@ from p2psync.node.store import Store
 from p2psync.storage.file_state import FileStat
 
 TIE_BYTES = 8
-Shown = Sequence[tuple[Element, Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What a save is compared with: nothing for a file that is synchronised whole."""
+
+    shown: Sequence[tuple[Element, Value]] = ()
+    records: int = 0
+    size_bytes: int = 0
+
+
+NOTHING = Old()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +77,22 @@ class Saving:
         self._notices = notices
         self._own_effects = own_effects
 
-    async def old(self, opened: Opened, copy: Copy) -> Shown:
+    async def old(self, opened: Opened, copy: Copy) -> Old:
         """What a copy of a record file was written from, frozen."""
         file = opened.state.files.get(copy.file)
         if file is None or not copy.heads:
-            return []
+            return Old()
         base = await self._contents.base(opened, file, copy.heads)
-        return disk.frozen(base.shown())
+        shown = disk.frozen(base.shown())
+        size_bytes = sum([len(value.raw) for _, value in shown])
+        return Old(shown, base.record_count(), size_bytes)
 
     async def draft(
         self,
         opened: Opened,
         copy: Copy,
         found: Records | Whole | None,
-        old: Shown,
+        old: Old,
         before: Iterable[Operation] = (),
         *,
         keep: bool = True,
@@ -95,7 +108,7 @@ class Saving:
             # the next save between them would have to write all records anew.
             tie = opened.replica.entropy(TIE_BYTES)
             lines = await trio.to_thread.run_sync(
-                diff, copy.file, old, found.document.segments, tie
+                diff, copy.file, old.shown, found.document.segments, tie
             )
             return Draft(
                 copy,

@@ -36,7 +36,7 @@ from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.pieces import ROLES, Pieces
 from p2psync.node.runner import InBatch, Runner
-from p2psync.node.saving import Draft, Saving, Shown
+from p2psync.node.saving import NOTHING, Draft, Old, Saving
 from p2psync.node.store import Store
 from p2psync.node.writing import Writing
 
@@ -222,7 +222,7 @@ class Shelf:
             return
         if copy.role == "folder" and not copy.digest:
             return  # somebody's own file has the name that ours is to have; ``write`` tells
-        old = await self._saving.old(opened, copy) if isinstance(found, Records) else []
+        old = await self._saving.old(opened, copy) if isinstance(found, Records) else NOTHING
         if not opened.may_write:
             await self._refuse(opened, copy, found.digest)
         if found.digest != confirmed:
@@ -282,18 +282,17 @@ class Shelf:
     # -- holding back -------------------------------------------------------------------------
 
     async def _hold_if_suspicious(
-        self, opened: Opened, file: FileState, copy: Copy, found: Records | Whole, old: Shown
+        self, opened: Opened, file: FileState, copy: Copy, found: Records | Whole, old: Old
     ) -> None:
         """Compare with what the copy held before, not with what others made of it meanwhile."""
         versions = [file.versions[head] for head in copy.heads if head in file.versions]
         if isinstance(found, Records):
-            records = sum(len(segment.records) for segment in found.document.segments)
-            records_before = sum(len(value.segment.records) for _, value in old)
+            records = sum([segment.record_count for segment in found.document.segments])
         else:
-            records = records_before = 0
+            records = 0
         size_before = max((version.size_bytes for version in versions), default=0)
-        size_before = max(size_before, sum(len(value.segment.raw) for _, value in old))
-        if not disk.is_suspicious((size_before, records_before), (found.stat.size_bytes, records)):
+        size_before = max(size_before, old.size_bytes)
+        if not disk.is_suspicious((size_before, old.records), (found.stat.size_bytes, records)):
             return
         await self._hold(opened, copy, found.digest)
         self._notices.alert_text(
@@ -304,7 +303,7 @@ class Shelf:
             file=copy.name,
             action="confirm",
             key=_held_key(copy),
-            before=str(records_before),
+            before=str(old.records),
             after=str(records),
             bytes_before=str(size_before),
             bytes_after=str(found.stat.size_bytes),
@@ -363,7 +362,7 @@ class Shelf:
         async def read(item: tuple[Copy, AddFile, Records | Whole | None]) -> None:
             copy, operation, found = item
             before = [operation, *(also if item is items[0] else ())]
-            drafts[copy.file] = await self._saving.draft(opened, copy, found, [], before)
+            drafts[copy.file] = await self._saving.draft(opened, copy, found, NOTHING, before)
 
         await together(read, items)
         check()
