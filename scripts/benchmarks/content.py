@@ -9,6 +9,8 @@ from scripts.benchmarks.context import ROOT
 
 EXAMPLE = ROOT / "docs" / "examples" / "atelier_2025_v1.ecf"
 _PIECE_BYTES = 8 << 20
+_SYNCED_ONE_BY_ONE = 16
+"""More files than this are brought to the disk together, with whatever else waits for it."""
 
 
 def write_many(folder: Path, count: int, size: int, seed: int) -> list[Path]:
@@ -20,7 +22,11 @@ def write_many(folder: Path, count: int, size: int, seed: int) -> list[Path]:
         with path.open("wb") as file:
             for start in range(0, size, _PIECE_BYTES):
                 file.write(source.randbytes(min(_PIECE_BYTES, size - start)))
-    os.sync()
+            if count <= _SYNCED_ONE_BY_ONE:
+                file.flush()
+                os.fsync(file.fileno())
+    if count > _SYNCED_ONE_BY_ONE:
+        os.sync()
     return paths
 
 

@@ -117,7 +117,6 @@ def _disk(folder: Path, large_bytes: int, seconds: float) -> Iterator[Figure]:
 
     yield _limit("files of 20 KB with fsync and rename", rate(small, seconds), "1/s")
     piece = os.urandom(8 << 20)
-    os.sync()
     began = time.perf_counter()
     with (folder / "large").open("wb") as file:
         for _ in range(large_bytes // len(piece)):
