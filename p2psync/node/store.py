@@ -119,8 +119,10 @@ class Store:
             log = OwnLog(row.seed, row.incarnation, row.closed)
             own_logs.setdefault(row.mandate, []).append(log)
         copies: dict[bytes, list[Copy]] = {}
+        directories: dict[str, Path] = {}  # shared: a path of its own for each copy takes 500 bytes
         for each in self._database.copies():
-            copies.setdefault(each.mandate, []).append(_copy(each))
+            directory = directories.setdefault(each.directory, Path(each.directory))
+            copies.setdefault(each.mandate, []).append(_copy(each, directory))
         known = self._database.contacts()
         contacts = {
             mandate: {device: known.get(device, ()) for device in sorted(seen)}
@@ -327,12 +329,12 @@ class Store:
         await self._write(lambda batch: batch.put_setting(key, value))
 
 
-def _copy(row: CopyRow) -> Copy:
+def _copy(row: CopyRow, directory: Path) -> Copy:
     return Copy(
         mandate=row.mandate,
         file=row.file,
         role=row.role,
-        directory=Path(row.directory),
+        directory=directory,
         name=row.name,
         heads=row.heads,
         digest=row.digest,
