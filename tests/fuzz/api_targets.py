@@ -401,7 +401,7 @@ TARGETS = (
         run_api,
         _seeds,
         bytes_max=2048,
-        short_runs=1_500,
+        short_runs=800,
     ),
     Target(
         "node",
@@ -409,6 +409,6 @@ TARGETS = (
         run_node,
         _node_seeds,
         bytes_max=1024,
-        short_runs=45,
+        short_runs=30,
     ),
 )

@@ -239,7 +239,7 @@ TARGETS = (
         run_reader,
         _seeds,
         bytes_max=2048,
-        short_runs=800,
+        short_runs=200,
     ),
     Target(
         "line",
@@ -247,7 +247,7 @@ TARGETS = (
         run_line,
         _line_seeds,
         bytes_max=1024,
-        short_runs=6_000,
+        short_runs=3_000,
     ),
     Target(
         "merge",
@@ -255,6 +255,6 @@ TARGETS = (
         run_merge,
         _merge_seeds,
         bytes_max=1024,
-        short_runs=400,
+        short_runs=160,
     ),
 )

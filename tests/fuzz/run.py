@@ -15,8 +15,9 @@ def main() -> None:
     """Instrument the product, then feed the target."""
     name, *arguments = sys.argv[1:]
     with atheris.instrument_imports(include=["p2psync"], enable_loader_override=False):
-        from tests.fuzz.targets import TARGETS
-    target = TARGETS[name]
+        from tests.fuzz.targets import find
+
+        target = find(name)
     again = os.environ.get("FUZZ_AGAIN", sys.argv[0])  # libFuzzer starts itself anew to merge
     atheris.Setup([again, f"-max_len={target.bytes_max}", *arguments], target.run)
     atheris.Fuzz()
