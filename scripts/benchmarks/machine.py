@@ -234,9 +234,9 @@ def _ciphers(seconds: float) -> Iterator[Figure]:
         yield _limit(what, rate(work, seconds) * len(large) / 1e6, "MB/s")
 
 
-def _python_ms(context: Context, code: str, tries: int = 5) -> float:
+def _python_ms(context: Context, code: str) -> float:
     samples = []
-    for _ in range(tries):
+    for _ in range(min(5, context.sizes.starts)):
         began = time.perf_counter()
         subprocess.run(
             [context.tree.python, "-c", code],
