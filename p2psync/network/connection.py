@@ -211,12 +211,15 @@ class Connection:
 
     async def _watch(self) -> None:
         config = self._config
-        used_at = trio.current_time()
+        used_at = excused_at = trio.current_time()
         self._muxer.ping()
         while True:
-            await trio.sleep(config.keepalive_seconds / 2)
+            planned = trio.current_time() + config.keepalive_seconds / 2
+            await trio.sleep_until(planned)
             now = trio.current_time()
-            heard_at = self._session.stream.heard_at
+            if now - planned > config.keepalive_seconds / 2:
+                excused_at = now  # We were held up, and what the peer said may wait unread.
+            heard_at = max(self._session.stream.heard_at, excused_at)
             if now - heard_at > config.silence_seconds:
                 raise LinkBroken("the peer fell silent")
             if now - min(heard_at, self._sent_at) >= config.keepalive_seconds:

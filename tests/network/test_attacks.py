@@ -4,6 +4,7 @@ Every test ends with an honest call that works (trap numbers: docs/decisions/001
 """
 
 import logging
+import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -241,6 +242,16 @@ async def test_a_reader_may_pause_for_longer_than_the_silence_limit() -> None:
             for _ in range(20):
                 assert len(await other.receive()) == limits.FRAME_BYTES_MAX
         await link.close()
+
+
+async def test_who_was_held_up_itself_takes_nobody_for_dead() -> None:
+    """What the peer said meanwhile waits unread: a machine that slept, a core that was taken."""
+    async with rig(QUICK) as r:
+        link, other = await r.links()
+        for _ in range(3):
+            time.sleep(2 * QUICK.silence_seconds)  # noqa: ASYNC251  # nothing runs, on purpose
+            await link.send(b"x")
+            assert await other.receive() == b"x"
 
 
 async def test_an_idle_link_stays_up() -> None:
