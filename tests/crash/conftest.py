@@ -6,8 +6,8 @@ from tests.crash import run
 from tests.crash.story import Json
 
 JOBS = {
-    "anna": ("--points", "240", "--mutants"),
-    "ben": ("--points", "180", "--mutants"),
+    "anna": ("--points", "150", "--mutants"),
+    "ben": ("--points", "130", "--mutants", "--careless"),
 }
 _lines: list[str] = []
 
