@@ -3,10 +3,11 @@
 Nothing but that start is special: it runs what ``p2psync node run`` runs.
 """
 
-# ruff: noqa: E402  # the meter comes before everything that it counts
+# ruff: noqa: E402  # what counts and fails comes before everything that it is put around
 
-from tests.kills import meter
+from tests.kills import faults, meter
 
+faults.install()
 meter.install()
 
 import os
@@ -19,7 +20,8 @@ from typing import Any
 import trio
 
 from p2psync.cli import daemon
-from p2psync.node import runner
+from p2psync.engine import peering
+from p2psync.node import node, notices, runner, shelf
 
 
 def _acknowledge_early() -> None:
@@ -39,8 +41,19 @@ def _acknowledge_early() -> None:
     faulty.Runner._commit = late
 
 
-MUTANTS = {"early": _acknowledge_early}
-"""Faults that the checks must notice."""
+def _try_again_soon() -> None:
+    patched: Any = node
+    patched.RECOVER_SECONDS = patched.ROOM_SECONDS = 0.2
+    patched = shelf
+    patched.RETRY_SECONDS = 0.2
+    patched = peering
+    patched.BACKOFF_SECONDS_MAX = 1.0
+    patched = notices
+    patched.AGAIN_SECONDS = 0.1
+
+
+MUTANTS = {"early": _acknowledge_early, "impatient": _try_again_soon}
+"""Nodes with a fault that the checks must notice, and nodes that are quicker to try again."""
 
 
 def host(
@@ -55,6 +68,7 @@ def host(
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), sys.stderr.fileno())
     meter.hold(meter.Meter(Path(page)))
+    faults.hold(faults.Faults(Path(page).with_name("faults")))
     if mutant:
         MUTANTS[mutant]()
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from p2psync.api.address import read_address
+from tests.kills.faults import Faults
 from tests.kills.meter import Meter
 
 READY_SECONDS_MAX = 60.0
@@ -80,6 +81,7 @@ class Host:
         self.log = root / "node.err"
         self.work.mkdir(parents=True)
         self.meter = Meter(root / "meter")
+        self.faults = Faults(root / "faults")
         self.port = free_port()
         self.device = ""
         self.mutant = mutant

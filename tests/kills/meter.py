@@ -19,6 +19,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from tests.kills import faults
+
 _COUNT, _KILL_AT, _CLOCK_NS = 0, 8, 16
 _PAGE_BYTES = 4096
 _CALLS = ("write", "pwrite", "fsync", "fdatasync", "rename", "replace", "link", "unlink", "mkdir")
@@ -100,6 +102,7 @@ class _Connection(sqlite3.Connection):
         if sql.startswith(("SELECT", "PRAGMA")):
             return super().execute(sql, *parameters)
         _touch()
+        faults.of_database(self, sql)
         try:
             return super().execute(sql, *parameters)
         finally:
