@@ -22,6 +22,7 @@ from p2psync.engine.effects import (
     Persist,
     SendEntries,
     SendOpening,
+    StoredEntry,
 )
 from p2psync.engine.replica import OwnLog, Replica
 from p2psync.errors import StateDamaged, StorageError
@@ -62,6 +63,8 @@ class Surroundings:
     """The devices that have to do with a mandate, and where each was reached."""
 
 
+FRESH_BYTES_MAX = 256 * 1024
+"""Entries that were just written and are kept in memory."""
 _ENTRIES_READ = 256
 """Entries that are read from the database at a time while sending."""
 
@@ -71,6 +74,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._fresh: dict[bytes, bytes] = {}
 
     async def _thread(self, call: Callable[..., T], *arguments: object) -> T:
         return await trio.to_thread.run_sync(partial(call, *arguments))
@@ -98,6 +102,17 @@ class Store:
                         batch.close_log(log)
                     case InBatch(write=write):
                         write(batch)
+        self._remember(
+            [entry for item in work if isinstance(item, Persist) for entry in item.entries]
+        )
+
+    def _remember(self, entries: Sequence[StoredEntry]) -> None:
+        """Keep what was just written in memory: it is sent next."""
+        if entries and sum([len(entry.raw) for entry in entries]) <= FRESH_BYTES_MAX // 4:
+            fresh = {**self._fresh, **{entry.id: entry.raw for entry in entries}}
+            while sum(map(len, fresh.values())) > FRESH_BYTES_MAX:
+                del fresh[next(iter(fresh))]
+            self._fresh = fresh
 
     async def try_writing(self) -> None:
         """Find out whether the disk can be written; raises ``StorageError``."""
@@ -190,6 +205,9 @@ class Store:
 
     async def raws(self, mandate: bytes, ids: Sequence[bytes]) -> list[bytes]:
         """Some entries, in the order asked for."""
+        fresh = [self._fresh.get(id) for id in ids]
+        if None not in fresh:
+            return [raw for raw in fresh if raw is not None]
         found = await self._thread(self._database.find, mandate, ids)
         return list(found.values())
 

@@ -70,6 +70,15 @@ class Replacement:
     keep: Callable[[str], None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Temporary:
+    """A content in the folder that has no name yet: whether it is durable, and what the target was
+    when it was looked at (``None`` where a change since could be hidden)."""
+
+    synced: bool
+    target: FileStat | None
+
+
 class Folder:
     """An open folder; a context manager.
 
@@ -241,7 +250,7 @@ class Folder:
         it is read is its error.
         """
         results: list[FileStat | P2PSyncError | None] = [None] * len(wanted)
-        written: list[tuple[int, str, bool]] = []
+        written: list[tuple[int, str, _Temporary]] = []
         try:
             for number, each in enumerate(wanted):
                 temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
@@ -250,11 +259,11 @@ class Folder:
                 except P2PSyncError as error:
                     results[number] = error
             with disk_errors(os.fspath(self.path)):
-                self._sync([temporary for _, temporary, synced in written if not synced])
+                self._sync([temporary for _, temporary, made in written if not made.synced])
             named = False
-            for number, temporary, _ in written:
+            for number, temporary, made in written:
                 try:
-                    results[number] = self._put(temporary, wanted[number])
+                    results[number] = self._put(temporary, wanted[number], made.target)
                     named = True
                 except P2PSyncError as error:
                     results[number] = error
@@ -402,18 +411,21 @@ class Folder:
         except (FileBusy, FileAbsent):
             return False
 
-    def _write_temporary(self, temporary: str, wanted: "Replacement") -> bool:
-        """Bring the content into the folder; tell whether it is durable already."""
+    def _write_temporary(self, temporary: str, wanted: "Replacement") -> "_Temporary":
+        """Bring the content into the folder."""
         _check_component(wanted.name)
         # Before anything is written: a full disk must not be filled to learn that it was in vain.
+        now_ns = time.time_ns()
         target = self._expect(wanted.name, wanted.expected)
+        # A digest need not be read again where any change must show.
+        sure = None if target is None or not to_stat(target).settled(now_ns) else to_stat(target)
         mode = 0o600 if target is None else stat.S_IMODE(target.st_mode) & 0o777
         with disk_errors(self.path_of(wanted.name)):
             if wanted.moved is not None:
                 with suppress(OSError):
                     os.rename(wanted.moved, temporary, dst_dir_fd=self._descriptor)
                     os.chmod(temporary, mode, dir_fd=self._descriptor)
-                    return True
+                    return _Temporary(True, sure)
             try:
                 descriptor = os.open(temporary, _TEMPORARY_FLAGS, 0o600, dir_fd=self._descriptor)
                 try:
@@ -426,7 +438,7 @@ class Folder:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=self._descriptor)
                 raise
-        return False
+        return _Temporary(False, sure)
 
     def sync(self, names: Sequence[str]) -> None:
         """Make files durable that somebody else wrote, with their names; raises storage errors.
@@ -450,8 +462,8 @@ class Folder:
             finally:
                 os.close(descriptor)
 
-    def _put(self, temporary: str, wanted: "Replacement") -> FileStat:
-        target = self._expect(wanted.name, wanted.expected)
+    def _put(self, temporary: str, wanted: "Replacement", sure: FileStat | None) -> FileStat:
+        target = self._expect(wanted.name, wanted.expected if sure is None else sure)
         with disk_errors(self.path_of(wanted.name)):
             self._take_name(temporary, wanted.name, target)
             if target is not None:
