@@ -39,6 +39,7 @@ from p2psync.errors import (
 from p2psync.limits import (
     CHUNKS_UNREQUESTED_MAX,
     ENTRIES_AGAIN_MAX,
+    FILES_PER_MANDATE_MAX,
     FRONTIER_TIPS_MAX,
     LOCATOR_POINTS_MAX,
     LOGS_ASKED_MAX,
@@ -294,7 +295,9 @@ class Exchange:
 
     def _send_content(self, session: Session) -> None:
         session.said = bool(self.files_lacking)
-        self.desk.send(session.link, wire.Content(session.handle, self.files_lacking))
+        # A file counts more than once while it is fetched and not written out: more than fits.
+        files = min(self.files_lacking, FILES_PER_MANDATE_MAX)
+        self.desk.send(session.link, wire.Content(session.handle, files))
 
     # -- what peers say -------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import pytest
 
 from p2psync.core.crypto import content_digest
 from p2psync.core.ops import AddFile, Chunked, Save
-from p2psync.engine import wire
+from p2psync.engine import session, wire
 from p2psync.engine.effects import CloseLink, ContentReady, Progress, Warn
 from p2psync.engine.transfer import addresses_of, chunk_count
 from p2psync.limits import CHUNK_BYTES, CHUNKS_WANTED_MAX
@@ -233,6 +233,19 @@ def test_a_version_that_is_replaced_is_not_fetched_any_more() -> None:
     assert ben.content(mandate, FILE) == b"new"
     assert len(ready(ben)) == 1
     assert ben.engine.in_step(mandate)
+
+
+def test_who_lacks_more_than_fits_into_a_message_keeps_its_link(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "FILES_PER_MANDATE_MAX", 2)
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    ben.engine._held[mandate].exchange.content_lacking(5)
+    network.settle()
+    said = [each.files for each in network.messages("ben") if isinstance(each, wire.Content)]
+    assert said[-1] == 2
+    assert not anna.engine.in_step(mandate), "anna knows that ben still fetches"
 
 
 def test_unrequested_chunks_are_kept_in_a_small_number() -> None:
