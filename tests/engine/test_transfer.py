@@ -241,7 +241,9 @@ def test_who_lacks_more_than_fits_into_a_message_keeps_its_link(
     monkeypatch.setattr(session, "FILES_PER_MANDATE_MAX", 2)
     network = Network()
     anna, ben, mandate = mandate_of_two(network)
+    ben.engine._desk.begin(ben.now, ben.wall_ms)
     ben.engine._held[mandate].exchange.content_lacking(5)
+    ben.run(ben.engine._desk.finish())
     network.settle()
     said = [each.files for each in network.messages("ben") if isinstance(each, wire.Content)]
     assert said[-1] == 2
