@@ -65,8 +65,8 @@ def test_mandates_without_a_link_set_no_timers() -> None:
     network.stop("ben")
     network.settle(200)
     assert not any(anna.engine.meets_anybody(mandate) for mandate in mandates)
-    dials = []
-    while (wake := anna.engine.next_wake()) is not None and wake < network.now + 600:
+    dials, end = [], network.now + 600
+    while (wake := anna.engine.next_wake()) is not None and wake < end:
         dials.append(wake)
         network.settle(wake - network.now)
     assert 5 <= len(dials) <= 20  # one a minute or so, however many mandates
