@@ -35,7 +35,7 @@ from tests.engine.joined import Network, join, mandate_of_two
 from tests.engine.machine import WALL_MS, Machine, Ticket, key_of
 
 LINK = 7
-SCALE = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
+SCALE = float(sys.argv[2]) if __name__ == "__main__" and len(sys.argv) > 2 else 1.0
 """How much of the flood comes: the tests send a part of it."""
 FRAME_BYTES = 500_000
 
