@@ -109,7 +109,7 @@ class Soak:
             self.nodes[founder]("POST", "mandates", body={"name": mandate})
             self._share(mandate, founder)
         for owner in range(1, len(self.nodes)):
-            lines = [*SALES[:HEADER_LINES], *invoices(self.rng, 30)]
+            lines = [*SALES[:HEADER_LINES], *invoices(self.rng, f"sales{owner}.ecf", 30)]
             self._attach(BOOKS, owner, f"sales{owner}.ecf", b"".join(lines), counts=True)
         for mandate in self.models:
             for owner in range(len(self.nodes)):
@@ -179,7 +179,7 @@ class Soak:
         if len(body) > 20 and self.rng.random() < 0.6:  # fewer than what would be held back
             for _ in range(self.rng.randint(1, 6)):
                 body.pop(self.rng.randrange(len(body)))
-        for line in invoices(self.rng, self.rng.randint(0, 7)):
+        for line in invoices(self.rng, file.name, self.rng.randint(0, 7)):
             body.insert(self.rng.randint(0, len(body)), line)
         if self.rng.random() < 0.3:
             body.insert(0, self.rng.choice(body))
@@ -204,7 +204,7 @@ class Soak:
             raise NotThere
         name = f"{mandate}more{len(model.files)}"
         if mandate == BOOKS and self.rng.random() < 0.5:
-            lines = [*SALES[:HEADER_LINES], *invoices(self.rng, 4)]
+            lines = [*SALES[:HEADER_LINES], *invoices(self.rng, f"{name}.ecf", 4)]
             self._attach(mandate, owner, f"{name}.ecf", b"".join(lines), counts=True)
         else:
             content = self.rng.randbytes(5_000)

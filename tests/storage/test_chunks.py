@@ -12,8 +12,8 @@ import pytest
 from p2psync.core.crypto import chunk_address
 from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.errors import ChunkDamaged, ChunkMissing, DiskFull, FolderMissing
-from p2psync.storage.chunks import SYNC_ALL_FROM, ChunkStore
-from p2psync.storage.disk import DiskCalls, sync_file_system
+from p2psync.storage.chunks import ChunkStore
+from p2psync.storage.disk import SYNC_ALL_FROM, DiskCalls, sync_file_system
 
 
 def chunk(data: bytes) -> tuple[bytes, bytes]:
