@@ -374,7 +374,7 @@ class Engine:
                     exchange.on_refusal(session, reason)
             case wire.Frontier(tips=tips):
                 exchange.on_frontier(session, tips)
-                self._transfer.open(link.id, session.handle, mandate)
+                self._transfer.open(link.id, link.device, session.handle, mandate)
                 self._after_entries(mandate)
             case wire.Have(tips=tips):
                 exchange.on_have(session, tips)

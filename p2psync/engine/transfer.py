@@ -95,6 +95,8 @@ class Fetch:
 class Source:
     """A link that chunks may come over."""
 
+    device: bytes = b""
+    """Who is at its other end; known from the first ``open`` on."""
     handles: dict[bytes, int] = field(default_factory=dict)
     """The handle of each mandate whose chunks the peer gives."""
     asked: dict[bytes, bytes] = field(default_factory=dict)
@@ -338,9 +340,11 @@ class Transfer:
 
     # -- who gives ------------------------------------------------------------------------------
 
-    def open(self, link: int, handle: int, mandate: bytes) -> None:
+    def open(self, link: int, device: bytes, handle: int, mandate: bytes) -> None:
         """A peer may be asked for a mandate's chunks."""
-        self._sources.setdefault(link, Source()).handles[mandate] = handle
+        source = self._sources.setdefault(link, Source())
+        source.device = device
+        source.handles[mandate] = handle
         self.pump()
 
     def close(self, link: int, mandate: bytes) -> None:
@@ -378,9 +382,7 @@ class Transfer:
         """Ask every peer for as many chunks as are allowed at a time."""
         if not self._queued:
             return
-        for link, source in self._sources.items():
-            if len(source.asked) > REFILL:
-                continue
+        for link, source in self._with_room():
             for mandate in list(self._queued):
                 if len(source.asked) >= CHUNKS_WANTED_MAX:
                     break
@@ -388,6 +390,15 @@ class Transfer:
                 if handle is not None and (wanted := self._assign(source, mandate)):
                     self.desk.send(link, wire.ChunkWant(handle, tuple(wanted)))
                     self.desk.after(("chunks", link), CHUNK_SECONDS_MAX)
+
+    def _with_room(self) -> list[tuple[int, Source]]:
+        """The links to ask, first those to who saved what is next: others may not have it yet, and
+        one that stands still would keep us waiting until its link is cut."""
+        found = [each for each in self._sources.items() if len(each[1].asked) <= REFILL]
+        if len(found) > 1:
+            savers = {self._fetches[next(iter(keys))].device for keys in self._queued.values()}
+            found.sort(key=lambda each: each[1].device not in savers)
+        return found
 
     def _assign(self, source: Source, mandate: bytes) -> list[bytes]:
         """Take addresses off the queues of a mandate to ask a peer for them."""

@@ -288,3 +288,26 @@ def test_chunks_go_to_members_only() -> None:
 )
 def test_chunk_count(size: int, count: int) -> None:
     assert chunk_count(size) == count
+
+
+@pytest.mark.parametrize(("saver", "sleeper"), [("anna", "ben"), ("ben", "anna")])
+def test_a_peer_that_sleeps_does_not_delay_what_another_saved(saver: str, sleeper: str) -> None:
+    """Who saved it has it; a link to who stands still is cut only after a while."""
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    attach(anna, mandate)
+    carl = join(network, anna, mandate, "carl", "writer")
+    network.connect(carl, ben)
+    network.settle(1)
+    original = network.send
+    asleep = network.machines[sleeper].port
+
+    def send(port: object, link: int, frame: bytes) -> None:
+        if asleep not in network.links[link].ends:
+            original(port, link, frame)  # type: ignore[arg-type]  # the port is the network's own
+
+    network.send = send  # type: ignore[method-assign]  # the sleeper neither hears nor says anything
+    data = content_of("awake", 5 * CHUNK_BYTES)
+    save(network.machines[saver], mandate, data)
+    network.settle()
+    assert carl.content(mandate, FILE) == data
