@@ -1,7 +1,16 @@
 """What all tests share."""
 
+import signal
+
 from hypothesis import settings
 
 # A deadline asserts how long an example takes, which depends on what else the machine does.
 settings.register_profile("p2psync", deadline=None)
 settings.load_profile("p2psync")
+
+
+def pytest_configure() -> None:
+    """Let what the tests start be interrupted, also where they run in a shell's background: such a
+    shell has its jobs ignore SIGINT, and they pass that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
