@@ -59,7 +59,9 @@ def _soak(chosen: argparse.Namespace) -> Path:
     soak = Soak(
         root, chosen.nodes, chosen.seed, rows, Pace(chosen.action, chosen.fault, chosen.check)
     )
-    signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT, too: what a shell starts in the background ignores it.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     over = threading.Event()
     teller = threading.Thread(target=_tell, args=(soak, rows, over), daemon=True)
     teller.start()
