@@ -85,6 +85,13 @@ class Chains:
             return False
         return any(known.id == entry_id for known in self.index.at(log, seq))
 
+    def stands(self, entry_id: bytes, log: bytes, seq: int) -> bool:
+        """Tell whether an entry is held and has this very place."""
+        found = self._position.get(entry_id)
+        if found is not None:
+            return found == (log, seq)
+        return self.has(entry_id, log, seq)
+
     def add(self, entry_id: bytes, log: bytes, seq: int, prev: bytes) -> bool:
         """Add an entry whose ``prev`` is held, or that starts its log; tell whether it forks it.
 

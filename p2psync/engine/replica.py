@@ -519,7 +519,7 @@ class Replica:
                 run.append(item)
                 ends[item.id] = run
                 continue
-            if prev and (prev in ends or not self.chains.has(prev, item.log, item.seq - 1)):
+            if prev and (prev in ends or not self.chains.stands(prev, item.log, item.seq - 1)):
                 position = self.chains.position(prev)
                 if position is None and prev not in ends:
                     gaps[item.log] = None

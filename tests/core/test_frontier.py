@@ -225,3 +225,13 @@ def test_what_is_looked_up_is_what_was_remembered(nodes: list[Node], chance: ran
                 assert short.path(tip, locator) == full.path(tip, locator)
     if not full.forked():
         assert [short.locator(log) for log in LOGS] == [full.locator(log) for log in LOGS]
+
+
+def test_an_entry_stands_at_its_own_place_only() -> None:
+    """What follows an entry is in the same log, one further: nothing else is its continuation."""
+    chains = Chains()
+    chains.add(b"a" * 32, b"l" * 32, 0, b"")
+    assert chains.stands(b"a" * 32, b"l" * 32, 0)
+    assert not chains.stands(b"a" * 32, b"k" * 32, 0)
+    assert not chains.stands(b"a" * 32, b"l" * 32, 4)
+    assert not chains.stands(b"b" * 32, b"l" * 32, 0)

@@ -16,6 +16,7 @@ import pytest
 import trio
 
 from p2psync.core import entry
+from p2psync.core.crypto import chunk_address, seal_chunk
 from p2psync.core.frontier import HEAD_BYTES, Tip
 from p2psync.core.ops import AddFile, Chunked, Observe, Operation, Rename, Save
 from p2psync.core.ticket import Ticket
@@ -188,7 +189,7 @@ async def test_a_worthless_ticket_gives_no_entry_no_chunk_no_member(node: Home, 
         await met.send(wire.Frontier(handle, ()))
         wants = [wire.Wanted(log, seq, entry[:HEAD_BYTES], ()) for log, seq, entry in logs]
         await met.send(wire.Want(handle, tuple(wants)))
-        chunks = await ask(_chunk_addresses, node)
+        chunks = await ask(_chunk_addresses, node, replica.chunk_secret)
         assert chunks
         await met.send(wire.ChunkWant(handle, tuple(chunks[:16])))
         await met.listen()
@@ -280,9 +281,9 @@ def _log_keys(home: Home) -> list[tuple[bytes, int, bytes]]:
     return [(bytes(log), int(seq), bytes(entry)) for log, seq, entry in rows]
 
 
-def _chunk_addresses(home: Home) -> list[bytes]:
+def _chunk_addresses(home: Home, chunk_secret: bytes) -> list[bytes]:
+    """What the files of the mandates are known by to who has the key."""
     return [
-        bytes.fromhex(path.name)
-        for path in (home.home / "chunks").rglob("*")
-        if path.is_file() and len(path.name) == 64
+        chunk_address(seal_chunk(chunk_secret, path.read_bytes())[0])
+        for path in (home.home / "mandates").rglob("*.crp")
     ]
