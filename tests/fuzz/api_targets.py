@@ -401,7 +401,7 @@ TARGETS = (
         run_api,
         _seeds,
         bytes_max=2048,
-        short_runs=800,
+        short_runs=400,
     ),
     Target(
         "node",

@@ -247,7 +247,7 @@ TARGETS = (
         run_line,
         _line_seeds,
         bytes_max=1024,
-        short_runs=3_000,
+        short_runs=1_500,
     ),
     Target(
         "merge",
