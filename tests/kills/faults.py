@@ -27,7 +27,7 @@ class Faults:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read: tuple[int, dict[str, int]] = (-1, {})
+        self._read: tuple[tuple[int, int, int], dict[str, int]] = ((-1, 0, 0), {})
 
     def set(self, number: int, *places: Path) -> None:
         """Let all writes at and below some places fail with this ``errno``."""
@@ -45,7 +45,9 @@ class Faults:
     def at(self, path: str) -> int:
         """The ``errno`` with which writing a path fails; 0 when it works."""
         try:
-            found = os.stat(self._path).st_ino
+            # An inode is given out again soon: it alone does not tell one file from the next.
+            state = os.stat(self._path)
+            found = (state.st_ino, state.st_ctime_ns, state.st_size)
             if found != self._read[0]:
                 self._read = (found, json.loads(self._path.read_text()))
         except FileNotFoundError:
