@@ -302,7 +302,8 @@ class SegmentSet:
 
     def _add(self, adds: Sequence[tuple[OpId, bytes, bytes]], stamp: int) -> None:
         read, elements, fresh = self.read, self.elements, self._fresh
-        strange = self._removed or self._homeless
+        # Of now: what is taken from the set here must not hide what waits besides.
+        strange = bool(self._removed or self._homeless)
         for value_id, place, raw in adds:
             if strange and (value_id in self._removed or value_id in self._homeless):
                 element = elements[value_id] = Element(value_id, place)

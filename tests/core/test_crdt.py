@@ -190,6 +190,18 @@ def _naive(operations: list[tuple[int, Change]]) -> tuple[bytes, Counter[bytes]]
     return out, records
 
 
+def test_what_came_before_its_element_is_not_forgotten_with_another_that_was_removed() -> None:
+    """An edit and a removal come first, then the elements of both in one operation."""
+    one, two, late = (b"a" * 32, 0), (b"a" * 32, 1), (b"c" * 32, 0)
+    adds = Change([(one, position(b"k", 0), b"1 | a\n"), (two, position(b"k", 1), b"2 | b\n")])
+    early = Change((), [(late, two, b"2 | c\n")], [one])
+    for operations in ([adds, early], [early, adds]):
+        state = SegmentSet(read, "lines")
+        for change in operations:
+            state.apply(change, 0)
+        assert state.emit() == b"2 | c\n"
+
+
 @settings(deadline=None)
 @given(_operations(), st.randoms(use_true_random=False))
 def test_the_merge_is_what_its_definition_says(
