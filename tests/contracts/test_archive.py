@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -17,23 +18,20 @@ from tests.storage.database_rig import FILE, LOG, MANDATE, OTHER, chain, entry, 
 OTHER_LOG = bytes([9]) * 32
 
 
-class Home:
+class Home(Protocol):
     """Where things are kept."""
 
     def persist(self, *effects: Persist) -> None:
         """Keep some effects, all or none."""
-        raise NotImplementedError
 
     def archive(self) -> Archive:
         """What answers."""
-        raise NotImplementedError
 
     def kept(self) -> Kept | None:
         """What is kept of the fold."""
-        raise NotImplementedError
 
 
-class Memory(Home):
+class Memory:
     """The one of the tests."""
 
     def __init__(self) -> None:
@@ -55,7 +53,7 @@ class Memory(Home):
 
 
 @dataclass
-class Stored(Home):
+class Stored:
     """The one of the node."""
 
     database: Database
