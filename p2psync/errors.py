@@ -557,14 +557,6 @@ class ChunkMissing(StorageError):
     hint_template = "it is fetched again from another device"
 
 
-class ChunkDamaged(StorageError):
-    """A stored piece of file content is not what it was."""
-
-    code = "chunk-damaged"
-    template = "a stored piece of file content is damaged ({address})"
-    hint_template = "it is fetched again from another device; check the disk"
-
-
 # -- home and device key ----------------------------------------------------------------------
 
 

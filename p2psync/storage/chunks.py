@@ -10,11 +10,10 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 
 from p2psync.core.crypto import chunk_address
 from p2psync.core.names import TEMPORARY_PREFIX
-from p2psync.errors import ChunkDamaged, ChunkMissing
+from p2psync.errors import ChunkMissing
 from p2psync.storage.disk import (
     DISK_CALLS,
     SYNC_ALL_FROM,
@@ -47,8 +46,6 @@ class ChunkStore:
         self._address_of = address_of
         self._calls = calls
         self._descriptor = open_directory(self._path)
-        self._usage_lock = Lock()
-        self._usage_bytes: int | None = None
         try:
             with disk_errors(self._path):
                 self._remove_leftovers()
@@ -74,7 +71,7 @@ class ChunkStore:
         before the first is synced, and named only when all are. Raises ``DiskFull`` or another
         storage error; what was stored before it stays.
         """
-        written: list[tuple[str, str, int]] = []
+        written: list[tuple[str, str]] = []
         folders = set()
         try:
             with disk_errors(self._path):
@@ -83,11 +80,11 @@ class ChunkStore:
                     # Also of a chunk that is there: another thread may not have synced it yet.
                     folders.add(name[:2])
                     if self._size(name) != len(data):
-                        written.append((self._write(data), name, len(data)))
+                        written.append((self._write(data), name))
                 self._publish(written)
                 self._sync_folders(sorted(folders))
         except BaseException:
-            for temporary, _, _ in written:
+            for temporary, _ in written:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=self._descriptor)
             raise
@@ -95,8 +92,8 @@ class ChunkStore:
     def get(self, address: bytes) -> bytes:
         """Return the chunk at an address.
 
-        Raises ``ChunkMissing``; ``ChunkDamaged`` when it is not what its address says: ``delete``
-        it then, and fetch it again.
+        Raises ``ChunkMissing``, also for one that is not what its address says: it is taken away, so
+        that it is fetched again.
         """
         with disk_errors(self._path):
             try:
@@ -105,56 +102,16 @@ class ChunkStore:
                 raise ChunkMissing(address=address.hex()) from error
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 data = file.readall()
-        if self._address_of(data) != address:
-            raise ChunkDamaged(address=address.hex())
+            if self._address_of(data) != address:
+                with suppress(FileNotFoundError):
+                    os.unlink(_name(address), dir_fd=self._descriptor)
+                raise ChunkMissing(address=address.hex())
         return data
 
     def has(self, address: bytes) -> bool:
         """Whether a chunk is there; its content is not checked."""
         with disk_errors(self._path):
             return self._size(_name(address)) is not None
-
-    def missing(self, addresses: Sequence[bytes]) -> list[bytes]:
-        """Return the addresses whose chunks are not there, in their order."""
-        return [address for address in addresses if not self.has(address)]
-
-    def delete(self, address: bytes) -> None:
-        """Remove a chunk; nothing happens when it is gone.
-
-        Not synced: a chunk that comes back after a crash does no harm.
-        """
-        name = _name(address)
-        with disk_errors(self._path):
-            size = self._size(name)
-            if size is None:
-                return
-            try:
-                os.unlink(name, dir_fd=self._descriptor)
-            except FileNotFoundError:
-                return
-        self._add_usage(-size)
-
-    def addresses(self) -> list[bytes]:
-        """Return the addresses of all chunks, for finding those that nothing refers to."""
-        with disk_errors(self._path):
-            return [address for address, _size in self._walk()]
-
-    def usage_bytes(self) -> int:
-        """Return the size of all chunks; the first call looks at each file.
-
-        What other threads store during that first call may count twice until the next start.
-        """
-        with self._usage_lock:
-            if self._usage_bytes is None:
-                with disk_errors(self._path):
-                    self._usage_bytes = sum(size for _address, size in self._walk())
-            return self._usage_bytes
-
-    def free_bytes(self) -> int:
-        """Return what is free on the disk for this user."""
-        with disk_errors(self._path):
-            found = os.fstatvfs(self._descriptor)
-        return found.f_bavail * found.f_frsize
 
     def check_room(self, size_bytes: int) -> None:
         """Raise ``DiskFull`` unless so much can be stored and a reserve stays free."""
@@ -174,15 +131,13 @@ class ChunkStore:
             os.close(descriptor)
         return temporary
 
-    def _publish(self, written: list[tuple[str, str, int]]) -> None:
+    def _publish(self, written: list[tuple[str, str]]) -> None:
         """Sync, then rename; takes what it has done off the list."""
-        self._sync_files([temporary for temporary, _, _ in written])
+        self._sync_files([temporary for temporary, _ in written])
         while written:
-            temporary, name, size = written[-1]
-            before = self._size(name) or 0
+            temporary, name = written[-1]
             os.replace(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
             written.pop()
-            self._add_usage(size - before)
 
     def _sync_files(self, names: Sequence[str]) -> None:
         if self._sync_all(len(names)):
@@ -212,21 +167,6 @@ class ChunkStore:
             return os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_size
         except FileNotFoundError:
             return None
-
-    def _add_usage(self, size: int) -> None:
-        with self._usage_lock:
-            if self._usage_bytes is not None:
-                self._usage_bytes += size
-
-    def _walk(self) -> Iterable[tuple[bytes, int]]:
-        for number in range(256):
-            folder = f"{number:02x}"
-            with os.scandir(self._root / folder) as entries:
-                for entry in entries:
-                    with suppress(ValueError, FileNotFoundError):
-                        address = bytes.fromhex(entry.name)
-                        if len(address) == ADDRESS_BYTES and address[0] == number:
-                            yield address, entry.stat(follow_symlinks=False).st_size
 
     def _make_folders(self) -> None:
         made = False
