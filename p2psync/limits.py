@@ -49,6 +49,9 @@ LOGS_DECLINED_MAX = 10_000
 MACHINE_NAME_BYTES_MAX = 64
 NAME_BYTES_MAX = 200
 TEXT_BYTES_MAX = 4 * KIB
+POLICY_MINIMUMS_MAX = 64
+EXPECTED_SECONDS_MAX = 366 * 24 * 3600
+"""The longest time between two saves that a file can promise."""
 
 # -- files
 RECORD_FILE_BYTES_MAX = 64 * MIB

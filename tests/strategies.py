@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from p2psync.core import ops
 from p2psync.core.ops import Operation, OpId
-from p2psync.limits import CHUNK_BYTES, FILE_CHUNKS_MAX, INVITATION_USES_MAX
+from p2psync.limits import (
+    CHUNK_BYTES,
+    EXPECTED_SECONDS_MAX,
+    FILE_CHUNKS_MAX,
+    INVITATION_USES_MAX,
+)
 
 
 def exactly(count: int) -> st.SearchStrategy[bytes]:
@@ -111,6 +116,10 @@ by_code: dict[int, st.SearchStrategy[Operation]] = {
         st.integers(0, FILE_CHUNKS_MAX * CHUNK_BYTES),
         keys,
     ),
+    24: st.builds(ops.Reattach, files, op_ids()),
+    25: st.builds(ops.Place, files, names, names),
+    26: st.builds(ops.Expect, files, st.integers(0, EXPECTED_SECONDS_MAX)),
+    27: st.builds(ops.Register, files, names, names, st.sampled_from(ops.LICENCES)),
     30: st.builds(
         ops.Post,
         st.integers(0, 1 << 32),
@@ -120,6 +129,17 @@ by_code: dict[int, st.SearchStrategy[Operation]] = {
         st.integers(0, 1 << 62),
     ),
     31: st.builds(ops.Unpost, op_ids()),
+    40: st.just(ops.Close()),
+    41: st.builds(ops.Reopen, op_ids()),
+    42: st.just(ops.Leave()),
+    43: st.just(ops.Return()),
+    44: st.builds(
+        ops.Policy,
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+        _tuples(st.builds(ops.Minimum, names, names)),
+    ),
 }
 """One strategy for each operation, by its code."""
 

@@ -11,7 +11,7 @@ its older versions, is fetched from the entries when somebody asks for it.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from p2psync.core.body import (
@@ -24,7 +24,7 @@ from p2psync.core.body import (
     replay,
 )
 from p2psync.core.crdt import SegmentSet
-from p2psync.core.ops import AddFile, Chunked, OpId, Save
+from p2psync.core.ops import AddFile, Chunked, OpId, Place, Register, Save
 from p2psync.core.records import SegmentReader
 
 __all__ = [
@@ -175,6 +175,15 @@ class FileState:
     versions: Versions = field(init=False)
     heads: dict[OpId, Version] = field(default_factory=dict)
     detached_by: dict[OpId, frozenset[OpId]] = field(default_factory=dict)
+    """The versions that each detaching saw."""
+    reattached: set[OpId] = field(default_factory=set)
+    """Detachings that were undone, known or not."""
+    placed: tuple[int, OpId, bytes, Place] | None = None
+    """Stamp, operation, device and content of the last ``Place``."""
+    expected: tuple[int, OpId, int] | None = None
+    """Stamp, operation and seconds of the last ``Expect``."""
+    program: tuple[int, OpId, Register] | None = None
+    """Stamp, operation and content of the last ``Register``."""
     contested: frozenset[OpId] = frozenset()
     """Receipts that took what another one took, too (B-POS-6)."""
     records: int = 0
@@ -195,6 +204,7 @@ class FileState:
     posted_by: bytes = b""
     """The entry of the last receipt that touched the file."""
     past: Past | None = None
+    _info: AddFile | None = None
     used: bool = False
     """Whether the body was asked for since somebody last cleared this."""
     _body: Body | None = None
@@ -206,25 +216,48 @@ class FileState:
 
     @property
     def info(self) -> AddFile:
-        """The operation that attached the file; only for files that are ``present``."""
+        """The operation that attached the file, with the name and the folder that it has now; only
+        for files that were ``added``.
+        """
         assert self.added is not None
-        return self.added[3]
+        if self._info is None:
+            self._info = self.added[3]
+            if self.placed is not None:
+                place = self.placed[3]
+                self._info = replace(self._info, name=place.name, folder=place.folder)
+        return self._info
 
     @property
     def device(self) -> bytes:
-        """The device that attached the file."""
+        """The device that has the file: the one that attached it, or placed it last."""
         assert self.added is not None
-        return self.added[2]
+        return self.added[2] if self.placed is None else self.placed[2]
 
     @property
     def present(self) -> bool:
-        """Whether the file is attached now: a version that no detaching saw brings it back."""
+        """Whether the file is attached now: a version that no detaching saw brings it back, and so
+        does undoing the detachings.
+        """
         if self.added is None:
             return False
-        if not self.detached_by or self.info.kind == "accounting":  # B-DET-1
+        detached_by = self.detached_by.keys() - self.reattached
+        if not detached_by:
             return True
-        seen = frozenset().union(*self.detached_by.values())
+        seen = frozenset().union(*(self.detached_by[op] for op in detached_by))
         return any(head not in seen for head in self.heads)
+
+    @property
+    def expected_seconds(self) -> int:
+        """How often the file promises to be saved; 0 when it promises nothing."""
+        return 0 if self.expected is None else self.expected[2]
+
+    def place(self, operation: Place, at: tuple[int, OpId], device: bytes) -> bool:
+        """Take a ``Place`` with its stamp and author; tell whether it is the last one."""
+        if self.placed is not None and self.placed[:2] > at:
+            return False
+        self.placed = (*at, device, operation)
+        self._info = None
+        return True
 
     def attach(
         self, operation: AddFile, op: OpId, device: bytes, stamp: int
@@ -236,6 +269,7 @@ class FileState:
         if self.added is not None and self.added[1] <= op:
             return False, []
         self.added = (stamp, op, device, operation)
+        self._info = None
         if self._body is not None:
             self._body.segments.format = operation.format
         early, self.early = self.early, []

@@ -13,12 +13,13 @@ from p2psync.core import codec, ops
 from p2psync.core.files import FileState, Past, Receipt, Version
 from p2psync.core.mandate import Applied, Device, Dirty, Mandate, Part
 from p2psync.core.membership import Stamped, compute
-from p2psync.core.ops import AddFile, Chunked, Lines, OpId, Save
+from p2psync.core.ops import AddFile, Chunked, Lines, Operation, OpId, Place, Policy, Register, Save
 from p2psync.core.records import SegmentReader
+from p2psync.core.standing import Closing, Presence, Standing
 from p2psync.errors import StateDamaged
 from p2psync.limits import FILES_PER_MANDATE_MAX
 
-VERSION = 1
+VERSION = 2
 """Rises when the fold of the same entries gives other values: what is kept is then made anew."""
 
 Find = Callable[[bytes], Applied]
@@ -93,6 +94,20 @@ def _core(state: Mandate) -> codec.Value:
         state.claims,
         [[term, hands] for term, hands in state.hands.items()],
         list(state.unposted.items()),
+        _standing(state.standing),
+    ]
+
+
+def _standing(standing: Standing) -> codec.Value:
+    policies = standing.policies
+    return [
+        [[each.id, each.device, each.hlc, each.stamp] for each in standing.closings.values()],
+        sorted(standing.reopened),
+        [
+            [device, each.id, each.left, each.hlc, each.stamp]
+            for device, each in standing.presences.items()
+        ],
+        None if policies is None else [policies[0], policies[1], ops.encode([policies[2]])],
     ]
 
 
@@ -103,6 +118,7 @@ def _file(file: FileState) -> codec.Value:
         [_version(head) for head in file.heads.values()],
         sorted(file.missing),
         [[op, sorted(versions)] for op, versions in file.detached_by.items()],
+        _arranged(file),
         sorted(file.contested),
         file.records,
         file.pending_counts,
@@ -113,8 +129,18 @@ def _file(file: FileState) -> codec.Value:
     ]
 
 
+def _arranged(file: FileState) -> codec.Value:
+    placed, program = file.placed, file.program
+    return [
+        sorted(file.reattached),
+        None if placed is None else [placed[0], placed[1], placed[2], _encoded(placed[3])],
+        file.expected,
+        None if program is None else [program[0], program[1], _encoded(program[2])],
+    ]
+
+
 @lru_cache(maxsize=FILES_PER_MANDATE_MAX)
-def _encoded(operation: AddFile) -> bytes:
+def _encoded(operation: Operation) -> bytes:
     return ops.encode([operation])
 
 
@@ -197,6 +223,7 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
         claims,
         hands,
         unposted,
+        standing,
     ) = value
     if stale:
         raise StateDamaged(cause="it was to be made anew")
@@ -211,11 +238,26 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
     state.claims += claims
     state.hands |= {term: list(given) for term, given in hands}
     state.unposted |= dict(unposted)
+    _take_standing(state.standing, standing)
     state.membership = compute(state.id, state.stamped)
 
 
+def _take_standing(standing: Standing, value: codec.Value) -> None:
+    closings, reopened, presences, policies = value
+    for op, device, hlc, stamp in closings:
+        standing.closings[op] = Closing(op, device, hlc, stamp)
+    standing.reopened |= set(reopened)
+    for device, op, left, hlc, stamp in presences:
+        standing.presences[device] = Presence(op, left, hlc, stamp)
+    if policies is not None:
+        stamp, op, payload = policies
+        (policy,) = ops.decode(payload)
+        assert isinstance(policy, Policy)
+        standing.policies = (stamp, op, policy)
+
+
 def _take_file(state: Mandate, file: FileState, value: codec.Value, find: Find) -> None:
-    added, heads, missing, detached, contested, *numbers, early = value
+    added, heads, missing, detached, arranged, contested, *numbers, early = value
     if added is not None:
         stamp, op, device, payload = added
         (operation,) = ops.decode(payload)
@@ -226,6 +268,7 @@ def _take_file(state: Mandate, file: FileState, value: codec.Value, find: Find) 
         file.heads[version.id] = file.versions.known[version.id] = version
     file.missing |= set(missing)
     file.detached_by |= {op: frozenset(versions) for op, versions in detached}
+    _take_arranged(file, arranged)
     file.contested = frozenset(contested)
     file.records, file.pending_counts, file.touches, file.mark, file.last_touch = numbers
     file.versions.past = state.past
@@ -241,6 +284,21 @@ def _take_file(state: Mandate, file: FileState, value: codec.Value, find: Find) 
         ]
         device = state.logs[entry.log]
         file.early.append((save, op, device, entry.hlc, entry.stamp, tuple(lines)))
+
+
+def _take_arranged(file: FileState, value: codec.Value) -> None:
+    reattached, placed, file.expected, program = value
+    file.reattached |= set(reattached)
+    if placed is not None:
+        stamp, op, device, payload = placed
+        (place,) = ops.decode(payload)
+        assert isinstance(place, Place)
+        file.placed = (stamp, op, device, place)
+    if program is not None:
+        stamp, op, payload = program
+        (registered,) = ops.decode(payload)
+        assert isinstance(registered, Register)
+        file.program = (stamp, op, registered)
 
 
 def _version_of(value: codec.Value) -> Version:

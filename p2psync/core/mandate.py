@@ -12,25 +12,52 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from p2psync.core import membership
+from p2psync.core.changes import (
+    Change,
+    DoublePosted,
+    FileAdded,
+    FileDetached,
+    FileExpected,
+    FilePlaced,
+    FilePosted,
+    FileRegistered,
+    FileReturned,
+    FileSaved,
+    MandateChanged,
+    MandateShared,
+    MemberJoined,
+    MemberWaiting,
+    NewerVersion,
+    SeatChanged,
+)
 from p2psync.core.files import FileState, Pair, Past, Receipt, StampedLines, Touch
 from p2psync.core.membership import MAY_POST, MAY_WRITE, Membership, Stamped
 from p2psync.core.ops import (
     AddFile,
     Admit,
     ClaimSeat,
+    Close,
     Create,
     Describe,
     Detach,
+    Expect,
     HandSeat,
     Invite,
+    Leave,
     Lines,
     OpenLog,
     Operation,
     OpId,
+    Place,
+    Policy,
     Post,
+    Reattach,
     Redeem,
+    Register,
     Remove,
     Rename,
+    Reopen,
+    Return,
     Revoke,
     Rotate,
     Save,
@@ -41,6 +68,7 @@ from p2psync.core.ops import (
     keyed,
 )
 from p2psync.core.records import SegmentReader
+from p2psync.core.standing import Standing
 from p2psync.limits import FILES_PER_MANDATE_MAX, QUARANTINED_ENTRIES_MAX
 
 
@@ -98,79 +126,6 @@ class Dirt:
         self.things[(kind, name)] = None
 
 
-# -- what an entry changed, for whoever tells people -------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class MemberJoined:
-    """A device became a member."""
-
-    device: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class MemberWaiting:
-    """A device shows the secret of an invitation and waits for a member to admit it."""
-
-    device: bytes
-    invitation: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FileAdded:
-    """A file was attached."""
-
-    file: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class FileSaved:
-    """A file has a new version."""
-
-    file: bytes
-    version: OpId
-
-
-@dataclass(frozen=True, slots=True)
-class FilePosted:
-    """A receipt was made, or retracted."""
-
-    receipt: OpId
-    retracted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class DoublePosted:
-    """Receipts that took the same records while apart (B-POS-6)."""
-
-    file: bytes
-    receipts: tuple[OpId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MandateChanged:
-    """Name, sharing, seat or the description of a device changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewerVersion:
-    """An operation that this version does not know."""
-
-    code: int
-
-
-Change = (
-    MemberJoined
-    | MemberWaiting
-    | FileAdded
-    | FileSaved
-    | FilePosted
-    | DoublePosted
-    | MandateChanged
-    | NewerVersion
-)
-
-
 @dataclass(slots=True)
 class _Counting:
     """An entry that is being counted."""
@@ -214,6 +169,7 @@ class Mandate:
     hands: dict[int, list[tuple[OpId, bytes, bytes]]] = field(default_factory=dict)
     parts: dict[bytes, Part] = field(default_factory=dict)
     """Entries of changes that no version took up yet."""
+    standing: Standing = field(default_factory=Standing)
     unposted: dict[OpId, OpId] = field(default_factory=dict)
     """Retracted receipts, known or not, and the lowest operation that retracts each."""
     dirt: Dirt = field(default_factory=Dirt)
@@ -362,14 +318,18 @@ class Mandate:
                 case Share():
                     if role == "owner" and not self.shared:
                         self.shared = True
-                        changes.append(MandateChanged())
+                        changes.append(MandateShared(device))
                 case ClaimSeat():
                     if role in MAY_POST and operation.term == 1:
                         self.claims.append((op, device))
-                        changes.append(MandateChanged())
+                        changes.append(SeatChanged(device))
                 case HandSeat(term=term, device=heir):
                     self.hands.setdefault(term, []).append((op, device, heir))
-                    changes.append(MandateChanged())
+                    changes.append(SeatChanged(device))
+                case Close() | Reopen() | Leave() | Return() | Policy():
+                    changes += self.standing.apply(
+                        operation, op, device, role, entry.hlc, entry.stamp
+                    )
                 case _ if writes:
                     changes += self._write(operation, op, counting)
                     continue
@@ -394,12 +354,15 @@ class Mandate:
                     return []
                 staged = self._take_parts(operation, counting)
                 own = counting.lines.pop(file_id, [])
-                if file.detached_by:
-                    self.arrangement += 1
+                was_present = file.present
                 touches = file.save(
                     operation, op, device, entry.hlc, entry.stamp, tuple(staged + own)
                 )
                 self._touched(file, touches)
+                if file.detached_by:
+                    self.arrangement += 1
+                    if not was_present and file.present:
+                        return [FileReturned(file_id, undone=False), FileSaved(file_id, op)]
                 return [FileSaved(file_id, op)]
             case Rename(name=name):
                 self.dirt.core()
@@ -417,17 +380,57 @@ class Mandate:
                 self._touched(file, touches)
                 self.arrangement += 1
                 return [FileAdded(file_id)]
-            case Detach(file=file_id, versions=versions):
+            case (
+                Detach(file=file_id)
+                | Reattach(file=file_id)
+                | Place(file=file_id)
+                | Expect(file=file_id)
+                | Register(file=file_id)
+            ):
                 file = self._file(file_id)
-                if file is not None:
-                    file.detached_by[op] = frozenset(versions)
+                if file is None:
+                    return []
+                changes = self._arrange(file, operation, op, counting)
+                if changes:
                     self._touched(file, ())
                     self.arrangement += 1
-                return [MandateChanged()]
+                return changes
             case Post() if self.membership.may(device, MAY_POST):
                 return self._post(operation, op, device, entry)
             case Unpost(receipts=receipts) if self.membership.may(device, MAY_POST):
                 return self._unpost(receipts, op)
+            case _:
+                return []
+
+    def _arrange(
+        self,
+        file: FileState,
+        operation: Detach | Reattach | Place | Expect | Register,
+        op: OpId,
+        counting: "_Counting",
+    ) -> list[Change]:
+        """Take what is said about an attached file as a whole."""
+        at = (counting.entry.stamp, op)
+        match operation:
+            case Detach(versions=versions):
+                is_accounting = file.added is not None and file.info.kind == "accounting"
+                if is_accounting and not self.membership.may(counting.device, MAY_POST):
+                    return []  # B-DET-1: it only goes with the accounting that leaves
+                file.detached_by[op] = frozenset(versions)
+                return [FileDetached(file.id, op)]
+            case Reattach(detaches=detaches):
+                was_present = file.present
+                file.reattached |= set(detaches)
+                came = not was_present and file.present
+                return [FileReturned(file.id, undone=True)] if came else []
+            case Place() if file.place(operation, at, counting.device):
+                return [FilePlaced(file.id)]
+            case Expect() if file.expected is None or at > file.expected[:2]:
+                file.expected = (*at, operation.seconds)
+                return [FileExpected(file.id)]
+            case Register() if file.program is None or at > file.program[:2]:
+                file.program = (*at, operation)
+                return [FileRegistered(file.id)]
             case _:
                 return []
 

@@ -30,9 +30,11 @@ from p2psync.limits import (
     ENTRY_BYTES_MAX,
     ENTRY_OPERATIONS_MAX,
     ENTRY_REFERENCES_MAX,
+    EXPECTED_SECONDS_MAX,
     FILE_CHUNKS_MAX,
     INVITATION_USES_MAX,
     NAME_BYTES_MAX,
+    POLICY_MINIMUMS_MAX,
     POSITION_BASE_BYTES_MAX,
     TEXT_BYTES_MAX,
 )
@@ -42,6 +44,8 @@ OpId = tuple[bytes, int]
 
 ROLES = ("owner", "accounting", "writer", "reader", "relay")
 FILE_KINDS = ("accounting", "invoicing", "payroll", "other")
+LICENCES = ("valid", "trial", "no-updates", "unknown")
+"""What a program says of its licence: in order, a trial version, no right to updates, not said."""
 FILE_ID_BYTES = 16
 SEGMENT_KEY_BYTES = 16
 CHUNK_REFERENCE_BYTES = 64
@@ -244,6 +248,51 @@ class HandSeat:
 
 
 @dataclass(frozen=True, slots=True)
+class Close:
+    """Closes the mandate for everyone (B-REM-5); its files stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Undoes closings."""
+
+    closes: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The author's device has removed the mandate from its list; it goes on for the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Undoes the author's ``Leave``; of both, the device's last one counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """The oldest version of a program whose files are taken."""
+
+    program: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which programs' files may not be shared, synchronised or migrated (B-VAL-1); the last
+    writer wins.
+
+    ``trial`` refuses those of trial versions, ``no_updates`` those of programs without a right to
+    updates, ``unknown`` those that no program registered, ``minimums`` those of older programs.
+    """
+
+    trial: bool
+    no_updates: bool
+    unknown: bool
+    minimums: tuple[Minimum, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Observe:
     """Changes nothing: carries heads that did not fit into the deps of one entry."""
 
@@ -271,6 +320,44 @@ class Detach:
 
     file: bytes
     versions: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reattach:
+    """Undoes detachings of a file."""
+
+    file: bytes
+    detaches: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an attached file is now, on the author's device (B-MIG-1, B-MIG-2); the last writer
+    wins."""
+
+    file: bytes
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """How often, in seconds, a file promises to be saved (B-NOT-1); 0 promises nothing; the last
+    writer wins."""
+
+    file: bytes
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """The program that writes a file, and what it says of itself (B-VAL-1); the last writer
+    wins."""
+
+    file: bytes
+    program: str
+    version: str
+    licence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,9 +477,18 @@ Operation = (
     | Rename
     | ClaimSeat
     | HandSeat
+    | Close
+    | Reopen
+    | Leave
+    | Return
+    | Policy
     | Observe
     | AddFile
     | Detach
+    | Reattach
+    | Place
+    | Expect
+    | Register
     | Lines
     | Save
     | Post
@@ -475,6 +571,17 @@ _operations.add(
     size_bytes=integer(0, FILE_CHUNKS_MAX * CHUNK_BYTES),
     digest=_key,
 )
+_operations.add(24, Reattach, file=_file, detaches=_op_ids(1024))
+_operations.add(25, Place, file=_file, name=text(1024), folder=text(TEXT_BYTES_MAX))
+_operations.add(26, Expect, file=_file, seconds=integer(0, EXPECTED_SECONDS_MAX))
+_operations.add(
+    27,
+    Register,
+    file=_file,
+    program=text(NAME_BYTES_MAX),
+    version=text(NAME_BYTES_MAX),
+    licence=choice(*LICENCES),
+)
 _operations.add(
     30,
     Post,
@@ -485,6 +592,21 @@ _operations.add(
     deleted=integer(),
 )
 _operations.add(31, Unpost, receipts=_op_ids(1024))
+_operations.add(40, Close)
+_operations.add(41, Reopen, closes=_op_ids(1024))
+_operations.add(42, Leave)
+_operations.add(43, Return)
+_operations.add(
+    44,
+    Policy,
+    trial=boolean(),
+    no_updates=boolean(),
+    unknown=boolean(),
+    minimums=array(
+        structure(Minimum, program=text(NAME_BYTES_MAX), version=text(NAME_BYTES_MAX)),
+        POLICY_MINIMUMS_MAX,
+    ),
+)
 
 
 def encode(operations: Sequence[Operation]) -> bytes:
@@ -600,6 +722,8 @@ def _named(operation: Operation) -> int:
         case Lines(removes=references) | Detach(versions=references):
             return len(references)
         case Save(parents=references) | Unpost(receipts=references):
+            return len(references)
+        case Reattach(detaches=references) | Reopen(closes=references):
             return len(references)
     return 0
 

@@ -7,8 +7,8 @@ Effects are run in list order. A ``Send…`` never goes before the ``Persist`` t
 from dataclasses import dataclass
 from typing import Literal
 
+from p2psync.core.changes import Change
 from p2psync.core.files import Touch
-from p2psync.core.mandate import Change
 from p2psync.core.ops import OpId
 
 # -- events -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from p2psync import __version__
-from p2psync.core.mandate import Change, FileAdded, FileSaved
+from p2psync.core.changes import Change, FileAdded, FileSaved
 from p2psync.core.membership import Membership
 from p2psync.core.ops import Operation
 from p2psync.engine import wire

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from p2psync.core import clock, crypto, entry, kept, membership, ops
+from p2psync.core.changes import Change
 from p2psync.core.entry import Entry, LogKey
 from p2psync.core.files import StampedLines
 from p2psync.core.frontier import Chains, Tip, missing
-from p2psync.core.mandate import Applied, Change, Mandate
+from p2psync.core.mandate import Applied, Mandate
 from p2psync.core.membership import MAY_INVITE
 from p2psync.core.ops import Chunked, Lines, Observe, OpenLog, Operation, OpId, Redeem, Save
 from p2psync.core.records import SegmentReader

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from p2psync.core import entry
+from p2psync.core.changes import Change, FileSaved
 from p2psync.core.frontier import HEAD_BYTES, Tip
-from p2psync.core.mandate import Change, FileSaved
 from p2psync.core.ops import CHUNK_REFERENCE_BYTES, Observe
 from p2psync.engine import wire
 from p2psync.engine.desk import Desk

@@ -12,18 +12,28 @@ from typing import Protocol, assert_never
 import trio
 
 from p2psync.core import ops
-from p2psync.core.crypto import SigningKey
-from p2psync.core.mandate import (
+from p2psync.core.changes import (
     Change,
     DoublePosted,
     FileAdded,
+    FileDetached,
+    FileExpected,
+    FilePlaced,
     FilePosted,
+    FileRegistered,
+    FileReturned,
     FileSaved,
     MandateChanged,
+    MandateClosed,
+    MandateShared,
     MemberJoined,
+    MemberLeft,
     MemberWaiting,
     NewerVersion,
+    PolicyChanged,
+    SeatChanged,
 )
+from p2psync.core.crypto import SigningKey
 from p2psync.core.ops import OpId
 from p2psync.engine.effects import (
     Changed,
@@ -627,9 +637,16 @@ class Node:
                         self._admitted(opened)
                     else:
                         news.member_joined(self.notices, opened, device)
-                case MandateChanged():
-                    members = True
+                case SeatChanged():
                     news.seat_contested(self.notices, opened)
+                case MandateChanged() | MandateShared() | MandateClosed() | MemberLeft():
+                    members = True
+                case FileDetached(file=file_id) | FileReturned(file=file_id):
+                    self.shelf.write_out(opened, file_id)
+                case FilePlaced(file=file_id):
+                    self.shelf.write_out(opened, file_id)
+                case FileRegistered() | FileExpected() | PolicyChanged():
+                    pass
                 case FilePosted(receipt=receipt, retracted=retracted):
                     news.posted(self.notices, opened, receipt, retracted=retracted)
                     if not retracted and (made := opened.state.receipts.get(receipt)):
@@ -640,6 +657,8 @@ class Node:
                     news.newer_version(self.notices, opened)
                 case MemberWaiting():
                     members = True
+                case _:
+                    assert_never(change)
         if members:
             self.update_discovery()
 

@@ -92,8 +92,8 @@ class ChunkStore:
     def get(self, address: bytes) -> bytes:
         """Return the chunk at an address.
 
-        Raises ``ChunkMissing``, also for one that is not what its address says: it is taken away, so
-        that it is fetched again.
+        Raises ``ChunkMissing``, also for one that is not what its address says: it is taken away,
+        so that it is fetched again.
         """
         with disk_errors(self._path):
             try:

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2psync.core import membership, ops
+from p2psync.core.changes import DoublePosted, MemberWaiting
 from p2psync.core.crypto import SigningKey, digest
 from p2psync.core.diff import diff
-from p2psync.core.mandate import Applied, DoublePosted, Mandate, MemberWaiting
+from p2psync.core.mandate import Applied, Mandate
 from p2psync.core.ops import OpId
 from p2psync.limits import QUARANTINED_ENTRIES_MAX
 from tests.core.lines import FILE, read, segments

@@ -63,6 +63,26 @@ OPERATIONS: list[tuple[ops.Operation, Names]] = [
         ("file", "name", "kind", "format", "folder", "follows", "period from", "period to"),
     ),
     (ops.Detach(FILE, ((ENTRY_A, 0),)), ("file", ("versions", _REFERENCES))),
+    (ops.Reattach(FILE, ((ENTRY_B, 1),)), ("file", ("detaches", _REFERENCES))),
+    (ops.Place(FILE, "fact-2.ecf", "C:\\Compta"), ("file", "name", "folder")),
+    (ops.Expect(FILE, 7 * 86_400), ("file", "seconds")),
+    (
+        ops.Register(FILE, "Factures", "13.4", "valid"),
+        ("file", "program", "version", "licence"),
+    ),
+    (ops.Close(), ()),
+    (ops.Reopen(((ENTRY_A, 0),)), (("closes", _REFERENCES),)),
+    (ops.Leave(), ()),
+    (ops.Return(), ()),
+    (
+        ops.Policy(True, False, True, (ops.Minimum("Factures", "13.0"),)),
+        (
+            "trial refused",
+            "no right to updates refused",
+            "unknown refused",
+            ("minimums", ("program", "version")),
+        ),
+    ),
     (
         ops.Lines(
             FILE,

@@ -7,9 +7,10 @@ wire, and at the order in which entries are folded.
 from dataclasses import dataclass, field
 
 from p2psync.core import codec, crypto
+from p2psync.core.changes import FileSaved
 from p2psync.core.entry import Entry
 from p2psync.core.frontier import Tip
-from p2psync.core.mandate import Applied, FileSaved, Mandate
+from p2psync.core.mandate import Applied, Mandate
 from p2psync.core.ops import Operation
 from p2psync.engine import wire
 from p2psync.engine.effects import Changed, Effect, KeepLogKey, Persist, StoredEntry

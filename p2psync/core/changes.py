@@ -1,0 +1,160 @@
+"""What an entry changed in a mandate, for whoever tells people."""
+
+from dataclasses import dataclass
+
+from p2psync.core.ops import OpId
+
+
+@dataclass(frozen=True, slots=True)
+class MemberJoined:
+    """A device became a member."""
+
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemberWaiting:
+    """A device shows the secret of an invitation and waits for a member to admit it."""
+
+    device: bytes
+    invitation: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileAdded:
+    """A file was attached."""
+
+    file: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileSaved:
+    """A file has a new version."""
+
+    file: bytes
+    version: OpId
+
+
+@dataclass(frozen=True, slots=True)
+class FileDetached:
+    """A file was detached, or was to be: it is still ``present`` when the detaching did not see
+    all of its versions."""
+
+    file: bytes
+    detach: OpId
+
+
+@dataclass(frozen=True, slots=True)
+class FileReturned:
+    """A detached file is attached again: its detaching was undone, or a version came that the
+    detaching did not see."""
+
+    file: bytes
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlaced:
+    """A file has another name, folder or device."""
+
+    file: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegistered:
+    """A program registered itself as the one that writes a file (B-VAL-1)."""
+
+    file: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileExpected:
+    """How often a file promises to be saved changed."""
+
+    file: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MemberLeft:
+    """A device removed the mandate from its list, or undid that."""
+
+    device: bytes
+    returned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MandateClosed:
+    """The mandate was closed for everyone, or that was undone (B-REM-5)."""
+
+    device: bytes
+    reopened: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MandateShared:
+    """The mandate became a shared one (B-MAN-4)."""
+
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SeatChanged:
+    """The seat was claimed or handed over (B-POS-7)."""
+
+    device: bytes
+    """Who did so."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """Which programs' files are taken changed (B-VAL-1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilePosted:
+    """A receipt was made, or retracted."""
+
+    receipt: OpId
+    retracted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DoublePosted:
+    """Receipts that took the same records while apart (B-POS-6)."""
+
+    file: bytes
+    receipts: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MandateChanged:
+    """The name, or the description of a device, changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewerVersion:
+    """An operation that this version does not know."""
+
+    code: int
+
+
+Change = (
+    MemberJoined
+    | MemberWaiting
+    | FileAdded
+    | FileSaved
+    | FileDetached
+    | FileReturned
+    | FilePlaced
+    | FileRegistered
+    | FileExpected
+    | FilePosted
+    | DoublePosted
+    | MandateChanged
+    | MandateShared
+    | MandateClosed
+    | SeatChanged
+    | PolicyChanged
+    | MemberLeft
+    | NewerVersion
+)
