@@ -43,7 +43,7 @@ class NodeService:
     async def status(self) -> Json:
         """Describe the node."""
         node = self._node
-        listed = self._mandates.all()["mandates"]
+        listed = self._mandates.overview.all()["mandates"]
         answer: Json = {
             "version": __version__,
             "device": node.identity.device.hex(),
@@ -100,11 +100,11 @@ class NodeService:
 
     async def mandate_list(self) -> Json:
         """List all mandates."""
-        return self._mandates.all()
+        return self._mandates.overview.all()
 
     async def mandate_show(self, mandate: str) -> Json:
         """Everything about one mandate."""
-        return await self._mandates.show(mandate)
+        return await self._mandates.overview.show(mandate)
 
     async def mandate_share(self, mandate: str) -> Json:
         """Make a mandate shared."""
@@ -113,13 +113,13 @@ class NodeService:
     async def member_list(self, mandate: str) -> Json:
         """List the members."""
         opened = find.mandate(self._node.opened.values(), mandate)
-        return {"members": await self._mandates.members(opened)}
+        return {"members": await self._mandates.overview.members(opened)}
 
     async def attach(
         self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
     ) -> Json:
         """Attach files."""
-        return await self._mandates.attach(mandate, files, kind, period, follows)
+        return await self._mandates.attaching.attach(mandate, files, kind, period, follows)
 
     # -- tickets ------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class NodeService:
         with trio.move_on_after(limit) as scope:
             await node.wait_for(ready)
         if scope.cancelled_caught:
-            condition = self._mandates.condition(opened)
+            condition = self._mandates.overview.condition(opened)
             raise NotInStep(
                 mandate=opened.name,
                 cause=condition["cause"]["text"]

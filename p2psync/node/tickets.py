@@ -22,7 +22,8 @@ from p2psync.errors import (
 )
 from p2psync.limits import TICKET_ADDRESSES_PER_PEER_MAX, TICKET_PEERS_MAX
 from p2psync.node import find, views
-from p2psync.node.mandates import Mandates, check_kind
+from p2psync.node.attaching import check_kind
+from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.refusals import refusal
@@ -167,7 +168,7 @@ class Tickets:
         read = await trio.to_thread.run_sync(lambda: ticket.read(data, passphrase))
         ticket.check_expiry(read, wall_ms())
         check_kind(kind or "other")
-        paths = await self._mandates.check_attachable([] if attach is None else [attach])
+        paths = await self._mandates.attaching.check_attachable([] if attach is None else [attach])
         opened = node.opened.get(read.mandate)
         fresh = opened is None
         if opened is None:
@@ -192,10 +193,10 @@ class Tickets:
             "id": opened.id.hex(),
             "name": opened.name,
             "folder": str(opened.folder),
-            "state": self._mandates.condition(opened)["state"],
+            "state": self._mandates.overview.condition(opened)["state"],
         }
         if paths and opened.replica.is_member(node.identity.device):
-            await self._mandates.attach_paths(opened, paths, kind or "other", None, None)
+            await self._mandates.attaching.attach_paths(opened, paths, kind or "other", None, None)
         elif paths:
             # The member who will let this device in is not there now; its person need not wait.
             later = json.dumps({"paths": [str(path) for path in paths], "kind": kind or "other"})
@@ -215,8 +216,8 @@ class Tickets:
             return
         wanted = json.loads(text)
         try:
-            paths = await self._mandates.check_attachable(wanted["paths"])
-            await self._mandates.attach_paths(opened, paths, wanted["kind"], None, None)
+            paths = await self._mandates.attaching.check_attachable(wanted["paths"])
+            await self._mandates.attaching.attach_paths(opened, paths, wanted["kind"], None, None)
         except AttachedAlready:
             pass  # this very step was done before the note of it was taken away
         except StorageError:

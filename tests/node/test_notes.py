@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from p2psync.node import mandates
+from p2psync.node import findings
 from tests.formats.files import posting
 from tests.node.rig import Machine, founded, running
 
@@ -23,13 +23,13 @@ async def test_findings_outlast_a_restart_and_follow_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
-    real = mandates._find
+    real = findings._find
 
-    def counted(*arguments: object) -> mandates.Findings:
+    def counted(*arguments: object) -> findings.Findings:
         read.append(1)
         return real(*arguments)  # type: ignore[arg-type] # passed on as they are
 
-    monkeypatch.setattr(mandates, "_find", counted)
+    monkeypatch.setattr(findings, "_find", counted)
     sales = tmp_path / "sales.ecf"
     sales.write_bytes(HEAD + posting() + b"half a line\r\n")
     async with running(tmp_path) as machine:

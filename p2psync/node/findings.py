@@ -1,0 +1,128 @@
+"""What the content of files tells: accounting years, and what is wrong with each file (B-POS-8)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from p2psync.core import crypto
+from p2psync.core.files import FileState
+from p2psync.core.records import Problem
+from p2psync.errors import P2PSyncError
+from p2psync.formats import registry
+from p2psync.formats.base import Format
+from p2psync.formats.checks import check, settings_for
+from p2psync.formats.cresus_settings import Settings, read_settings
+from p2psync.limits import RECORD_FILE_BYTES_MAX
+from p2psync.node import views
+from p2psync.node.contents import Read
+from p2psync.node.node import Node
+from p2psync.node.opened import Opened
+
+PROBLEM_TEXTS = {
+    "not-readable": "the file is too large or its lines too long to be read record by record; it "
+    "is synchronised whole",
+    "unknown-format": "this is no exchange file that p2psync understands; it is synchronised whole "
+    "and nothing in it is counted",
+}
+FINDINGS_VERSION = 1
+"""Rises when other things are found in the same content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a file's content tells: its problems, and the period that its records fall into."""
+
+    problems: tuple[Problem, ...] = ()
+    period: str | None = None
+
+
+class Content:
+    """Reads the content of files for what it tells; remembers what it found."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._years: dict[bytes, tuple[bytes, Settings]] = {}
+        self._checked: dict[bytes, tuple[object, Findings]] = {}
+
+    async def years(self, opened: Opened) -> list[Settings]:
+        """The settings of the mandate's accounting files whose content is here."""
+        out = []
+        for file in opened.state.present_files():
+            current = file.current()
+            if file.info.kind != "accounting" or current is None:
+                continue
+            cached = self._years.get(file.id)
+            if cached is None or cached[0] != current.digest:
+                if current.size_bytes > RECORD_FILE_BYTES_MAX:
+                    continue
+                try:
+                    content, _, _ = await self._node.shelf.content(opened, file, None)
+                    data = await trio.to_thread.run_sync(_joined, content)
+                except P2PSyncError:
+                    continue  # not here yet: nothing is known, so nothing is wrong
+                cached = (current.digest, read_settings(data))
+                self._years[file.id] = cached
+            out.append(cached[1])
+        return out
+
+    async def findings(
+        self, opened: Opened, file: FileState, years: Sequence[Settings]
+    ) -> Findings:
+        """What a reader, and the accounting's settings, tell of a file's content (B-POS-8)."""
+        mark = (tuple(file.heads), tuple(id(year) for year in years))
+        cached = self._checked.get(file.id)
+        if cached is not None and cached[0] == mark:
+            return cached[1]
+        current = file.current()
+        found = Findings()
+        format_ = registry.by_name(file.info.format)
+        if current is not None and current.content is None:
+            found = await self._noted(opened, file, years)
+        elif current is not None and format_.merge == "records":
+            found = Findings((Problem("not-readable", PROBLEM_TEXTS["not-readable"]),))
+        elif current is not None and file.info.kind in ("invoicing", "payroll"):
+            found = Findings((Problem("unknown-format", PROBLEM_TEXTS["unknown-format"]),))
+        self._checked[file.id] = (mark, found)
+        return found
+
+    async def _noted(self, opened: Opened, file: FileState, years: Sequence[Settings]) -> Findings:
+        """What is wrong with a record file; noted, for finding it out takes reading all of it."""
+        store = self._node.store
+        heads = sorted(file.heads)
+        what = (FINDINGS_VERSION, file.info.format, heads, years)
+        mark = crypto.content_digest(repr(what).encode())
+        noted = await store.note(opened.id, file.id, mark)
+        if sorted(file.heads) != heads:
+            return await self._noted(opened, file, years)
+        if noted is not None:
+            return Findings(tuple(Problem(*each) for each in noted["problems"]), noted["period"])
+        data = file.segments.emit()
+        format_ = registry.by_name(file.info.format)
+        found = await trio.to_thread.run_sync(_find, format_, data, years)
+        problems = [[each.code, each.template, each.line, each.params] for each in found.problems]
+        note = {"problems": problems, "period": found.period}
+        await store.put_note(opened.id, file.id, mark, note)
+        return found
+
+
+def _find(format_: Format, data: bytes, years: Sequence[Settings]) -> Findings:
+    document = format_.parse(data)
+    dates = [date for segment in document.segments for date in segment.dates]
+    spans = {
+        year.period
+        for date in set(dates)
+        if (year := settings_for(date, years)) is not None and year.period is not None
+    }
+    if document.period is not None:
+        spans = {document.period}
+    elif not spans and dates:
+        spans = {(min(dates), max(dates))}
+    period = None
+    if spans:
+        period = views.period_text((min(span[0] for span in spans), max(span[1] for span in spans)))
+    return Findings((*document.problems, *check(document, years)), period)
+
+
+def _joined(content: Read) -> bytes:
+    return b"".join(content())
