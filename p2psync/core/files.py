@@ -176,6 +176,8 @@ class FileState:
     heads: dict[OpId, Version] = field(default_factory=dict)
     detached_by: dict[OpId, frozenset[OpId]] = field(default_factory=dict)
     """The versions that each detaching saw."""
+    by_writers: set[OpId] = field(default_factory=set)
+    """Those of the detachings whose author may not post."""
     reattached: set[OpId] = field(default_factory=set)
     """Detachings that were undone, known or not."""
     placed: tuple[int, OpId, bytes, Place] | None = None
@@ -241,6 +243,8 @@ class FileState:
         if self.added is None:
             return False
         detached_by = self.detached_by.keys() - self.reattached
+        if self.added[3].kind == "accounting":
+            detached_by -= self.by_writers
         if not detached_by:
             return True
         seen = frozenset().union(*(self.detached_by[op] for op in detached_by))
@@ -250,6 +254,17 @@ class FileState:
     def expected_seconds(self) -> int:
         """How often the file promises to be saved; 0 when it promises nothing."""
         return 0 if self.expected is None else self.expected[2]
+
+    def detach(self, versions: frozenset[OpId], op: OpId, *, may_post: bool) -> bool:
+        """Take a detaching that saw some versions; tell whether it counts as far as is known.
+
+        An accounting only goes with the accounting that leaves (B-DET-1): of it, those of who may
+        not post do not count. All are noted, for the file may turn out to be one later.
+        """
+        self.detached_by[op] = versions
+        if not may_post:
+            self.by_writers.add(op)
+        return may_post or self.added is None or self.added[3].kind != "accounting"
 
     def place(self, operation: Place, at: tuple[int, OpId], device: bytes) -> bool:
         """Take a ``Place`` with its stamp and author; tell whether it is the last one."""

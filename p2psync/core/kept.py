@@ -132,6 +132,7 @@ def _file(file: FileState) -> codec.Value:
 def _arranged(file: FileState) -> codec.Value:
     placed, program = file.placed, file.program
     return [
+        sorted(file.by_writers),
         sorted(file.reattached),
         None if placed is None else [placed[0], placed[1], placed[2], _encoded(placed[3])],
         file.expected,
@@ -287,7 +288,8 @@ def _take_file(state: Mandate, file: FileState, value: codec.Value, find: Find) 
 
 
 def _take_arranged(file: FileState, value: codec.Value) -> None:
-    reattached, placed, file.expected, program = value
+    by_writers, reattached, placed, file.expected, program = value
+    file.by_writers |= set(by_writers)
     file.reattached |= set(reattached)
     if placed is not None:
         stamp, op, device, payload = placed

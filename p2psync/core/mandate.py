@@ -391,7 +391,8 @@ class Mandate:
                 if file is None:
                     return []
                 changes = self._arrange(file, operation, op, counting)
-                if changes:
+                # A detaching or its undoing is noted though nothing shows of it yet.
+                if changes or isinstance(operation, Detach | Reattach):
                     self._touched(file, ())
                     self.arrangement += 1
                 return changes
@@ -413,11 +414,9 @@ class Mandate:
         at = (counting.entry.stamp, op)
         match operation:
             case Detach(versions=versions):
-                is_accounting = file.added is not None and file.info.kind == "accounting"
-                if is_accounting and not self.membership.may(counting.device, MAY_POST):
-                    return []  # B-DET-1: it only goes with the accounting that leaves
-                file.detached_by[op] = frozenset(versions)
-                return [FileDetached(file.id, op)]
+                may_post = self.membership.may(counting.device, MAY_POST)
+                counts = file.detach(frozenset(versions), op, may_post=may_post)
+                return [FileDetached(file.id, op)] if counts else []
             case Reattach(detaches=detaches):
                 was_present = file.present
                 file.reattached |= set(detaches)

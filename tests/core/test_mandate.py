@@ -1,7 +1,6 @@
 """The fold: a pure function of the set of entries; posting, versions, admission."""
 
 import random
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -10,199 +9,28 @@ from hypothesis import strategies as st
 
 from p2psync.core import membership, ops
 from p2psync.core.changes import DoublePosted, MemberWaiting
-from p2psync.core.crypto import SigningKey, digest
-from p2psync.core.diff import diff
+from p2psync.core.crypto import digest
 from p2psync.core.mandate import Applied, Mandate
-from p2psync.core.ops import OpId
 from p2psync.limits import QUARANTINED_ENTRIES_MAX
-from tests.core.lines import FILE, read, segments
-
-SALT = b"s" * 16
-FOUNDER, ANNA, BEN = b"F" * 32, b"A" * 32, b"B" * 32
-MANDATE = membership.mandate_id(FOUNDER, SALT)
-SEED = b"t" * 32
-TICKET = SigningKey.from_seed(SEED).public
-
-
-@dataclass
-class Office:
-    """Writes entries of several devices, each from what it has seen."""
-
-    entries: list[Applied] = field(default_factory=list)
-    past: dict[bytes, set[bytes]] = field(default_factory=dict)
-    """The entries that each entry depends on, itself included."""
-    seen: dict[bytes, set[bytes]] = field(default_factory=dict)
-
-    def view(self, device: bytes) -> Mandate:
-        """What a device knows."""
-        known = self.seen.get(device, set())
-        return Mandate.fold(MANDATE, read, [item for item in self.entries if item.id in known])
-
-    def learn(self, device: bytes, other: bytes) -> None:
-        """One device takes all that the other knows."""
-        self.seen.setdefault(device, set()).update(self.seen.get(other, set()))
-
-    def write(self, device: bytes, *operations: ops.Operation) -> Applied:
-        """Add an entry of a device to its log."""
-        log = device[::-1][:31] + b"L"
-        seen = self.seen.setdefault(device, set())
-        seq = sum(1 for item in self.entries if item.log == log)
-        stamp = 1 + max((item.stamp for item in self.entries if item.id in seen), default=0)
-        entry_id = digest(b"entry", log, seq.to_bytes(8, "big"))
-        prev = digest(b"entry", log, (seq - 1).to_bytes(8, "big")) if seq else b""
-        made = Applied(entry_id, log, seq, stamp, stamp, operations, prev)
-        self.entries.append(made)
-        self.past[entry_id] = {entry_id, *seen}
-        seen.add(entry_id)
-        return made
-
-    def open(self, device: bytes, *more: ops.Operation) -> Applied:
-        """Open a device's log."""
-        return self.write(device, ops.OpenLog(device, 0, bytes(64)), *more)
-
-    def found(self) -> "Office":
-        """Found the mandate, attach a file, make a ticket."""
-        self.open(FOUNDER, ops.Create(FOUNDER, SALT, "Dupont"), ops.ClaimSeat(1))
-        self.write(FOUNDER, ops.Invite(TICKET, "accounting", 0, 5))
-        self.write(FOUNDER, ops.AddFile(FILE, "a.ecf", "invoicing", "lines", "", None, None, None))
-        return self
-
-    def join(self, device: bytes) -> "Office":
-        """Admit a device at once."""
-        self.learn(device, FOUNDER)
-        self.open(device, membership.redeem(SEED, MANDATE, device))
-        self.learn(FOUNDER, device)
-        self.write(FOUNDER, ops.Admit(device, TICKET))
-        self.learn(device, FOUNDER)
-        return self
-
-    def save(self, device: bytes, data: bytes) -> OpId:
-        """Save the file."""
-        file = self.view(device).files[FILE]
-        lines = diff(FILE, list(file.segments.shown()), segments(data), device)
-        parents = tuple(sorted(file.heads))
-        save = ops.Save(FILE, parents, (), None, True, len(data), bytes(32))
-        made = self.write(device, *lines, save)
-        return made.id, len(lines)
-
-    def post(self, device: bytes) -> OpId:
-        """Post all that is pending."""
-        items = self.view(device).files[FILE].pending_items()
-        post = ops.Post(1, (ops.take(FILE, items.adds),), (ops.take(FILE, items.drops),), 0, 0)
-        return self.write(device, post).id, 0
-
-    def unpost(self, device: bytes, *receipts: OpId) -> None:
-        """Retract receipts."""
-        self.write(device, ops.Unpost(tuple(sorted(receipts))))
-
-    def orders(self, chance: random.Random) -> list[Applied]:
-        """The entries in a random order in which each comes after its past."""
-        left, out, done = list(self.entries), list[Applied](), set[bytes]()
-        while left:
-            ready = [item for item in left if self.past[item.id] - {item.id} <= done]
-            item = chance.choice(ready)
-            left.remove(item)
-            done.add(item.id)
-            out.append(item)
-        return out
-
-
-def shown(state: Mandate) -> dict[str, Any]:
-    """All that people see of a mandate."""
-    return {
-        "name": state.name,
-        "shared": state.shared,
-        "members": state.membership,
-        "devices": state.devices,
-        "seat": state.seat(),
-        "contested": state.contested(),
-        "retracted": set(state.retracted),
-        "receipts": {op: state.receipt_state(op) for op in state.receipts},
-        "waiting": state.waiting(),
-        "files": {
-            file.id: (
-                file.segments.emit(),
-                file.pending(),
-                dict(file.posted),
-                set(file.heads),
-                file.current() and file.current().id,  # type: ignore[union-attr]  # tested before
-                {pair: set(rivals) for pair, rivals in file.doubles.items()},
-                file.present,
-                [(item.change, item.record.key) for item in file.pending_records()],
-            )
-            for file in state.files.values()
-            if file.added
-        },
-    }
-
-
-def incrementally(entries: list[Applied]) -> Mandate:
-    """Fold one by one, and anew when the fold asks for it."""
-    state, done = Mandate(MANDATE, read), list[Applied]()
-    for item in entries:
-        done.append(item)
-        state.apply(item)
-        if state.stale:
-            state = Mandate.fold(MANDATE, read, done)
-    return state
-
-
-_line = st.builds(
-    lambda money, text: f"{money} | {text}\n".encode(), st.integers(0, 3), st.sampled_from("xy")
+from tests.core.lines import FILE, read
+from tests.core.office import (
+    ANNA,
+    BEN,
+    FOUNDER,
+    MANDATE,
+    SALT,
+    SEED,
+    TICKET,
+    Office,
+    actions,
+    incrementally,
+    play,
+    shown,
 )
-_actions = st.tuples(
-    st.sampled_from([FOUNDER, ANNA, BEN]),
-    st.one_of(
-        st.lists(_line, max_size=4).map(lambda lines: ("save", b"".join(lines))),
-        st.sampled_from([FOUNDER, ANNA, BEN]).map(lambda other: ("learn", other)),
-        st.just(("post", None)),
-        st.just(("unpost", None)),
-        st.just(("detach", None)),
-        st.sampled_from(["x", "y"]).map(lambda name: ("rename", name)),
-        st.just(("claim", None)),
-        st.tuples(st.just("hand"), st.sampled_from([FOUNDER, ANNA, BEN])),
-        st.just(("join", None)),
-    ),
-)
-
-
-def play(script: list[tuple[bytes, tuple[str, Any]]]) -> Office:
-    """Let the devices do what they can."""
-    office = Office().found()
-    for device, (action, what) in script:
-        opened = any(item.log.startswith(device[:31]) for item in office.entries)
-        if action == "join" and not opened:
-            office.learn(device, FOUNDER)
-            office.open(device, membership.redeem(SEED, MANDATE, device))
-            office.learn(FOUNDER, device)
-            if len(office.entries) % 3:
-                office.write(FOUNDER, ops.Admit(device, TICKET))
-        elif action == "learn":
-            office.learn(device, what)
-        elif not opened:
-            continue
-        elif action == "save":
-            office.save(device, what)
-        elif action == "post":
-            office.post(device)
-        elif action == "unpost":
-            view = office.view(device)
-            if view.receipts:
-                office.unpost(device, sorted(view.receipts)[0])
-        elif action == "detach":
-            heads = tuple(sorted(office.view(device).files[FILE].heads))
-            office.write(device, ops.Detach(FILE, heads))
-        elif action == "rename":
-            office.write(device, ops.Rename(what))
-        elif action == "claim":
-            office.write(device, ops.ClaimSeat(1))
-        elif action == "hand":
-            office.write(device, ops.HandSeat(2, what))
-    return office
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(_actions, max_size=14), st.randoms(use_true_random=False))
+@given(st.lists(actions, max_size=20), st.randoms(use_true_random=False))
 def test_any_causal_order_gives_the_same_mandate(
     script: list[tuple[bytes, tuple[str, Any]]], chance: random.Random
 ) -> None:
