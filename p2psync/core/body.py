@@ -5,11 +5,13 @@ It is not kept anywhere: whoever needs it has it folded from the entries that to
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import itemgetter
 
-from p2psync.core.crdt import Change, SegmentSet, position
+from p2psync.core.balance import Balance, Sums
+from p2psync.core.crdt import Change, SegmentSet, Value, position
 from p2psync.core.ops import Lines, OpId
 from p2psync.core.records import Record, Segment, SegmentReader
 
@@ -112,8 +114,7 @@ class Body:
 
     def _count(self, segment: Segment | None, sign: int) -> None:
         if segment is not None:
-            for record in segment.records:
-                self.segments.balance.post(record.key, sign)
+            self.segments.balance.post(segment, sign)
 
     def pending(self) -> tuple[int, int]:
         """Number of records to add and to delete in the accounting (B-POS-2)."""
@@ -144,21 +145,63 @@ class Body:
             tuple(sorted(pair for pair in self._taken if pair not in alive)),
         )
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether ``days`` costs nothing."""
+        return self.segments.is_measured
+
+    @property
+    def days(self) -> Mapping[int, Sums]:
+        """What waits to be posted, by day (B-POS-1); not to be changed."""
+        if not self._taken and not self.segments.balanced:
+            return self.segments.measure.days
+        return self.segments.balance.days
+
     def pending_records(self) -> Iterator[PendingRecord]:
-        """Yield each record to add, in file order, then each to delete."""
-        missing = self.segments.records - self.posted
-        for _, value in self.segments.shown():
-            for record in value.segment.records:
-                if missing[record.key] > 0:
-                    missing[record.key] -= 1
+        """Yield each record to add, in file order, then each to delete.
+
+        Costs little for the first of them, and little for all where few wait in a large file.
+        """
+        if not self._taken and not self.segments.balanced:
+            for _, value in self.segments.shown():
+                for record in value.segment.records:
                     yield PendingRecord("added", record)
-        surplus = self.posted - self.segments.records
-        for pair in sorted(self._taken):
-            segment = self._taken[pair]
-            for record in segment.records if segment else ():
-                if surplus[record.key] > 0:
-                    surplus[record.key] -= 1
-                    yield PendingRecord("deleted", record)
+            return
+        balance = self.segments.balance
+        left = balance.added
+        used: Counter[bytes] = Counter()
+        for value in self._holding(balance) if left else ():
+            for record in value.segment.records:
+                if balance.surplus.get(record.key, 0) > used[record.key]:
+                    used[record.key] += 1
+                    left -= 1
+                    yield PendingRecord("added", record)
+            if not left:
+                break
+        if not balance.deleted:
+            return
+        gone = [
+            (pair, record)
+            for pair, segment in self._taken.items()
+            for record in (segment.records if segment else ())
+            if balance.surplus.get(record.key, 0) < 0
+        ]
+        used.clear()
+        for _, record in sorted(gone, key=itemgetter(0)):
+            if -balance.surplus.get(record.key, 0) > used[record.key]:
+                used[record.key] += 1
+                yield PendingRecord("deleted", record)
+
+    def _holding(self, balance: Balance) -> Iterator[Value]:
+        """Yield, in file order, all that may hold a record to add."""
+        segments = self.segments
+        if balance.added * 8 > balance.records:
+            for _, value in segments.shown():
+                yield value
+            return
+        elements = [segments.elements[each] for each in dict.fromkeys(balance.elements())]
+        for element in sorted(elements, key=lambda each: (each.position, each.id)):
+            yield from element.shown()
 
 
 def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
+from p2psync.core.balance import Balance, Measure
 from p2psync.core.ops import OpId
 from p2psync.core.records import Segment, SegmentReader
 
@@ -197,39 +198,6 @@ class Change:
 
 
 @dataclass(slots=True)
-class Balance:
-    """How often each record key stands in a file and how often it is posted.
-
-    The differences of the two multisets, what is to be added and to be deleted in the accounting
-    (B-POS-2), are kept in step with every single change: reading them costs nothing.
-    """
-
-    current: Counter[bytes] = field(default_factory=Counter)
-    posted: Counter[bytes] = field(default_factory=Counter)
-    records: int = 0
-    added: int = 0
-    deleted: int = 0
-
-    def count(self, key: bytes, change: int) -> None:
-        """The file holds a record once more, or once less."""
-        self.records += change
-        self._move(self.current, key, change, self.current[key] - self.posted[key])
-
-    def post(self, key: bytes, change: int) -> None:
-        """A record is posted once more, or once less."""
-        surplus = self.current[key] - self.posted[key]
-        self._move(self.posted, key, change, surplus)
-
-    def _move(self, side: Counter[bytes], key: bytes, change: int, surplus: int) -> None:
-        side[key] += change
-        if not side[key]:
-            del side[key]
-        after = surplus + (change if side is self.current else -change)
-        self.added += max(after, 0) - max(surplus, 0)
-        self.deleted += max(-after, 0) - max(-surplus, 0)
-
-
-@dataclass(slots=True)
 class SegmentSet:
     """The segments of one record file."""
 
@@ -248,7 +216,11 @@ class SegmentSet:
     _moved: tuple[int, int] = (0, 0)
     """How many records that was."""
     _balance: Balance | None = None
-    """Kept in step once somebody needed it."""
+    """Kept in step once something was posted."""
+    _measure: Measure | None = None
+    """Kept in step once somebody needed it, as long as nothing is posted."""
+    _revision: int = 0
+    """Rises with every change."""
     _edited: dict[OpId, OpId] = field(default_factory=dict)
     """The element of each value that is not its element's first."""
     _removed: set[OpId] = field(default_factory=set)
@@ -266,9 +238,9 @@ class SegmentSet:
         for."""
         if self._balance is None:
             balance = self._balance = Balance()
-            for _, value in self.shown():
-                for record in value.segment.records:
-                    balance.count(record.key, 1)
+            self._measure = None
+            for element, value in self.shown():
+                balance.hold(element.id, value.segment, 1)
         return self._balance
 
     @property
@@ -277,8 +249,38 @@ class SegmentSet:
         return self._balance is not None
 
     @property
+    def measure(self) -> Measure:
+        """The sums of all that the file holds; reads the file when first asked for."""
+        if self._measure is None:
+            self.take_measure(self._revision, measured(self.raws(), self.read))
+        assert self._measure is not None
+        return self._measure
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether ``balance`` or ``measure`` is at hand."""
+        return self._balance is not None or self._measure is not None
+
+    def raws(self) -> list[bytes]:
+        """The bytes of all that is shown, in order."""
+        return [value.raw for element in self._sort() for value in element.shown()]
+
+    @property
+    def revision(self) -> int:
+        """Rises with every change."""
+        return self._revision
+
+    def take_measure(self, revision: int, measure: Measure) -> bool:
+        """Keep what somebody summed up of the ``raws`` of a revision; false when that has passed."""
+        if revision != self._revision:
+            return False
+        if self._balance is None:
+            self._measure = measure
+        return True
+
+    @property
     def records(self) -> Counter[bytes]:
-        """How often each record key stands in the file now; not to be changed."""
+        """How often each record key stands in the file now."""
         return self.balance.current
 
     def read(self, raw: bytes) -> Segment:
@@ -289,6 +291,7 @@ class SegmentSet:
 
     def apply(self, change: Change, stamp: int) -> None:
         """Apply one operation's change; in any order, each once."""
+        self._revision += 1
         self._add(change.adds, stamp)
         for value_id, element_id, raw in change.edits:
             value = Value(value_id, stamp, raw, self.read)
@@ -314,7 +317,7 @@ class SegmentSet:
             else:  # the usual case: nobody said anything of it before
                 element = elements[value_id] = Element.single(value_id, place, stamp, raw, read)
                 fresh.append(element)
-                self._gain(raw)
+                self._gain(value_id, raw)
 
     def _remove(self, value_id: OpId) -> None:
         owner = self._edited.pop(value_id, None)
@@ -327,7 +330,7 @@ class SegmentSet:
         else:
             self._put(element, (), (value_id,))
 
-    def _gain(self, raw: bytes) -> None:
+    def _gain(self, element_id: OpId, raw: bytes) -> None:
         if not self._counting:
             return
         segment = self.read(raw)
@@ -335,11 +338,9 @@ class SegmentSet:
         self._records += count
         self._moved = self._moved[0] + count, self._moved[1]
         self._gained.append(raw)
-        if self._balance is not None:
-            for record in segment.records:
-                self._balance.count(record.key, 1)
+        self._weigh(element_id, segment, 1)
 
-    def _lose(self, raw: bytes) -> None:
+    def _lose(self, element_id: OpId, raw: bytes) -> None:
         if not self._counting:
             return
         segment = self.read(raw)
@@ -347,9 +348,13 @@ class SegmentSet:
         self._records -= count
         self._moved = self._moved[0], self._moved[1] + count
         self._lost.append(raw)
+        self._weigh(element_id, segment, -1)
+
+    def _weigh(self, element_id: OpId, segment: Segment, change: int) -> None:
         if self._balance is not None:
-            for record in segment.records:
-                self._balance.count(record.key, -1)
+            self._balance.hold(element_id, segment, change)
+        elif self._measure is not None:
+            self._measure.hold(segment, change)
 
     def take_up(self, changes: Iterable[tuple[Change, int]], records: int) -> None:
         """Apply changes (with their stamps) that were counted before: they gave so many records."""
@@ -392,9 +397,9 @@ class SegmentSet:
             return
         self.conflicts += (len(after) > 1) - (len(before) > 1)
         for value in before:
-            self._lose(value.raw)
+            self._lose(element.id, value.raw)
         for value in after:
-            self._gain(value.raw)
+            self._gain(element.id, value.raw)
 
     def _keep(self, element_id: OpId, raw: bytes) -> None:
         place = (element_id, self.read(raw).key)
@@ -446,7 +451,7 @@ class SegmentSet:
 
     def emit(self) -> bytes:
         """Return the file's bytes."""
-        return b"".join([value.raw for element in self._sort() for value in element.shown()])
+        return b"".join(self.raws())
 
     def segment_of(self, element_id: OpId, key: bytes) -> Segment | None:
         """Return the content that an element has, or had, under a key."""
@@ -462,6 +467,14 @@ class SegmentSet:
     def record_count(self) -> int:
         """How many records the file holds."""
         return self._records
+
+
+def measured(raws: Iterable[bytes], read: Read) -> Measure:
+    """Sum up a file of these segments; pure, so a thread may do it."""
+    measure = Measure()
+    for raw in raws:
+        measure.hold(read(raw), 1)
+    return measure
 
 
 def pending(current: Counter[bytes], posted: Counter[bytes]) -> tuple[int, int]:

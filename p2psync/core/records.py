@@ -69,6 +69,11 @@ class Segment:
         """The dates of its records; never dearer than ``records``."""
         return tuple([record.date for record in self.records if record.date is not None])
 
+    @property
+    def amounts(self) -> tuple[tuple[datetime.date | None, Decimal | None], ...]:
+        """The date and the amount of each of its records; never dearer than ``records``."""
+        return tuple([(record.date, record.amount) for record in self.records])
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

@@ -125,6 +125,13 @@ class PlainLine(Segment):
         date = read_date(self.raw[:_DATE_BYTES].decode("latin-1"))
         return () if date is None else (date,)
 
+    @property
+    def amounts(self) -> tuple[tuple[datetime.date | None, Decimal | None], ...]:
+        """Read from the two fields alone."""
+        fields = self.raw.split(b"\t", FIELD_COUNT_MIN)
+        date, amount = fields[0].decode("latin-1"), decode_cp1252(fields[5])
+        return ((read_date(date), read_amount(amount)),)
+
     def __getattr__(self, name: str) -> Any:
         # Called for slots that are not filled, and for what does not exist.
         if name not in ("key", "money_key", "records"):

@@ -1,27 +1,168 @@
-"""The differences of two multisets, kept in step (B-POS-2), and an order free of what is gone."""
+"""What waits to be posted, kept in step (B-POS-1, B-POS-2), and an order free of what is gone."""
 
-from hypothesis import given
+import datetime
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal, localcontext
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2psync.core.crdt import Balance, Change, SegmentSet, pending, position
+from p2psync.core.balance import Balance, Measure, Sums, day_of, total
+from p2psync.core.body import Body
+from p2psync.core.crdt import Change, SegmentSet, measured, pending, position
+from p2psync.core.crypto import digest
+from p2psync.core.ops import OpId
+from p2psync.core.records import Record, Segment
 from tests.core.lines import read
 
-KEYS = [bytes([number]) * 16 for number in range(4)]
+DAYS = (None, datetime.date(2025, 3, 1), datetime.date(2026, 1, 1))
+AMOUNTS = (None, Decimal("0.05"), Decimal("-12.5"), Decimal("99999999999999999999.99999999"))
+ELEMENTS: list[OpId] = [(b"e" * 32, number) for number in range(3)]
 
 
-@given(st.lists(st.tuples(st.booleans(), st.sampled_from(KEYS), st.booleans())))
-def test_the_balance_is_the_difference_of_the_multisets(
-    steps: list[tuple[bool, bytes, bool]],
+def _record(number: int) -> Record:
+    key = bytes([number]) * 16
+    return Record(key, key, f"r{number}", DAYS[number % 3], AMOUNTS[number // 3 % 4])
+
+
+def _segment(numbers: Iterable[int]) -> Segment:
+    records = tuple(_record(number) for number in numbers)
+    key = digest(b"segment", b"".join(record.key for record in records), size=16)
+    return Segment(b"raw", key, key, records)
+
+
+SEGMENTS = [_segment(numbers) for numbers in ((0,), (4,), (7,), (10,), (4, 7), (1, 2, 1), ())]
+
+
+def _naive(held: Counter[int], posted: Counter[int]) -> dict[int, Sums]:
+    """The same by counting all of it anew."""
+    by_key = {record.key: record for each in SEGMENTS for record in each.records}
+    groups = {each.key: each for each in SEGMENTS if each.records}
+    days: dict[int, Sums] = {}
+    sides = [
+        (
+            Counter(r.key for n in side.elements() for r in SEGMENTS[n].records),
+            Counter(SEGMENTS[n].key for n in side.elements() if SEGMENTS[n].records),
+        )
+        for side in (held, posted)
+    ]
+    for adds, (here, there) in ((True, sides), (False, sides[::-1])):
+        for key, count in (here[0] - there[0]).items():
+            cell = days.setdefault(day_of(by_key[key].date), Sums())
+            amount = (by_key[key].amount or Decimal(0)) * count
+            if adds:
+                cell.added += count
+                cell.added_amount += amount
+            else:
+                cell.deleted += count
+                cell.deleted_amount += amount
+        for key, count in (here[1] - there[1]).items():
+            cell = days.setdefault(day_of(groups[key].records[0].date), Sums())
+            if adds:
+                cell.added_groups += count
+            else:
+                cell.deleted_groups += count
+    return days
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.sampled_from(range(len(SEGMENTS))),
+        st.sampled_from(ELEMENTS),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(_STEPS)
+def test_b_pos_2_the_balance_is_the_difference_of_the_multisets(
+    steps: list[tuple[bool, int, OpId, bool]],
 ) -> None:
     balance = Balance()
-    for is_post, key, up in steps:
-        side = balance.posted if is_post else balance.current
-        if not up and not side[key]:
-            continue
-        (balance.post if is_post else balance.count)(key, 1 if up else -1)
+    places: Counter[tuple[int, OpId]] = Counter()
+    posted: Counter[int] = Counter()
+    for is_post, number, element, up in steps:
+        segment = SEGMENTS[number]
+        if is_post:
+            if not up and not posted[number]:
+                continue
+            posted[number] += 1 if up else -1
+            balance.post(segment, 1 if up else -1)
+        else:
+            if not up and not places[number, element]:
+                continue
+            places[number, element] += 1 if up else -1
+            balance.hold(element, segment, 1 if up else -1)
+        held: Counter[int] = Counter()
+        for (each, _), count in places.items():
+            held[each] += count
+        with localcontext() as exact:
+            exact.prec = 100
+            assert balance.days == _naive(held, posted)
         assert (balance.added, balance.deleted) == pending(balance.current, balance.posted)
         assert balance.records == balance.current.total()
-        assert 0 not in {*balance.current.values(), *balance.posted.values()}
+        assert 0 not in {*balance.surplus.values(), *balance.posted.values()}
+        wanted = {key for key, surplus in balance.surplus.items() if surplus > 0}
+        homes = {
+            where
+            for (each, where), count in places.items()
+            if count and any(record.key in wanted for record in SEGMENTS[each].records)
+        }
+        assert set(balance.elements()) == homes
+
+
+@given(st.lists(st.sampled_from(range(len(SEGMENTS))), max_size=40))
+def test_of_a_file_never_posted_the_sums_are_those_of_a_balance(numbers: list[int]) -> None:
+    measure, balance = Measure(), Balance()
+    for place, number in enumerate(numbers):
+        measure.hold(SEGMENTS[number], 1)
+        balance.hold((b"e" * 32, place), SEGMENTS[number], 1)
+        assert measure.days == balance.days
+    assert total(measure.days).added == len([r for n in numbers for r in SEGMENTS[n].records])
+    for number in numbers:
+        measure.hold(SEGMENTS[number], -1)
+    assert measure.days == {}
+
+
+def _lines(entry: bytes, first: int, count: int) -> Change:
+    adds = [
+        ((entry, n), position(b"base!", n), b"%03d | x\n" % n) for n in range(first, first + count)
+    ]
+    return Change(adds=adds)
+
+
+def test_sums_of_a_file_that_changed_meanwhile_are_not_taken() -> None:
+    segments = SegmentSet(read, "lines")
+    segments.apply(_lines(b"e" * 32, 0, 5), 1)
+    revision, raws = segments.revision, segments.raws()
+    segments.apply(_lines(b"f" * 32, 5, 1), 2)
+    assert not segments.take_measure(revision, measured(raws, segments.read))
+    assert not segments.is_measured
+    assert segments.take_measure(segments.revision, measured(segments.raws(), segments.read))
+    segments.apply(Change(removes=[(b"e" * 32, 0)]), 3)
+    assert total(segments.measure.days).added == 5
+
+
+def test_few_that_wait_in_a_large_file_come_in_its_order() -> None:
+    body = Body.empty(read, "lines")
+    body.segments.apply(_lines(b"e" * 32, 0, 100), 1)
+    items = body.pending_items()
+    some = {7, 50, 93}
+    body.post([pair for pair in items.adds if pair[0][1] not in some], (b"r" * 32, 0), 1, adds=True)
+    waiting = list(body.pending_records())
+    assert [item.record.text for item in waiting] == ["007 | x", "050 | x", "093 | x"]
+    body.segments.apply(Change(removes=[(b"e" * 32, 3), (b"e" * 32, 50)]), 2)
+    waiting = list(body.pending_records())
+    assert [(item.change, item.record.text) for item in waiting] == [
+        ("added", "007 | x"),
+        ("added", "093 | x"),
+        ("deleted", "003 | x"),
+    ]
+    assert total(body.days).deleted_groups == 1
 
 
 def test_what_was_removed_leaves_no_trace_in_the_order_and_can_come_back() -> None:
