@@ -691,6 +691,70 @@ class InvitationUnknown(UsageError):
     hint_template = "see p2psync invite list"
 
 
+class EventTypeUnknown(UsageError):
+    """No type of event has this name."""
+
+    code = "event-type-unknown"
+    template = "there is no event type {type!r}"
+    hint_template = "all, alerts and messages stand for many; docs/events.md lists every type"
+
+
+class HookUnknown(UsageError):
+    """There is no such hook."""
+
+    code = "hook-unknown"
+    template = "there is no hook {hook}"
+    hint_template = "see p2psync hook list"
+
+
+class HookProgramMissing(UsageError):
+    """The program that a hook is to run is not there."""
+
+    code = "hook-program-missing"
+    template = "there is no program {program!r}"
+    hint_template = "give the program's full path"
+
+
+class HookUrlBad(UsageError):
+    """No URL that a hook can call."""
+
+    code = "hook-url-bad"
+    template = "{url!r} is no URL that a hook can call"
+    hint_template = "write https://HOST/PATH, with no user or password in it"
+
+
+class HookUrlPlain(UsageError):
+    """A URL without encryption that leads to another machine."""
+
+    code = "hook-url-plain"
+    template = "what is sent to {url} could be read on the way"
+    hint_template = "use https://, or say --allow-http; http:// to this machine itself is fine"
+
+
+class HookSecretBad(UsageError):
+    """A secret that cannot sign (Standard Webhooks, "Signature scheme")."""
+
+    code = "hook-secret-bad"
+    template = "this is no secret for a webhook"
+    hint_template = "write whsec_ and 24 to 64 random bytes in base64; without one it is made here"
+
+
+class HooksTooMany(RefusedError):
+    """A node has as many hooks as it may have."""
+
+    code = "hooks-too-many"
+    template = "there are {limit} hooks already"
+    hint_template = "remove one: p2psync hook list"
+
+
+class DesktopMissing(UnavailableError):
+    """Desktop notifications cannot be shown here."""
+
+    code = "desktop-missing"
+    template = "desktop notifications cannot be shown here: {cause}"
+    hint_template = "install p2psync[desktop], and run the node in a desktop session"
+
+
 class AlertUnknown(UsageError):
     """There is no such open alert."""
 
@@ -764,6 +828,129 @@ class AccountingTaken(RefusedError):
         "make a mandate of its own for another accounting, or attach a new year of the same one "
         "with --follows FILE"
     )
+
+
+class AccountingsSeveral(RefusedError):
+    """Several accountings at once: nobody could tell which follows which (B-MAN-1)."""
+
+    code = "accountings-several"
+    template = "{count} files at once cannot be the accounting of {mandate}"
+    hint_template = "attach the oldest year first, then each next one with --follows FILE"
+
+
+class PeriodTaken(RefusedError):
+    """The mandate has an accounting of that time already (B-MAN-1)."""
+
+    code = "period-taken"
+    template = "{file} is for {period}, but {mandate} has {other} for {taken}"
+    hint_template = (
+        "a new year comes after the one that it follows; to take another file for the same year, "
+        "see p2psync replace --help"
+    )
+
+
+class FollowsOtherKind(RefusedError):
+    """A file follows one of its own kind only (B-ATT-3)."""
+
+    code = "follows-other-kind"
+    template = "{file} is attached as {kind}, but {follows} is {other}"
+    hint_template = "name the file of the year before, of the same kind"
+
+
+class FollowsSeveral(UsageError):
+    """Several files at once cannot follow one (B-ATT-3)."""
+
+    code = "follows-several"
+    template = "{count} files at once cannot follow {follows}"
+    hint_template = "attach one file for each --follows"
+
+
+class NothingOffered(RefusedError):
+    """There is no accounting here whose list offers files (B-MAN-3)."""
+
+    code = "nothing-offered"
+    template = "no list beside an accounting of {mandate} on this machine offers a file"
+    hint_template = "name the files: p2psync attach MANDATE FILE... --kind KIND"
+
+
+class OfferedAndFiles(UsageError):
+    """What is offered and named files exclude each other."""
+
+    code = "offered-and-files"
+    template = "either files and their kind, or what is offered: {cause}"
+    hint_template = "write p2psync attach MANDATE FILE... --kind KIND, or MANDATE --offered"
+
+
+class SuggestionUnknown(UsageError):
+    """There is no such suggestion."""
+
+    code = "suggestion-unknown"
+    template = "nothing suggests {file} for {mandate}"
+    hint_template = "see p2psync suggestion list"
+
+
+class LicenceUnknown(UsageError):
+    """Not a state of a licence (B-VAL-1)."""
+
+    code = "licence-unknown"
+    template = "{licence!r} is no state of a licence"
+    hint_template = "write one of: {licences}"
+
+
+class ProgramInvalid(UsageError):
+    """A program needs a name and a version that can be shown."""
+
+    code = "program-invalid"
+    template = "a program cannot have the name {name!r} and the version {version!r}"
+    hint_template = "write both in 1 to {limit_bytes} bytes of letters, digits and signs"
+
+
+class PolicyInvalid(UsageError):
+    """A policy that cannot be."""
+
+    code = "policy-invalid"
+    template = "the policy cannot be set: {cause}"
+    hint_template = "see p2psync program policy --help"
+
+
+class ProgramRefused(RefusedError):
+    """A mandate's policy refuses the files of a program (B-VAL-1): one class for each cause."""
+
+    code = "program-refused"
+    template = "{mandate} does not take what {program} {version} writes to {file}"
+    hint_template = "see p2psync program list and p2psync program policy"
+
+
+class ProgramTrial(ProgramRefused):
+    """The program is a trial version."""
+
+    code = "program-trial"
+    template = "{file} in {mandate}: {program} {version} is a trial version"
+    hint_template = "register the program with a licence, or change p2psync program policy"
+
+
+class ProgramWithoutUpdates(ProgramRefused):
+    """The program has no right to updates."""
+
+    code = "program-no-updates"
+    template = "{file} in {mandate}: {program} {version} has no right to updates"
+    hint_template = "renew the right to updates, or change p2psync program policy"
+
+
+class ProgramTooOld(ProgramRefused):
+    """The program is older than the mandate asks for."""
+
+    code = "program-too-old"
+    template = "{file} in {mandate}: {program} {version} is too old, {minimum} is asked for"
+    hint_template = "bring the program up to date, or change p2psync program policy"
+
+
+class ProgramUnknown(ProgramRefused):
+    """No program registered, or it does not say whether its licence is valid."""
+
+    code = "program-unknown"
+    template = "{file} in {mandate}: it is not known which program with which licence writes it"
+    hint_template = "the program has to register: p2psync program register --help"
 
 
 class MandateFull(RefusedError):

@@ -128,13 +128,23 @@ class DoublePosted:
 
 @dataclass(frozen=True, slots=True)
 class MandateChanged:
-    """The name, or the description of a device, changed."""
+    """Who is a member, or the description of a device, changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class MandateRenamed:
+    """The mandate has another name than before."""
+
+    device: bytes
+    """Who said so."""
+    before: str
 
 
 @dataclass(frozen=True, slots=True)
 class NewerVersion:
-    """An operation that this version does not know."""
+    """An operation that this version does not know, and who wrote it."""
 
+    device: bytes
     code: int
 
 
@@ -151,6 +161,7 @@ Change = (
     | FilePosted
     | DoublePosted
     | MandateChanged
+    | MandateRenamed
     | MandateShared
     | MandateClosed
     | SeatChanged

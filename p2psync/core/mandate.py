@@ -24,6 +24,7 @@ from p2psync.core.changes import (
     FileReturned,
     FileSaved,
     MandateChanged,
+    MandateRenamed,
     MandateShared,
     MemberJoined,
     MemberWaiting,
@@ -156,7 +157,8 @@ class Mandate:
     files: dict[bytes, FileState] = field(default_factory=dict)
     receipts: dict[OpId, Receipt] = field(default_factory=dict)
     retracted: dict[OpId, OpId] = field(default_factory=dict)
-    newer: set[int] = field(default_factory=set)
+    newer: set[bytes] = field(default_factory=set)
+    """Devices that wrote operations of a newer version (B-VAL-2)."""
     arrangement: int = 0
     """Rises whenever files came, went or may have: what depends only on which files there are can
     be kept until then."""
@@ -310,11 +312,11 @@ class Mandate:
                     self._describe(operation, op, device, entry.stamp)
                     changes.append(MandateChanged())
                 case Unknown(code=code):
-                    self.newer.add(code)
-                    changes.append(NewerVersion(code))
+                    self.newer.add(device)
+                    changes.append(NewerVersion(device, code))
                 case SetRole() | Remove() | Rotate():
-                    self.newer.add(-1)
-                    changes.append(NewerVersion(-1))
+                    self.newer.add(device)
+                    changes.append(NewerVersion(device, -1))
                 case Share():
                     if role == "owner" and not self.shared:
                         self.shared = True
@@ -366,10 +368,10 @@ class Mandate:
                 return [FileSaved(file_id, op)]
             case Rename(name=name):
                 self.dirt.core()
-                if (entry.stamp, op) > self.named:
-                    self.named = (entry.stamp, op)
-                    self.name = name
-                return [MandateChanged()]
+                if (entry.stamp, op) <= self.named:
+                    return []
+                before, self.name, self.named = self.name, name, (entry.stamp, op)
+                return [MandateRenamed(device, before)] if name != before else []
             case AddFile(file=file_id):
                 file = self._file(file_id)
                 if file is None:

@@ -86,7 +86,9 @@ def member_joined(notices: Notices, opened: Opened, device: bytes) -> None:
 def seat_contested(notices: Notices, opened: Opened) -> None:
     """B-MAN-1: two devices attached an accounting while apart."""
     contested = opened.state.contested()
-    if contested:
+    if not contested:
+        notices.settle("seat-contested", mandate=opened.id, key="seat-contested")
+    else:
         notices.alert_text(
             "seat-contested",
             "two devices attached an accounting: {holder} has the seat, {others} is contested",
@@ -95,6 +97,45 @@ def seat_contested(notices: Notices, opened: Opened) -> None:
             holder=views.person(opened.state, opened.state.seat() or b""),
             others=", ".join(views.person(opened.state, each) for each in contested),
         )
+
+
+def mandate_renamed(notices: Notices, opened: Opened, device: bytes, before: str) -> None:
+    """The mandate has another name."""
+    notices.message(
+        "mandate-renamed",
+        "{who} renamed {before} to {name}",
+        mandate=opened.id,
+        who=views.person(opened.state, device),
+        before=before,
+        name=opened.name,
+    )
+
+
+def program_registered(notices: Notices, opened: Opened, file_id: bytes) -> None:
+    """B-VAL-1: a program said that it writes a file."""
+    file = opened.state.files.get(file_id)
+    if file is None or file.added is None or file.program is None:
+        return
+    said = file.program[2]
+    notices.message(
+        "program-registered",
+        "{program} {version} writes {file} (licence: {licence})",
+        mandate=opened.id,
+        file=file.info.name,
+        program=said.program,
+        version=said.version,
+        licence=said.licence,
+    )
+
+
+def policy_changed(notices: Notices, opened: Opened) -> None:
+    """B-VAL-1: other programs' files are refused than before."""
+    notices.message(
+        "policy-changed",
+        "{name} has another policy for programs: see p2psync program policy",
+        mandate=opened.id,
+        name=opened.name,
+    )
 
 
 def posted(notices: Notices, opened: Opened, receipt: ops.OpId, *, retracted: bool) -> None:

@@ -25,6 +25,7 @@ from p2psync.core.changes import (
     FileSaved,
     MandateChanged,
     MandateClosed,
+    MandateRenamed,
     MandateShared,
     MemberJoined,
     MemberLeft,
@@ -69,7 +70,7 @@ from p2psync.engine.replica import OwnLog, Replica, Secrets
 from p2psync.errors import NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
-from p2psync.node import news, views
+from p2psync.node import news, validity, views
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
@@ -645,7 +646,15 @@ class Node:
                     self.shelf.write_out(opened, file_id)
                 case FilePlaced(file=file_id):
                     self.shelf.write_out(opened, file_id)
-                case FileRegistered() | FileExpected() | PolicyChanged():
+                case MandateRenamed(device=device, before=before):
+                    news.mandate_renamed(self.notices, opened, device, before)
+                case FileRegistered(file=file_id):
+                    news.program_registered(self.notices, opened, file_id)
+                    self._validity_changed(opened)
+                case PolicyChanged():
+                    news.policy_changed(self.notices, opened)
+                    self._validity_changed(opened)
+                case FileExpected():
                     pass
                 case FilePosted(receipt=receipt, retracted=retracted):
                     news.posted(self.notices, opened, receipt, retracted=retracted)
@@ -661,6 +670,12 @@ class Node:
                     assert_never(change)
         if members:
             self.update_discovery()
+
+    def _validity_changed(self, opened: Opened) -> None:
+        """What was refused may be taken now, or the other way round (B-VAL-1)."""
+        validity.tell(self.notices, opened)
+        for copy in opened.copies.values():
+            self.shelf.look_at(opened, copy)
 
     def _look_at_clock(self, opened: Opened, device: bytes, hlc: int) -> None:
         if device != self.identity.device:
