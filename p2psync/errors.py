@@ -208,6 +208,14 @@ class TicketForeign(TicketError):
     hint_template = "ask for a new ticket"
 
 
+class TicketClosed(TicketError):
+    """The ticket's mandate was closed for everyone (B-REM-5)."""
+
+    code = "ticket-closed"
+    template = "the mandate of this ticket was closed"
+    hint_template = "ask who sent the ticket to reopen it: p2psync mandate close --undo"
+
+
 # -- network (docs/spec/link.md) ---------------------------------------------------------------
 
 
@@ -748,11 +756,25 @@ class HooksTooMany(RefusedError):
 
 
 class DesktopMissing(UnavailableError):
-    """Desktop notifications cannot be shown here."""
+    """No desktop to show notifications on."""
 
     code = "desktop-missing"
-    template = "desktop notifications cannot be shown here: {cause}"
-    hint_template = "install p2psync[desktop], and run the node in a desktop session"
+    template = "there is no desktop session to show notifications in"
+    hint_template = "start the node from within the session: p2psync node start"
+
+
+class DesktopLibraryMissing(DesktopMissing):
+    """The library that shows notifications is not installed."""
+
+    template = "what shows desktop notifications is not installed"
+    hint_template = "install p2psync[desktop]"
+
+
+class DesktopSilent(DesktopMissing):
+    """Nothing in the session shows notifications."""
+
+    template = "no notification service answers in this desktop session"
+    hint_template = "see that one runs; on macOS, run p2psync from a signed Python"
 
 
 class AlertUnknown(UsageError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from p2psync import __version__
-from p2psync.core.changes import Change, FileAdded, FileSaved
+from p2psync.core.changes import Change, FileAdded, FileDetached, FileReturned, FileSaved
 from p2psync.core.membership import Membership
 from p2psync.core.ops import Operation
 from p2psync.engine import wire
@@ -84,8 +84,17 @@ class _Held:
     members: Membership | None = None
     """The membership that was last acted on."""
     open: bool = False
+    left: frozenset[bytes] = frozenset()
+    """The members that were last known to have removed the mandate from their list."""
     unwritten: dict[bytes, None] = field(default_factory=dict)
     """Files that changed and are not written out yet."""
+    hidden: bool = False
+    """Whether this device removed the mandate: only entries are still exchanged."""
+
+    @property
+    def standing_left(self) -> frozenset[bytes]:
+        """The members that have removed the mandate from their list now."""
+        return self.exchange.replica.state.standing.left()
 
 
 class Engine:
@@ -123,12 +132,18 @@ class Engine:
         contacts: Mapping[bytes, Sequence[str]],
         now: float,
         wall_ms: int,
+        *,
+        hidden: bool = False,
     ) -> list[Effect]:
-        """Take up a mandate; ``contacts`` are devices that a ticket names, and addresses."""
+        """Take up a mandate; ``contacts`` are devices that a ticket names, and addresses.
+
+        A ``hidden`` one was removed here: see ``hide``.
+        """
         assert replica.mandate not in self._held
         self._desk.begin(now, wall_ms)
         exchange = Exchange(replica, self._desk, self._on_changes)
-        self._held[replica.mandate] = _Held(exchange, dict.fromkeys(sorted(contacts)))
+        held = _Held(exchange, dict.fromkeys(sorted(contacts)), hidden=hidden)
+        self._held[replica.mandate] = held
         for file in sorted(replica.state.files):
             self._want_content(replica, file)
         self._tell_content()
@@ -149,6 +164,17 @@ class Engine:
             self._watch_idle(link)
         self._transfer.forget(mandate)
         self._update_peers()
+        return self._finish()
+
+    def hide(self, mandate: bytes, now: float, wall_ms: int) -> list[Effect]:
+        """Fetch no content of a mandate that was removed here; its entries still travel, so that
+        others hear of the removal."""
+        self._desk.begin(now, wall_ms)
+        held = self._held[mandate]
+        held.hidden = True
+        held.unwritten.clear()
+        self._transfer.forget(mandate)
+        held.exchange.content_lacking(0)
         return self._finish()
 
     def replica(self, mandate: bytes) -> Replica:
@@ -480,9 +506,11 @@ class Engine:
             match change:
                 case FileSaved(file=file) | FileAdded(file=file):
                     files[file] = None
+                case FileDetached(file=file) | FileReturned(file=file):
+                    files[file] = None
         for file in files:
             self._want_content(exchange.replica, file)
-        if self._writes_files:
+        if self._writes_files and not self._held[mandate].hidden:
             self._held[mandate].unwritten |= files
             exchange.content_lacking(self._lacking(mandate))
         self._tell_content()
@@ -497,12 +525,15 @@ class Engine:
 
     def _lacking(self, mandate: bytes) -> int:
         """How many files are not what they are to be: content on its way, or not written out."""
-        return self._transfer.lacking(mandate) + len(self._held[mandate].unwritten)
+        held = self._held[mandate]
+        return 0 if held.hidden else self._transfer.lacking(mandate) + len(held.unwritten)
 
     def _want_content(self, replica: Replica, file: bytes) -> None:
+        """Of a file that is detached nobody need have the content: it may be nowhere any more."""
         state = replica.state.files.get(file)
-        if state is not None:
-            self._transfer.want(replica.mandate, file, state.heads.values())
+        if state is not None and not self._held[replica.mandate].hidden:
+            heads = state.heads.values() if state.present else ()
+            self._transfer.want(replica.mandate, file, heads)
 
     def _tell_content(self) -> None:
         for mandate in self._transfer.touched():
@@ -512,12 +543,20 @@ class Engine:
     def _after_entries(self, mandate: bytes) -> None:
         """Follow changes of membership, and what these bring."""
         held = self._held[mandate]
-        while self._has_changed(held):
+        left, held.left = held.left, held.standing_left
+        if held.left - left:
+            self._update_peers()
+        while self._has_changed(held) or held.left != left:
+            left = held.left
             if held.open:
-                members = held.exchange.replica.state.membership.members
-                self._peering.want_also([*held.contacts, *members])
+                self._peering.want_also(self._wanted(held))
             self._offer_everywhere(mandate)
             held.exchange.admit_late()
+
+    def _wanted(self, held: _Held) -> list[bytes]:
+        """The devices to dial for a mandate: who has left comes by itself if it has to."""
+        members = held.exchange.replica.state.membership.members
+        return [each for each in (*held.contacts, *members) if each not in held.left]
 
     def _has_changed(self, held: _Held) -> bool:
         before = held.members, held.open
@@ -529,8 +568,7 @@ class Engine:
         wanted: dict[bytes, None] = {}
         for held in self._held.values():
             if self._is_open(held):
-                wanted |= held.contacts
-                wanted |= dict.fromkeys(held.exchange.replica.state.membership.members)
+                wanted |= dict.fromkeys(self._wanted(held))
         self._peering.want(wanted)
 
     def _sighted(self, event: Sighted) -> None:
@@ -559,8 +597,9 @@ class Engine:
         return PeerStatus(device, True, session.synced, address, session.since)
 
     def meets_anybody(self, mandate: bytes) -> bool:
-        """Whether any other device of a mandate is there."""
-        return bool(self._held[mandate].exchange.sessions)
+        """Whether any other device of a mandate is there, of those that did not leave it."""
+        held = self._held[mandate]
+        return any(each.device not in held.left for each in held.exchange.sessions.values())
 
     def expected(self, mandate: bytes) -> tuple[bytes, ...]:
         """The other devices that have to do with a mandate: members, and whom its ticket names."""
@@ -571,11 +610,14 @@ class Engine:
     def in_step(self, mandate: bytes) -> bool:
         """Tell whether every connected member has what is here, and we have all of theirs.
 
-        That includes the content of the versions that are shown. True when nobody is connected.
+        That includes the content of the versions that are shown. True when nobody is connected;
+        who has left the mandate does not count.
         """
-        exchange = self._held[mandate].exchange
+        held = self._held[mandate]
         return not self._transfer.lacking(mandate) and all(
-            session.synced for session in exchange.sessions.values() if session.told
+            session.synced
+            for session in held.exchange.sessions.values()
+            if session.told and session.device not in held.left
         )
 
     def known_addresses(self, device: bytes) -> tuple[str, ...]:

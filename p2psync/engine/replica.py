@@ -36,6 +36,7 @@ from p2psync.errors import (
     CryptoError,
     NotAdmitting,
     StateDamaged,
+    TicketClosed,
     TicketExpired,
     TicketForeign,
     TicketRevoked,
@@ -762,7 +763,9 @@ class Replica:
 
     def _check_invitation(self, invitation: bytes, wall_ms: int) -> None:
         members = self.state.membership
-        if not members.may(self.device, MAY_INVITE):
+        if self.state.standing.closed:
+            raise TicketClosed()
+        if not members.may(self.device, MAY_INVITE) or self.device in self.state.standing.left():
             raise NotAdmitting()
         known = members.invitations.get(invitation)
         if known is None:

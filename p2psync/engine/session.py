@@ -29,6 +29,7 @@ from p2psync.engine.effects import (
 from p2psync.engine.replica import Received, Replica
 from p2psync.errors import (
     NotAdmitting,
+    TicketClosed,
     TicketError,
     TicketExpired,
     TicketForeign,
@@ -54,7 +55,15 @@ FRONTIER_IN_STEP_SECONDS = 600
 """The same for a peer in step: links lose nothing, so this mends only what has a fault."""
 FRONTIER_JITTER = 0.2
 REFUSALS = frozenset(
-    each.code for each in (NotAdmitting, TicketExpired, TicketForeign, TicketRevoked, TicketUsedUp)
+    each.code
+    for each in (
+        NotAdmitting,
+        TicketClosed,
+        TicketExpired,
+        TicketForeign,
+        TicketRevoked,
+        TicketUsedUp,
+    )
 )
 """Why a newcomer may be refused; a peer's own words are not shown to anybody."""
 PUSH_GRACE_SECONDS = 1.0

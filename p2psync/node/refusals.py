@@ -1,6 +1,13 @@
 """What a member answered when it did not let this device in, as an error for people (B-TIC-3)."""
 
-from p2psync.errors import TicketError, TicketExpired, TicketForeign, TicketRevoked, TicketUsedUp
+from p2psync.errors import (
+    TicketClosed,
+    TicketError,
+    TicketExpired,
+    TicketForeign,
+    TicketRevoked,
+    TicketUsedUp,
+)
 from p2psync.node.views import iso
 from p2psync.storage.rows import MandateRow
 
@@ -19,5 +26,7 @@ def refusal(row: MandateRow, code: str) -> TicketError | None:
             return TicketUsedUp()
         case TicketForeign.code:
             return TicketForeign()
+        case TicketClosed.code:
+            return TicketClosed()
         case _:
             return None
