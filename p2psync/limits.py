@@ -49,6 +49,8 @@ LOGS_DECLINED_MAX = 10_000
 MACHINE_NAME_BYTES_MAX = 64
 NAME_BYTES_MAX = 200
 TEXT_BYTES_MAX = 4 * KIB
+SUGGESTIONS_PER_MANDATE_MAX = 256
+"""Files that are suggested for one mandate, and whose suggestion is remembered."""
 POLICY_MINIMUMS_MAX = 64
 EXPECTED_SECONDS_MAX = 366 * 24 * 3600
 """The longest time between two saves that a file can promise."""

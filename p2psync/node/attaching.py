@@ -1,7 +1,9 @@
 """Attaches files to a mandate: which may be, whose they are, what is in them."""
 
 import datetime
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,196 +13,369 @@ from p2psync.core import ops
 from p2psync.core.files import FileState
 from p2psync.core.membership import MAY_WRITE
 from p2psync.errors import (
+    AccountingsSeveral,
     AccountingTaken,
     AttachedAlready,
     FileAbsent,
     FileInMandateFolder,
     FileKindUnknown,
+    FollowsOtherKind,
+    FollowsSeveral,
     MandateFull,
     NotAdmittedYet,
     NotAllowed,
-    P2PSyncError,
+    NothingOffered,
+    OfferedAndFiles,
     PeriodInvalid,
+    PeriodTaken,
 )
-from p2psync.formats.cresus_list import read_list
 from p2psync.formats.cresus_settings import read_settings
-from p2psync.limits import FILES_PER_MANDATE_MAX, RECORD_FILE_BYTES_MAX
+from p2psync.limits import FILES_PER_MANDATE_MAX
 from p2psync.node import find, views
 from p2psync.node.copies import Copy
-from p2psync.node.findings import Content
 from p2psync.node.looking import Records, Whole, look_first
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.overview import Overview
 from p2psync.node.paths import local_path
+from p2psync.node.programs import registration
+from p2psync.node.validity import refused
+from p2psync.storage.file_state import FileStat
 from p2psync.storage.folder import Folder
 
 Json = dict[str, Any]
+Period = tuple[datetime.date, datetime.date]
+Item = tuple[Copy, ops.AddFile, Records | Whole | None]
+"""A file that is being attached: where it is, what is said of it, what it holds."""
 ATTACHED_AT_ONCE = 128
 """Files that are read in one go while they are attached."""
+SKIPPED_TEXTS = {
+    "missing": "the list names it, but it is not there",
+    "attached": "it is attached already",
+    "elsewhere": "it is attached to {mandate}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A file that is to be attached, checked as far as its path goes."""
+
+    path: Path
+    kind: str
+    period: Period | None = None
+    follows: FileState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of every file that a command attaches.
+
+    ``program`` is its name, its version and the state of its licence.
+    """
+
+    expect_seconds: int | None = None
+    program: tuple[str, str, str] | None = None
+
+
+NOTHING_SAID = Said()
 
 
 class Attaching:
     """Attaches files on this node."""
 
-    def __init__(self, node: Node, content: Content, overview: Overview) -> None:
+    def __init__(self, node: Node, overview: Overview) -> None:
         self._node = node
-        self._content = content
         self._overview = overview
 
     async def attach(
-        self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
+        self,
+        mandate: str,
+        files: Sequence[str],
+        kind: str | None,
+        period: str | None,
+        follows: str | None,
+        said: Said = NOTHING_SAID,
+        *,
+        offered: bool = False,
     ) -> Json:
-        """Attach files (B-ATT-1): all of them, or none when one is refused."""
+        """Attach files (B-ATT-1): all of them, or none when one is refused.
+
+        ``offered`` attaches what the lists beside the accountings here name (B-MAN-3), and tells
+        what of it cannot be.
+        """
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
+        if said.program is not None:
+            registration(b"", *said.program)  # refused before anything else happens
+        if offered:
+            if files or kind or period or follows:
+                raise OfferedAndFiles(cause="what is offered has its kind and its period")
+            return await self._attach_offered(opened, said)
+        if not files or kind is None:
+            raise OfferedAndFiles(cause="there is no file, or no kind")
         check_kind(kind)
+        span = _period(period)
         paths = await self.check_attachable(files)
         predecessor = None if follows is None else find.file(opened, follows)
-        return await self.attach_paths(opened, paths, kind, _period(period), predecessor)
+        if predecessor is not None:
+            _check_follows(opened, paths, kind, predecessor)
+        elif kind == "accounting" and len(paths) > 1:
+            raise AccountingsSeveral(count=len(paths), mandate=opened.name)
+        wanted = [Wanted(path, kind, span, predecessor) for path in paths]
+        return await self.attach_paths(opened, wanted, said)
+
+    async def _attach_offered(self, opened: Opened, said: Said) -> Json:
+        suggestions = self._node.suggestions
+        found = []
+        for copy in self._accountings(opened):
+            found += await suggestions.look_at_list(opened, copy.path, told=True)
+        if not found:
+            raise NothingOffered(mandate=opened.name)
+        attached = suggestions.attached()
+        wanted: list[Wanted] = []
+        skipped: list[Json] = []
+        for each, there in found:
+            holder = attached.get(each.path)
+            if holder is opened:
+                skipped.append(_skipped(each.path, "attached"))
+            elif holder is not None:
+                skipped.append(_skipped(each.path, "elsewhere", mandate=holder.name))
+            elif not there:
+                skipped.append(_skipped(each.path, "missing"))
+            else:
+                wanted.append(Wanted(each.path, each.kind))
+        answer: Json = {"files": [], "offered": []}
+        if wanted:
+            await self.check_attachable([os.fspath(each.path) for each in wanted])
+            answer = await self.attach_paths(opened, wanted, said)
+        return {**answer, "skipped": skipped}
+
+    def _accountings(self, opened: Opened) -> list[Copy]:
+        """The accounting files that are attached on this machine."""
+        return [
+            copy
+            for (file_id, role), copy in opened.copies.items()
+            if role == "attached"
+            and (file := opened.state.files.get(file_id))
+            and file.present
+            and file.info.kind == "accounting"
+        ]
+
+    # -- which may be -------------------------------------------------------------------------
 
     async def check_attachable(self, texts: Sequence[str]) -> list[Path]:
         """Check paths before anything is changed; returns them without links in their folders."""
         mandates = self._node.mandates_folder
 
-        def look(text: str) -> Path:
+        def look(text: str) -> tuple[Path, FileStat]:
             path = local_path(text)
             parent = path.parent
             if parent == mandates or mandates in parent.parents:
                 raise FileInMandateFolder(path=str(path))
             with Folder.open(parent) as folder:
-                if folder.stat(path.name) is None:
+                found = folder.stat(path.name)
+                if found is None:
                     raise FileAbsent(path=str(path))
-            return path
+            return path, found
 
-        paths = await trio.to_thread.run_sync(lambda: [look(text) for text in texts])
+        looked = await trio.to_thread.run_sync(lambda: [look(text) for text in texts])
+        paths = [path for path, _ in looked]
         self._check_free(paths)
+        await self._check_other_names(looked)
         return paths
 
     def _check_free(self, paths: Sequence[Path]) -> None:
         """Raise ``AttachedAlready`` for a path that is attached to any mandate, or twice
         (B-ATT-4).
         """
-        taken: dict[Path, str] = {}
-        for opened in self._node.opened.values():
-            for (file_id, role), copy in opened.copies.items():
-                file = opened.state.files.get(file_id)
-                if role == "attached" and file is not None and file.present:
-                    taken[copy.path] = opened.name
+        taken = {path: each.name for path, each in self._node.suggestions.attached().items()}
         for path in paths:
             if path in taken:
                 raise AttachedAlready(file=str(path), mandate=taken[path])
             taken[path] = "it"
 
-    async def attach_paths(
-        self,
-        opened: Opened,
-        paths: list[Path],
-        kind: str,
-        period: tuple[datetime.date, datetime.date] | None,
-        follows: FileState | None,
-    ) -> Json:
-        """Attach checked paths; ``follows`` is the file that the first of them continues."""
-        node = self._node
-        device = node.identity.device
-        role = opened.state.membership.role(device)
-        if role is None:
-            raise NotAdmittedYet(mandate=opened.name)
-        if role not in MAY_WRITE:
-            raise NotAllowed(action="attach files", roles=", ".join(sorted(MAY_WRITE)))
-        if len(opened.state.files) + len(paths) > FILES_PER_MANDATE_MAX:
-            raise MandateFull(mandate=opened.name, limit=FILES_PER_MANDATE_MAX)
-        claim: list[ops.Operation] = []
-        if kind == "accounting":
-            claim = self._claim(opened, role, follows)
-        offered: list[str] = []
-        async with opened.lock:
-            items = await self._attachments(opened, paths, kind, period, follows)
-            await node.shelf.attach(opened, items, claim, lambda: self._check_free(paths))
-        if kind == "accounting":
-            for path in paths:
-                offered += await trio.to_thread.run_sync(self._offered, path)
-        views_made = [copy.file for copy, *_ in items]
-        names = opened.names()
-        years = await self._content.years(opened)
-        return {
-            "files": [
-                await self._overview.file(
-                    opened, opened.state.files[file_id], names.get(file_id, ""), years
-                )
-                for file_id in views_made
-                if file_id in opened.state.files and opened.state.files[file_id].added
-            ],
-            "offered": offered,
-        }
+    async def _check_other_names(self, looked: Sequence[tuple[Path, FileStat]]) -> None:
+        """Raise ``AttachedAlready`` for another name (a hard link) of a file that is attached."""
+        wanted = {(found.device, found.inode): path for path, found in looked}
+        suspects: list[tuple[Path, str]] = []
+        for opened in self._node.opened.values():
+            for (file_id, role), copy in opened.copies.items():
+                file = opened.state.files.get(file_id)
+                if role != "attached" or file is None or not file.present:
+                    continue
+                # What was noted may be of a file that is gone, whose number another one has now.
+                known = copy.stat
+                if known is None or (known.device, known.inode) in wanted:
+                    suspects.append((copy.path, opened.name))
 
-    async def _attachments(
-        self,
-        opened: Opened,
-        paths: Sequence[Path],
-        kind: str,
-        period: tuple[datetime.date, datetime.date] | None,
-        follows: FileState | None,
-    ) -> list[tuple[Copy, ops.AddFile, Records | Whole | None]]:
-        """For each path the copy that it is, the operation that attaches it, what it holds."""
-        secret = opened.replica.chunk_secret
-        items: list[tuple[Copy, ops.AddFile, Records | Whole | None]] = []
-        for start in range(0, len(paths), ATTACHED_AT_ONCE):
-            group = paths[start : start + ATTACHED_AT_ONCE]
-            looks = await trio.to_thread.run_sync(look_first, group, secret)
-            for path, first in zip(group, looks, strict=True):
-                of_file = period
-                if kind == "accounting" and period is None:
-                    of_file = read_settings(first.head).period
-                operation = ops.AddFile(
-                    self._node.entropy(ops.FILE_ID_BYTES),
-                    path.name,
-                    kind,
-                    first.format,
-                    str(path.parent),
-                    None if items or follows is None else follows.id,
-                    None if of_file is None else of_file[0].toordinal(),
-                    None if of_file is None else of_file[1].toordinal(),
-                )
-                copy = Copy(opened.id, operation.file, "attached", path.parent, path.name)
-                items.append((copy, operation, first.found))
-            if len(paths) > ATTACHED_AT_ONCE:
-                self._node.notices.progress(
-                    len(items), len(paths), mandate=opened.id, file="", phase="reading"
-                )
-        return items
+        def same() -> tuple[Path, str] | None:
+            for path, mandate in suspects:
+                try:
+                    found = os.lstat(path)
+                except OSError:
+                    continue
+                if (found.st_dev, found.st_ino) in wanted:
+                    return wanted[(found.st_dev, found.st_ino)], mandate
+            return None
 
-    def _claim(
-        self, opened: Opened, role: str | None, follows: FileState | None
-    ) -> list[ops.Operation]:
-        """See that this is the mandate's one accounting (B-MAN-1)."""
+        taken = await trio.to_thread.run_sync(same)
+        if taken is not None:
+            raise AttachedAlready(file=str(taken[0]), mandate=taken[1])
+
+    def _claim(self, opened: Opened, role: str | None, wanted: Sequence[Wanted]) -> bool:
+        """See that this is the mandate's one accounting (B-MAN-1); whether it takes the seat."""
         if role not in ("owner", "accounting"):
             raise NotAllowed(action="attach the accounting", roles="owner, accounting")
         seat = opened.state.seat()
         known = [file for file in opened.state.present_files() if file.info.kind == "accounting"]
         if seat is not None and seat != self._node.identity.device:
             raise AccountingTaken(mandate=opened.name, who=views.person(opened.state, seat))
-        if known and (follows is None or follows.info.kind != "accounting"):
+        if known and any(each.follows is None for each in wanted):
             raise AccountingTaken(
                 mandate=opened.name,
                 who=views.person(opened.state, known[0].device),
             )
-        return [] if seat is not None else [ops.ClaimSeat(1)]
+        return seat is None
 
-    def _offered(self, accounting: Path) -> list[str]:
-        """The exchange files that the list beside an accounting file points at (B-MAN-3)."""
-        listing = accounting.with_suffix(".ecc")
-        try:
-            with Folder.open(listing.parent) as folder:
-                data, _ = folder.read(listing.name, RECORD_FILE_BYTES_MAX)
-                return [
-                    str(listing.parent / item.name)
-                    for item in read_list(data)
-                    if folder.stat(item.name) is not None
-                ]
-        except (P2PSyncError, ValueError):
-            return []
+    # -- attaching ----------------------------------------------------------------------------
+
+    async def attach_paths(
+        self, opened: Opened, wanted: Sequence[Wanted], said: Said = NOTHING_SAID
+    ) -> Json:
+        """Attach checked paths, all or none."""
+        node = self._node
+        role = opened.state.membership.role(node.identity.device)
+        if role is None:
+            raise NotAdmittedYet(mandate=opened.name)
+        if role not in MAY_WRITE:
+            raise NotAllowed(action="attach files", roles=", ".join(sorted(MAY_WRITE)))
+        if len(opened.state.files) + len(wanted) > FILES_PER_MANDATE_MAX:
+            raise MandateFull(mandate=opened.name, limit=FILES_PER_MANDATE_MAX)
+        accountings = [each for each in wanted if each.kind == "accounting"]
+        claims = bool(accountings) and self._claim(opened, role, accountings)
+        paths = [each.path for each in wanted]
+        async with opened.lock:
+            items = await self._items(opened, wanted)
+            _check_periods(opened, items)
+            also = self._also(opened, items, said, claims=claims)
+            await node.shelf.attach(opened, items, also, lambda: self._check_free(paths))
+        offered: list[str] = []
+        for each in accountings:
+            await node.suggestions.look_at_list(opened, each.path, told=True)
+        if accountings:
+            here = {each.path.parent for each in accountings}
+            offered = [
+                str(each.path)
+                for each in node.suggestions.of(opened)
+                if each.reason == "listed" and each.path.parent in here
+            ]
+        files = [opened.state.files[copy.file] for copy, *_ in items]
+        return {
+            "files": await self._overview.files(opened, files),
+            "offered": offered,
+        }
+
+    async def _items(self, opened: Opened, wanted: Sequence[Wanted]) -> list[Item]:
+        """For each file the copy that it is, the operation that attaches it, what it holds."""
+        secret = opened.replica.chunk_secret
+        items: list[Item] = []
+        for start in range(0, len(wanted), ATTACHED_AT_ONCE):
+            group = wanted[start : start + ATTACHED_AT_ONCE]
+            paths = [each.path for each in group]
+            looks = await trio.to_thread.run_sync(look_first, paths, secret)
+            for each, first in zip(group, looks, strict=True):
+                of_file = each.period
+                if each.kind == "accounting" and of_file is None:
+                    of_file = read_settings(first.head).period
+                operation = ops.AddFile(
+                    self._node.entropy(ops.FILE_ID_BYTES),
+                    each.path.name,
+                    each.kind,
+                    first.format,
+                    str(each.path.parent),
+                    None if each.follows is None else each.follows.id,
+                    None if of_file is None else of_file[0].toordinal(),
+                    None if of_file is None else of_file[1].toordinal(),
+                )
+                path = each.path
+                copy = Copy(opened.id, operation.file, "attached", path.parent, path.name)
+                items.append((copy, operation, first.found))
+            if len(wanted) > ATTACHED_AT_ONCE:
+                self._node.notices.progress(
+                    len(items), len(wanted), mandate=opened.id, file="", phase="reading"
+                )
+        return items
+
+    def _also(
+        self, opened: Opened, items: Sequence[Item], said: Said, *, claims: bool
+    ) -> Mapping[bytes, Sequence[ops.Operation]]:
+        """What goes into the same entry as each attached file, by file.
+
+        Raises ``ProgramRefused`` when the mandate's policy would refuse the file at once.
+        """
+        also: dict[bytes, list[ops.Operation]] = {}
+        policy = opened.state.standing.policy
+        for place, (copy, operation, _) in enumerate(items):
+            of_file = also.setdefault(copy.file, [])
+            if claims and not place:
+                of_file.append(ops.ClaimSeat(1))
+            if said.expect_seconds is not None:
+                of_file.append(ops.Expect(copy.file, said.expect_seconds))
+            file = FileState(copy.file, opened.state.reader)
+            at = (b"", place)
+            file.attach(operation, at, self._node.identity.device, 0)
+            if said.program is not None:
+                register = registration(copy.file, *said.program)
+                of_file.append(register)
+                file.program = (0, at, register)
+            if policy is not None and (error := refused(opened.state, file)) is not None:
+                raise error
+        return also
+
+
+def _check_follows(
+    opened: Opened, paths: Sequence[Path], kind: str, predecessor: FileState
+) -> None:
+    if len(paths) > 1:
+        raise FollowsSeveral(count=len(paths), follows=predecessor.info.name)
+    if predecessor.info.kind != kind:
+        raise FollowsOtherKind(
+            file=paths[0].name,
+            kind=kind,
+            follows=opened.names().get(predecessor.id, predecessor.info.name),
+            other=predecessor.info.kind,
+        )
+
+
+def _check_periods(opened: Opened, items: Sequence[Item]) -> None:
+    """Raise ``PeriodTaken`` for an accounting of a time that another one is for (B-MAN-1)."""
+    for _, new, _ in items:
+        first, last = new.period_from, new.period_to
+        if new.kind != "accounting" or first is None or last is None:
+            continue
+        for file in opened.state.present_files():
+            info = file.info
+            if info.kind != "accounting" or info.period_from is None or info.period_to is None:
+                continue
+            if info.period_from <= last and first <= info.period_to:
+                raise PeriodTaken(
+                    file=new.name,
+                    period=views.period_text(_span(first, last)),
+                    mandate=opened.name,
+                    other=opened.names().get(file.id, info.name),
+                    taken=views.period_text(_span(info.period_from, info.period_to)),
+                )
+
+
+def _span(first: int, last: int) -> Period:
+    return datetime.date.fromordinal(first), datetime.date.fromordinal(last)
+
+
+def _skipped(path: Path, code: str, **params: str) -> Json:
+    template = SKIPPED_TEXTS[code]
+    text = template.format_map(params)
+    return {"file": str(path), "code": code, "template": template, "params": params, "text": text}
 
 
 def check_kind(kind: str) -> None:
@@ -209,7 +384,7 @@ def check_kind(kind: str) -> None:
         raise FileKindUnknown(kind=kind[:80], kinds=", ".join(ops.FILE_KINDS))
 
 
-def _period(text: str | None) -> tuple[datetime.date, datetime.date] | None:
+def _period(text: str | None) -> Period | None:
     """Read ``FROM..TO``; raises ``PeriodInvalid``."""
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""Commands on mandates as a whole: create, share."""
+"""Commands on mandates as a whole: create, share, rename."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -8,12 +8,13 @@ from typing import Any
 import trio
 
 from p2psync.core import membership, ops
+from p2psync.core.membership import MAY_WRITE
 from p2psync.core.names import check_name, safe_folder_name
 from p2psync.engine.effects import Effect
 from p2psync.errors import NotAllowed
 from p2psync.formats.cresus_settings import Settings
-from p2psync.node import find
-from p2psync.node.attaching import Attaching
+from p2psync.node import find, validity
+from p2psync.node.attaching import Attaching, Wanted
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
@@ -32,7 +33,7 @@ class Mandates:
         self._node = node
         self.content = Content(node)
         self.overview = Overview(node, self.content)
-        self.attaching = Attaching(node, self.content, self.overview)
+        self.attaching = Attaching(node, self.overview)
 
     async def create(self, name: str, accounting: str | None) -> Json:
         """Found a local mandate (B-MAN-2), with its accounting file (B-MAN-3)."""
@@ -55,9 +56,8 @@ class Mandates:
         try:
             await self.found(opened, [[ops.Create(node.identity.device, salt, name)]], contacts={})
             if paths:
-                attached = await self.attaching.attach_paths(
-                    opened, paths, "accounting", None, None
-                )
+                wanted = [Wanted(path, "accounting") for path in paths]
+                attached = await self.attaching.attach_paths(opened, wanted)
                 offered = attached["offered"]
         except BaseException:
             # A mandate whose first step failed never was: nothing has changed.
@@ -123,9 +123,22 @@ class Mandates:
         if not opened.state.shared:
             if opened.state.membership.role(node.identity.device) != "owner":
                 raise NotAllowed(action="share the mandate", roles="owner")
+            validity.check_all(opened)
             await node.author(opened, [ops.Share()]).wait()
             node.update_discovery()
         return {"id": opened.id.hex(), "name": opened.name, "kind": "shared"}
+
+    async def rename(self, mandate: str, name: str) -> Json:
+        """Give a mandate another name; its folder keeps the one it has."""
+        node = self._node
+        opened = find.mandate(node.opened.values(), mandate)
+        node.check_writable()
+        check_name(name)
+        if not opened.may_write:
+            raise NotAllowed(action="rename the mandate", roles=", ".join(sorted(MAY_WRITE)))
+        if name != opened.state.name:
+            await node.author(opened, [ops.Rename(name)]).wait()
+        return {"id": opened.id.hex(), "name": opened.name, "folder": str(opened.folder)}
 
     async def years(self, opened: Opened) -> list[Settings]:
         """The settings of the mandate's accounting files whose content is here."""

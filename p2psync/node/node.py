@@ -85,6 +85,8 @@ from p2psync.storage.contents import ContentStore
 from p2psync.storage.probe import try_writing
 from p2psync.storage.rows import MandateRow
 
+from p2psync.node.suggestions import Suggestions
+from p2psync.node.timing import Clock
 RECOVER_SECONDS = 5.0
 ROOM_SECONDS = 30.0
 """How long content waits that the disk has no room for."""
@@ -149,7 +151,15 @@ class Node:
             self.engine, store, self.pieces.store, self._perform, self._disk_failed
         )
         self.links = Links(self.runner, self._frames)
-        self.notices = Notices(store, lambda: views.iso(wall_ms()))
+        clock = clock or Clock()
+        self.notices = Notices(store, lambda: views.iso(clock.now_ms()), self._named)
+        self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
+        self.hooks = Hooks(
+            store, self.notices, clock, entropy, mandates_folder.parent, identity.device
+        )
+        self.desktop = Desktop(store, self.notices, clock)
+        self.delivery = Delivery(store)
+        self.suggestions = Suggestions(store, self.notices, nursery, lambda: self.opened)
         self.shelf = Shelf(
             self.runner,
             store,
@@ -229,6 +239,7 @@ class Node:
                 if copy.directory == directory:
                     self.shelf.look_at(opened, copy)
 
+        self.suggestions.hint(directory, name)
     def targets(self) -> dict[Path, set[str]]:
         """Directories to watch, with the names in them that matter."""
         wanted: dict[Path, set[str]] = {}
@@ -249,6 +260,8 @@ class Node:
 
     def replica(self, row: MandateRow, own_logs: Sequence[OwnLog]) -> Replica:
         """Make the replica of a mandate, without entries yet."""
+        for directory, names in self.suggestions.targets().items():
+            wanted.setdefault(directory, set()).update(names)
         return Replica(
             row.id,
             self.identity.signer,
@@ -595,6 +608,7 @@ class Node:
             return  # who waits for the answer gets it as an error
         self.notices.alert(
             "ticket-refused", error, mandate=opened.id, action="new-ticket", key="ticket-refused"
+            opened.synced_ms = wall_ms()
         )
 
     async def _keep_row(self, opened: Opened) -> None:

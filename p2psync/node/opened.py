@@ -47,6 +47,10 @@ class Opened:
     """Files whose content is still on its way: bytes here, bytes in all."""
     delivered: dict[bytes, frozenset[OpId]] = field(default_factory=dict)
     """The heads of each file that the accounting was last known to have."""
+    delivered_ms: dict[bytes, int] = field(default_factory=dict)
+    """Since when it has them."""
+    synced_ms: int = 0
+    """When this device was in step with another one last; 0: not since the node started."""
     shelved: dict[bytes, str] | None = None
     """The names under which the copies in the mandate folder were last arranged."""
     _names: tuple[tuple[int, int], dict[bytes, str]] | None = None

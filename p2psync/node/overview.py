@@ -1,12 +1,11 @@
 """What is shown of mandates: all of them, and everything about one (B-MAN-6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from p2psync.core.files import FileState
 from p2psync.errors import IdentityLocked
-from p2psync.formats.cresus_settings import Settings
-from p2psync.node import find, views
+from p2psync.node import find, validity, views
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
@@ -17,6 +16,7 @@ Json = dict[str, Any]
 CONDITION_TEXTS = {
     "waiting": "no member that may admit this device was reached yet",
     "offline": "no other device of the mandate is reachable",
+    "newer-version": "somebody has a newer p2psync, which writes what this one does not understand",
 }
 
 
@@ -43,6 +43,18 @@ class Overview:
                 "state": "read-only",
                 "cause": _cause(failure.template, failure.params),
                 "action": "mend-disk",
+            }
+        for file, error in validity.refused_files(opened):
+            return {
+                "state": "refused-program",
+                "cause": _cause(error.template, {**error.params, "file": file.info.name}),
+                "action": "update-program",
+            }
+        if opened.state.newer:
+            return {
+                "state": "newer-version",
+                "cause": _cause(CONDITION_TEXTS["newer-version"]),
+                "action": "update",
             }
         if not opened.shared:
             return {"state": "ok"}
@@ -78,6 +90,7 @@ class Overview:
     def all(self) -> Json:
         """All mandates of this node (B-MAN-6)."""
         mandates = []
+        suggested = self._node.suggestions.counts()
         for opened in sorted(
             self._node.opened.values(), key=lambda each: (each.name.casefold(), each.id)
         ):
@@ -94,6 +107,9 @@ class Overview:
                         "added": sum(added for added, _ in pending),
                         "deleted": sum(deleted for _, deleted in pending),
                     },
+                    "seat": self._seat(opened),
+                    "suggestions": suggested.get(opened.id, 0),
+                    "refused": sum(1 for _ in validity.refused_files(opened)),
                 }
             )
         return {"mandates": mandates}
@@ -101,21 +117,40 @@ class Overview:
     async def show(self, mandate: str) -> Json:
         """Everything about one mandate."""
         opened = find.mandate(self._node.opened.values(), mandate)
-        names = opened.names()
-        years = await self._content.years(opened)
-        files = []
-        for file in sorted(opened.state.present_files(), key=lambda each: names[each.id]):
-            files.append(await self.file(opened, file, names[file.id], years))
         return {
             "id": opened.id.hex(),
             "name": opened.name,
             "kind": self.kind(opened),
             **self.condition(opened),
             "folder": str(opened.folder),
-            "seat": (views.person(opened.state, seat) if (seat := opened.state.seat()) else None),
-            "files": files,
+            "seat": self._seat(opened),
+            "contested": [views.person(opened.state, each) for each in opened.state.contested()],
+            "synced": await self._synced(opened),
+            "files": await self.files(opened, opened.state.present_files()),
+            "suggestions": self._node.suggestions.view(opened),
+            "programs": validity.programs(opened),
+            "policy": validity.policy_view(opened.state.standing.policy),
             "members": await self.members(opened),
         }
+
+    def _seat(self, opened: Opened) -> str | None:
+        seat = opened.state.seat()
+        return None if seat is None else views.person(opened.state, seat)
+
+    async def _synced(self, opened: Opened) -> str | None:
+        """When this device was in step with another one last, as far as it knows.
+
+        Of the time before the node started it knows only when it last met a member.
+        """
+        node = self._node
+        if not opened.shared:
+            return None
+        if node.engine.meets_anybody(opened.id) and node.engine.in_step(opened.id):
+            return views.iso(wall_ms())
+        at = opened.synced_ms
+        if not at:
+            at = max((await node.store.last_seen(opened.id)).values(), default=0)
+        return views.iso(at) if at else None
 
     async def members(self, opened: Opened) -> list[Json]:
         """The members, and devices that wait to be admitted (B-ID-2)."""
@@ -134,6 +169,8 @@ class Overview:
                     "name": views.person(state, device),
                     "machine": views.machine(state, device),
                     "role": member.role,
+                    "seat": device == state.seat(),
+                    "contested": device in state.contested(),
                     "phrase": node.identity.phrase_of(device),
                     "this_device": own,
                     "online": own or device in online,
@@ -148,13 +185,44 @@ class Overview:
             )
         return out
 
-    async def file(
-        self, opened: Opened, file: FileState, name: str, years: Sequence[Settings]
-    ) -> Json:
-        """One file of a mandate, with what its content tells (B-ATT-2)."""
-        found = await self._content.findings(opened, file, years)
-        device = self._node.identity.device
-        return views.file_view(opened, file, name, device, found.problems, found.period)
+    async def files(self, opened: Opened, chosen: Iterable[FileState]) -> list[Json]:
+        """Some files of a mandate, by name, with what their content tells (B-ATT-2)."""
+        names = opened.names()
+        await self._node.delivery.load(opened)
+        years = await self._content.years(opened)
+        synced = await self._synced(opened)
+        contested = opened.state.contested()
+        followers: dict[bytes, list[str]] = {}
+        for each in opened.state.present_files():
+            if each.info.follows is not None:
+                followers.setdefault(each.info.follows, []).append(names[each.id])
+        out = []
+        for file in sorted(chosen, key=lambda each: names.get(each.id, "")):
+            found = await self._content.findings(opened, file, years)
+            shown = views.file_view(
+                opened,
+                file,
+                names.get(file.id, file.info.name),
+                self._node.identity.device,
+                found.problems,
+                found.period,
+            )
+            follows = opened.state.files.get(file.info.follows or b"")
+            known = follows is not None and follows.added is not None
+            out.append(
+                {
+                    **shown,
+                    "synced": synced,
+                    "follows": names.get(follows.id, follows.info.name)
+                    if follows is not None and known
+                    else None,
+                    "followed_by": sorted(followers.get(file.id, ())),
+                    "contested": file.info.kind == "accounting" and file.device in contested,
+                    "expect_seconds": file.expected_seconds or None,
+                    "program": validity.program_view(file),
+                }
+            )
+        return out
 
 
 def _cause(template: str, params: Mapping[str, str] | None = None) -> Json:

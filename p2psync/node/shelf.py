@@ -6,7 +6,7 @@ hints about one file are one look. A save that meets a file in motion is looked 
 later.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -24,11 +24,13 @@ from p2psync.errors import (
     FileInTheWay,
     NotAllowed,
     P2PSyncError,
+    ProgramRefused,
     StateReloaded,
     TargetChanged,
 )
 from p2psync.limits import FILES_AT_ONCE_MAX, WRITE_TRIES_MAX
 from p2psync.node import copies as disk
+from p2psync.node import validity
 from p2psync.node.contents import Contents, Read
 from p2psync.node.copies import Copy, Role
 from p2psync.node.looking import Gone, Look, Records, Sealed, Unchanged, Whole, look, look_many
@@ -158,7 +160,7 @@ class Shelf:
         except FileBusy:
             self._later(opened, BUSY_SECONDS, job, busy=True)
             return
-        except (FileHeldBack, NotAllowed, StateReloaded):
+        except (FileHeldBack, NotAllowed, ProgramRefused, StateReloaded):
             pass  # people were told
         except P2PSyncError as error:
             opened.unreadable[(copy.file, copy.role)] = error
@@ -222,6 +224,8 @@ class Shelf:
             return
         if copy.role == "folder" and not copy.digest:
             return  # somebody's own file has the name that ours is to have; ``write`` tells
+        # Not lost: looked at again once the program or the policy is another one (B-VAL-1).
+        validity.check(opened, file)
         old = await self._saving.old(opened, copy) if isinstance(found, Records) else NOTHING
         if not opened.may_write:
             await self._refuse(opened, copy, found.digest)
@@ -347,13 +351,13 @@ class Shelf:
         self,
         opened: Opened,
         items: Sequence[tuple[Copy, AddFile, Records | Whole | None]],
-        also: Sequence[Operation] = (),
+        also: Mapping[bytes, Sequence[Operation]],
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """Take up files for the first time, under the operations that attach them: all or none.
 
         With each comes what was found in it, or ``None`` for a large file that nobody has read.
-        ``also`` goes into the same entry as the first; ``check`` is asked once more before
+        ``also`` is what goes into the same entry, by file; ``check`` is asked once more before
         anything is written. Returns when all are durable and have their copy in the mandate
         folder. The caller holds the lock.
         """
@@ -361,7 +365,7 @@ class Shelf:
 
         async def read(item: tuple[Copy, AddFile, Records | Whole | None]) -> None:
             copy, operation, found = item
-            before = [operation, *(also if item is items[0] else ())]
+            before = [operation, *also.get(copy.file, ())]
             drafts[copy.file] = await self._saving.draft(opened, copy, found, NOTHING, before)
 
         await together(read, items)
@@ -516,7 +520,7 @@ class Shelf:
             for _ in range(WRITE_TRIES_MAX):
                 try:
                     await self._look_and_take(opened, copy)
-                except (FileHeldBack, NotAllowed):
+                except (FileHeldBack, NotAllowed, ProgramRefused):
                     return None
                 if not copy.digest and not copy.missing:
                     raise FileInTheWay(path=str(copy.path))

@@ -21,8 +21,8 @@ from p2psync.errors import (
     TicketUnsealedRefused,
 )
 from p2psync.limits import TICKET_ADDRESSES_PER_PEER_MAX, TICKET_PEERS_MAX
-from p2psync.node import find, views
-from p2psync.node.attaching import check_kind
+from p2psync.node import find, validity, views
+from p2psync.node.attaching import Wanted, check_kind
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
@@ -61,6 +61,7 @@ class Tickets:
         node.identity.check_unlocked()
         if not opened.shared:
             raise MandateLocal(mandate=opened.name)
+        validity.check_all(opened)
         own_role = opened.state.membership.role(node.identity.device) or ""
         if role not in MAY_GIVE.get(own_role, frozenset()):
             allowed = sorted(name for name, gives in MAY_GIVE.items() if role in gives)
@@ -196,7 +197,8 @@ class Tickets:
             "state": self._mandates.overview.condition(opened)["state"],
         }
         if paths and opened.replica.is_member(node.identity.device):
-            await self._mandates.attaching.attach_paths(opened, paths, kind or "other", None, None)
+            wanted = [Wanted(path, kind or "other") for path in paths]
+            await self._mandates.attaching.attach_paths(opened, wanted)
         elif paths:
             # The member who will let this device in is not there now; its person need not wait.
             later = json.dumps({"paths": [str(path) for path in paths], "kind": kind or "other"})
@@ -217,7 +219,8 @@ class Tickets:
         wanted = json.loads(text)
         try:
             paths = await self._mandates.attaching.check_attachable(wanted["paths"])
-            await self._mandates.attaching.attach_paths(opened, paths, wanted["kind"], None, None)
+            files = [Wanted(path, wanted["kind"]) for path in paths]
+            await self._mandates.attaching.attach_paths(opened, files)
         except AttachedAlready:
             pass  # this very step was done before the note of it was taken away
         except StorageError:
