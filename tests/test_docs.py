@@ -1,5 +1,6 @@
 """What the pages name is there: linked pages, commands and their options, tests, files of code."""
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ TOLD = (
     "docs/guides/programs.md",
     "docs/guides/source.md",
 )
+PROMPT = re.compile(r"(\w*\$|>) +")
+OPERATORS = {"|", "||", "&&", "&", ";", "<", ">", "done"}
+"""Where a shell's command ends, or leaves the program's own words."""
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^ *```\w*$")
 
@@ -62,7 +66,7 @@ def commands() -> Iterator[tuple[str, str]]:
     for name in TOLD:
         for place, fenced, line in numbered(ROOT / name):
             if fenced:
-                text = line.strip().removeprefix("$ ")
+                text = PROMPT.sub("", line.strip(), count=1)
                 if text.startswith("p2psync "):
                     yield place, text
             else:
@@ -71,7 +75,8 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def parse(text: str) -> None:
     """Parse a command line as the program does, without running it; raises for what is wrong."""
-    words = hoist(shlex.split(text)[1:])
+    typed = shlex.split(text)[1:]
+    words = hoist(list(itertools.takewhile(lambda word: word not in OPERATORS, typed)))
     command: Any = typer.main.get_command(app)
     context = None
     while True:
