@@ -84,6 +84,8 @@ class _Held:
     members: Membership | None = None
     """The membership that was last acted on."""
     open: bool = False
+    closed: bool = False
+    """Whether the mandate was closed for everyone when it was last looked at."""
     left: frozenset[bytes] = frozenset()
     """The members that were last known to have removed the mandate from their list."""
     unwritten: dict[bytes, None] = field(default_factory=dict)
@@ -559,10 +561,11 @@ class Engine:
         return [each for each in (*held.contacts, *members) if each not in held.left]
 
     def _has_changed(self, held: _Held) -> bool:
-        before = held.members, held.open
-        held.members = held.exchange.replica.state.membership
+        before = held.members, held.open, held.closed
+        state = held.exchange.replica.state
+        held.members, held.closed = state.membership, bool(state.standing.closed)
         held.open = self._is_open(held)
-        return before[0] is not held.members or before[1] != held.open
+        return before[0] is not held.members or before[1:] != (held.open, held.closed)
 
     def _update_peers(self) -> None:
         wanted: dict[bytes, None] = {}

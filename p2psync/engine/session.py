@@ -442,8 +442,9 @@ class Exchange:
             if self.newcomer:
                 raise NotAdmitting
             received = self.replica.admit(session.device, raws, self.desk.wall_ms)
-        except (TicketForeign, NotAdmitting) as error:
-            # Who invited has not told us yet, or has not made us one who admits.
+        except (TicketForeign, NotAdmitting, TicketClosed) as error:
+            # Who invited has not told us yet, or has not made us one who admits; or the mandate is
+            # closed, or left by us, and goes on later.
             if sum(map(len, raws)) <= OPENING_KEPT_BYTES_MAX:
                 session.opening = tuple(raws)
             self._refuse(session, error.code)
@@ -454,7 +455,7 @@ class Exchange:
             self._take(received.effects)
 
     def admit_late(self) -> None:
-        """Membership changed: look again at whom we could not admit."""
+        """Membership or standing changed: look again at whom we could not admit."""
         for session in list(self.sessions.values()):
             if session.opening:
                 if self.replica.is_member(session.device):

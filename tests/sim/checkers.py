@@ -6,7 +6,7 @@ wire, and at the order in which entries are folded.
 
 from dataclasses import dataclass, field
 
-from p2psync.core import codec, crypto
+from p2psync.core import codec, crypto, ops
 from p2psync.core.changes import FileSaved
 from p2psync.core.entry import Entry
 from p2psync.core.frontier import Tip
@@ -190,6 +190,11 @@ class Checkers:
 def picture(state: Mandate) -> bytes:
     """Everything that people see of a mandate, as one digest."""
     membership = state.membership
+    away = [
+        [file.id, sorted(file.detached_by), sorted(file.reattached)]
+        for _, file in sorted(state.files.items())
+        if not file.present
+    ]
     files = []
     for file in state.present_files():
         current = file.current()
@@ -197,6 +202,10 @@ def picture(state: Mandate) -> bytes:
             [
                 file.id,
                 file.info.name,
+                file.info.folder,
+                file.device,
+                file.expected_seconds,
+                None if file.program is None else ops.encode([file.program[2]]),
                 sorted(file.heads),
                 None if current is None else current.id,
                 [version.id for version in file.conflicts()],
@@ -206,6 +215,7 @@ def picture(state: Mandate) -> bytes:
                 [(item.change, item.record.key) for item in file.pending_records()],
             ]
         )
+    standing = state.standing
     receipts = [[op, state.receipt_state(op)] for op in sorted(state.receipts)]
     members = [
         [each.device, each.role, each.rank] for _, each in sorted(membership.members.items())
@@ -215,11 +225,15 @@ def picture(state: Mandate) -> bytes:
         state.shared,
         members,
         files,
+        away,
         receipts,
         sorted(membership.revoked),
         sorted(membership.displaced),
         state.seat(),
         list(state.contested()),
+        [each.id for each in standing.closed],
+        sorted(standing.left()),
+        None if standing.policy is None else ops.encode([standing.policy]),
     ]
     return crypto.digest(b"picture", codec.pack(whole))
 

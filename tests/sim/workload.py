@@ -5,13 +5,26 @@ from random import Random
 from p2psync.core.crypto import content_digest
 from p2psync.core.diff import diff
 from p2psync.core.files import FileState, Pair
+from p2psync.core.membership import MAY_POST
 from p2psync.core.ops import (
     AddFile,
     Chunked,
     ClaimSeat,
+    Close,
     Detach,
+    Expect,
+    HandSeat,
+    Leave,
+    Minimum,
+    Operation,
+    Place,
+    Policy,
     Post,
+    Reattach,
+    Register,
     Rename,
+    Reopen,
+    Return,
     Revoke,
     Taken,
     Unpost,
@@ -30,6 +43,8 @@ ACTIONS = (
     ("rename", 1),
     ("detach", 1),
     ("claim", 1),
+    ("arrange", 2),
+    ("stand", 1),
 )
 
 
@@ -64,9 +79,57 @@ def act(random: Random, machine: Machine, mandate: bytes) -> str:
             machine.author(mandate, Detach(file.id, tuple(sorted(file.heads))))
         case "claim" if random.random() < 0.3:
             machine.author(mandate, ClaimSeat(1))
+        case "arrange" if replica.state.files:
+            machine.author(mandate, arrange(random, replica))
+        case "stand":
+            machine.author(mandate, stand(random, replica))
         case _:
             attach(random, machine, mandate, "lines")
     return action
+
+
+def arrange(random: Random, replica: Replica) -> Operation:
+    """Say something of a file as a whole, present or not."""
+    file = replica.state.files[random.choice(sorted(replica.state.files))]
+    number = random.randrange(5)
+    match random.randrange(4):
+        case 0:
+            return Reattach(file.id, tuple(sorted(file.detached_by)[:number]))
+        case 1:
+            return Place(file.id, f"{number}.placed", f"/{number}")
+        case 2:
+            return Expect(file.id, number * 86_400)
+        case _:
+            return Register(file.id, "Factures", f"13.{number}", "valid")
+
+
+def stand(random: Random, replica: Replica) -> Operation:
+    """Say whether and how the mandate goes on; what was closed or left mostly goes on soon."""
+    standing, state = replica.state.standing, replica.state
+    match random.randrange(5):
+        case 0:
+            return Close()
+        case 1:
+            return Reopen(tuple(each.id for each in standing.closed))
+        case 2:
+            return Leave() if random.random() < 0.5 else Return()
+        case 3:
+            return HandSeat(2, random.choice(sorted(state.membership.members)))
+        case _:
+            minimum = Minimum("Factures", f"13.{random.randrange(5)}")
+            return Policy(random.random() < 0.5, False, False, (minimum,))
+
+
+def go_on(mandate: bytes, machine: Machine) -> None:
+    """Undo that a mandate was closed, or that this device left it."""
+    if mandate not in machine.engine.mandates():
+        return
+    replica = machine.engine.replica(mandate)
+    standing, role = replica.state.standing, replica.state.membership.role(machine.device)
+    if standing.closed and role in MAY_POST:
+        machine.author(mandate, Reopen(tuple(each.id for each in standing.closed)))
+    if machine.device in standing.left():
+        machine.author(mandate, Return())
 
 
 def attach(random: Random, machine: Machine, mandate: bytes, format_name: str) -> None:

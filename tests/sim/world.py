@@ -608,6 +608,16 @@ class World:
         for place in self.places:
             place.disk.crash_after_writes = None
             place.start_if_off()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have people undo every closing and leaving, as they come to know of it: where a mandate
+        is closed nobody is admitted.
+        """
+        for place in self.places:
+            for mandate in list(place.disk.holdings):
+                place.guarded(partial(workload.go_on, mandate))
+        self.after(5.0, self._go_on)
 
     def _members(self, mandate: bytes) -> list[Machine]:
         founder = next(
