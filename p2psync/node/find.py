@@ -5,9 +5,13 @@ from collections.abc import Iterable, Sequence
 
 from p2psync.core.files import FileState, Receipt, Version
 from p2psync.errors import (
+    DetachedSeveral,
+    DeviceAmbiguous,
+    DeviceUnknown,
     FileNotAttached,
     MandateAmbiguous,
     MandateUnknown,
+    NoDetachedFile,
     ReceiptUnknown,
     VersionUnknown,
 )
@@ -53,6 +57,29 @@ def file(opened: Opened, text: str) -> FileState:
     raise FileNotAttached(file=text, mandate=opened.name)
 
 
+def detached(opened: Opened, text: str) -> FileState:
+    """Return the detached file with that name, path, or id prefix (at least 4 hex digits).
+
+    Raises ``NoDetachedFile``, or ``DetachedSeveral`` when several answer to it.
+    """
+    every = [each for each in opened.state.files.values() if each.added and not each.present]
+    prefix = text.lower()
+    found = [each for each in every if len(prefix) >= 4 and each.id.hex().startswith(prefix)]
+    if len(found) != 1:
+        attached = opened.copies
+        found = [
+            each
+            for each in every
+            if (copy := attached.get((each.id, "attached"))) and str(copy.path) == text
+        ] or [each for each in every if each.info.name in (text, os.path.basename(text))]
+    if not found:
+        raise NoDetachedFile(mandate=opened.name, file=text)
+    if len(found) > 1:
+        ids = ", ".join(sorted(each.id.hex()[:16] for each in found))
+        raise DetachedSeveral(mandate=opened.name, file=text, ids=ids)
+    return found[0]
+
+
 def version(file_state: FileState, text: str, shown_name: str) -> Version:
     """Return the version whose name starts so; raises ``VersionUnknown``."""
     found = [each for each in file_state.versions.values() if each.name.startswith(text.lower())]
@@ -67,6 +94,35 @@ def receipt(opened: Opened, text: str) -> Receipt:
     if len(found) != 1 or not text:
         raise ReceiptUnknown(receipt=text, mandate=opened.name)
     return found[0]
+
+
+def member(opened: Opened, text: str) -> bytes:
+    """Return the member with that id, id prefix (at least 4 hex digits), or person's or machine's
+    name.
+
+    Raises ``DeviceUnknown``, or ``DeviceAmbiguous`` when several answer to it.
+    """
+    state = opened.state
+    every = sorted(state.membership.members)
+    prefix = text.lower()
+    found: list[bytes] = []
+    if len(prefix) >= 4 and all(character in "0123456789abcdef" for character in prefix):
+        found = [device for device in every if device.hex().startswith(prefix)]
+    if len(found) != 1:
+        by_name = [
+            device
+            for device in every
+            if (known := state.devices.get(device)) is not None
+            and text
+            and text.casefold() in (known.name.casefold(), known.machine.casefold())
+        ]
+        found = by_name or found
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise DeviceUnknown(mandate=opened.name, device=text[:80])
+    ids = ", ".join(device.hex()[:16] for device in found)
+    raise DeviceAmbiguous(mandate=opened.name, device=text[:80], devices=ids)
 
 
 def files(opened: Opened, texts: Sequence[str]) -> list[FileState]:

@@ -8,16 +8,28 @@ from typing import Any
 import trio
 
 from p2psync.core import crypto, ops
-from p2psync.core.files import FileState, Pair, Receipt
+from p2psync.core.files import FileState, Pair, PendingItems, Receipt
 from p2psync.core.membership import MAY_WRITE
 from p2psync.core.records import Segment
-from p2psync.errors import NotAllowed, OutputExists, SeatElsewhere, SeatEmpty
+from p2psync.errors import (
+    CurrencyInvalid,
+    NotAllowed,
+    OutputExists,
+    OutputFormatUnknown,
+    OutputNeeded,
+    SeatElsewhere,
+    SeatEmpty,
+)
+from p2psync.formats import exports
+from p2psync.formats.checks import settings_for
+from p2psync.formats.cresus_settings import Settings
 from p2psync.limits import RECEIPT_SEGMENTS_MAX
 from p2psync.node import find, views
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.paths import local_path
+from p2psync.node.pending import Pending
 from p2psync.storage.folder import Folder
 
 Json = dict[str, Any]
@@ -29,24 +41,34 @@ class Posting:
     def __init__(self, node: Node, mandates: Mandates) -> None:
         self._node = node
         self._mandates = mandates
+        self._pending = Pending(node, mandates.content)
 
-    async def pending(self, mandate: str) -> Json:
+    async def pending(self, mandate: str, names: list[str], records: int) -> Json:
         """What waits to be posted."""
-        opened = find.mandate(self._node.opened.values(), mandate)
-        return views.pending_view(opened, await self._mandates.years(opened))
+        return await self._pending.view(mandate, names, records)
 
-    async def post(self, mandate: str, names: list[str], output: str | None) -> Json:
+    async def post(
+        self,
+        mandate: str,
+        names: list[str],
+        output: str | None,
+        format_name: str,
+        currency: str,
+    ) -> Json:
         """Integrate pending records of some sources and sign a receipt (B-POS-3).
 
-        ``output`` gets the raw lines of what is added, ``output.deleted`` those of what is to be
-        taken back, when there are any; both are durable before the receipt is made. A receipt
-        names at most ``RECEIPT_SEGMENTS_MAX`` lines or groups; more make several receipts.
+        ``output`` gets what is added, ``output.deleted`` what is to be taken back, when there is
+        any and the format has no way to say it in one file; both are durable before the receipt is
+        made. A receipt names at most ``RECEIPT_SEGMENTS_MAX`` lines or groups; more make several.
         """
         node = self._node
+        _check_format(format_name, currency, output)
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
         place = None if output is None else await trio.to_thread.run_sync(local_path, output)
         self._check_seat(opened)
+        years = [] if output is None else await self._mandates.content.years(opened)
+        unexpressed = 0
         async with opened.lock:
             files = [file for file in find.files(opened, names) if views.counts(file)]
             added = deleted = 0
@@ -54,8 +76,8 @@ class Posting:
             drops: list[tuple[FileState, Pair]] = []
             # What is handed over and what the receipt names are one state: no waiting in between.
             for file in files:
-                items = file.pending_items()
                 more, less = file.pending()
+                items = file.pending_items() if more or less else PendingItems((), ())
                 added, deleted = added + more, deleted + less
                 adds += [(file, pair) for pair in items.adds]
                 drops += [(file, pair) for pair in items.drops]
@@ -63,8 +85,12 @@ class Posting:
                 return {"receipt": None, "added": 0, "deleted": 0}
             operations = _receipts(adds, drops, added, deleted)
             if place is not None:
-                came, gone = _lines(adds, drops)
-                await trio.to_thread.run_sync(_hand_over, place, came, gone)
+                came, gone = _handed(opened, adds, drops, years)
+                made_of = await trio.to_thread.run_sync(
+                    exports.write, format_name, came, gone, currency
+                )
+                unexpressed = made_of.unexpressed
+                await trio.to_thread.run_sync(_hand_over, place, made_of)
             known = set(opened.state.receipts)
             # One transaction: a post that is broken off has posted all of it or nothing.
             await node.author(opened, *([operation] for operation in operations)).wait()
@@ -76,7 +102,9 @@ class Posting:
         if len(made) > 1:
             answer["receipts"] = [receipt.name for receipt in made]
         if output is not None:
-            answer["output"] = output
+            answer |= {"output": output, "format": format_name}
+            if unexpressed:
+                answer["unexpressed"] = unexpressed
         return answer
 
     def _check_seat(self, opened: Opened) -> None:
@@ -102,15 +130,25 @@ class Posting:
             await node.author(opened, [ops.Unpost((receipt.id,))]).wait()
         return {"receipt": receipt.name, "state": "retracted"}
 
-    def receipts(self, mandate: str) -> Json:
-        """The receipts, newest first."""
+    async def receipts(self, mandate: str) -> Json:
+        """The receipts, newest first, and what waits for one: generated or delivered (B-POS-4)."""
         opened = find.mandate(self._node.opened.values(), mandate)
+        await self._node.delivery.load(opened)
         every: list[Receipt] = sorted(
             opened.state.receipts.values(),
             key=lambda receipt: (receipt.stamp, receipt.id),
             reverse=True,
         )
-        return {"receipts": [views.receipt_view(opened, receipt) for receipt in every]}
+        names, own = opened.names(), self._node.identity.device
+        waiting = [
+            views.waiting_view(opened, file, names[file.id], own)
+            for file in opened.state.present_files()
+            if views.counts(file) and file.current() is not None and file.pending() != (0, 0)
+        ]
+        return {
+            "waiting": sorted(waiting, key=lambda each: str(each["file"])),
+            "receipts": [views.receipt_view(opened, receipt) for receipt in every],
+        }
 
     def check_may_write(self, opened: Opened, action: str) -> None:
         """Raise ``NotAllowed`` unless this device's role lets it write."""
@@ -154,49 +192,82 @@ def _taken(items: Sequence[tuple[FileState, Pair]]) -> tuple[ops.Taken, ...]:
     return tuple(ops.take(file, pairs) for (file, _), pairs in sorted(groups.items()))
 
 
-def _lines(
-    adds: Sequence[tuple[FileState, Pair]], drops: Sequence[tuple[FileState, Pair]]
-) -> tuple[list[bytes], list[bytes]]:
-    """The raw lines for the accountant's program: to add, and to take back."""
-    came = [segment for file, pair in adds if (segment := file.segments.segment_of(*pair))]
-    gone = [segment for file, pair in drops if (segment := file.segments.segment_of(*pair))]
+def _check_format(format_name: str, currency: str, output: str | None) -> None:
+    if format_name not in exports.KINDS:
+        raise OutputFormatUnknown(format=format_name[:80], formats=", ".join(exports.KINDS))
+    if output is None and format_name != exports.KINDS[0]:
+        raise OutputNeeded
+    if exports.CURRENCY.fullmatch(currency) is None:
+        raise CurrencyInvalid(currency=currency[:80])
+
+
+def _handed(
+    opened: Opened,
+    adds: Sequence[tuple[FileState, Pair]],
+    drops: Sequence[tuple[FileState, Pair]],
+    years: Sequence[Settings],
+) -> tuple[list[exports.Item], list[exports.Item]]:
+    """What the accountant's program gets: to add, and to take back."""
+    names = opened.names()
+
+    def items(pairs: Sequence[tuple[FileState, Pair]]) -> list[exports.Item]:
+        out = []
+        for file, pair in pairs:
+            segment = file.segments.segment_of(*pair)
+            if segment is not None:
+                name = names.get(file.id, file.info.name)
+                out.append(exports.Item(segment, name, _period(segment, file, years)))
+        return out
+
+    came, gone = items(adds), items(drops)
     # The same content under another element is no change: it stands on neither side.
-    both = Counter(segment.key for segment in came) & Counter(segment.key for segment in gone)
+    both = Counter(map(_content, came)) & Counter(map(_content, gone))
     return _without(came, both), _without(gone, both)
 
 
-def _without(segments: Sequence[Segment], left: Counter[bytes]) -> list[bytes]:
+def _content(item: exports.Item) -> tuple[str, bytes]:
+    return item.file, item.segment.key
+
+
+def _period(segment: Segment, file: FileState, years: Sequence[Settings]) -> str:
+    if not years:
+        return views.file_period(file) or ""
+    year = settings_for(segment.dates[0] if segment.dates else None, years)
+    return (views.period_text(year.period) if year is not None else None) or ""
+
+
+def _without(items: Sequence[exports.Item], left: Counter[tuple[str, bytes]]) -> list[exports.Item]:
     left = left.copy()
-    lines: list[bytes] = []
-    for segment in segments:
-        if left[segment.key]:
-            left[segment.key] -= 1
+    kept: list[exports.Item] = []
+    for item in items:
+        if left[_content(item)]:
+            left[_content(item)] -= 1
         else:
-            lines.append(segment.raw)
-    return lines
+            kept.append(item)
+    return kept
 
 
-def _hand_over(output: Path, came: Sequence[bytes], gone: Sequence[bytes]) -> None:
-    """Write both outputs, durably.
+def _hand_over(output: Path, made: exports.Outputs) -> None:
+    """Write the outputs, durably.
 
     A file that is there already counts when it holds just that: a post that was broken off before
     its receipt can be made again. Raises ``OutputExists`` for any other, before anything is
     written.
     """
     deleted = output.with_name(output.name + ".deleted")
-    wanted = {output.name: came}
-    if gone:
-        wanted[deleted.name] = gone
+    wanted = {output.name: made.added}
+    if made.deleted is not None:
+        wanted[deleted.name] = made.deleted
     with Folder.open(output.parent) as folder:
         missing = []
         for path in (output, deleted):
             if folder.stat(path.name) is None:
                 missing.append(path.name)
                 continue
-            lines = wanted.get(path.name)
-            held = crypto.content_digest(b"".join(lines)) if lines is not None else None
+            content = wanted.get(path.name)
+            held = crypto.content_digest(content) if content is not None else None
             if folder.digest(path.name) != held:
                 raise OutputExists(path=str(path))
-        for name, lines in wanted.items():
+        for name, content in wanted.items():
             if name in missing:
-                folder.replace(name, lines, None)
+                folder.replace(name, [content], None)

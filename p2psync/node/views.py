@@ -3,16 +3,14 @@ docs/spec/api.md.
 """
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from p2psync.core import clock
 from p2psync.core.files import FileState, PendingRecord, Receipt, Version
 from p2psync.core.mandate import Mandate
-from p2psync.core.records import Problem, Record
-from p2psync.formats.checks import settings_for
-from p2psync.formats.cresus_settings import Settings
+from p2psync.core.records import Problem
 from p2psync.node.opened import Opened
 
 Json = dict[str, Any]
@@ -112,6 +110,7 @@ def file_view(
         "changed": iso_of(current.hlc) if current else None,
         "pending": {"added": added, "deleted": deleted},
         "delivered": delivered(opened, file, own),
+        "posting": posting_view(opened, file, own),
         "state": file_state(opened, file),
         "problems": [problem(found) for found in (*problems, *_troubles(opened, file))],
     }
@@ -168,76 +167,119 @@ def counts(file: FileState) -> bool:
     return file.info.kind != "accounting"
 
 
-def record_view(item: PendingRecord) -> Json:
-    """A record that is to be posted."""
+def amount(value: Decimal) -> str:
+    """An amount as text: plain digits, at least two after the point, none that say nothing."""
+    text = f"{value:f}"
+    whole, point, cents = text.partition(".")
+    cents = cents.rstrip("0").ljust(2, "0") if point else "00"
+    digits = f"{whole}.{cents}"
+    return digits.removeprefix("-") if not value else digits
+
+
+def posted_count(file: FileState) -> int:
+    """How many records of a file are posted (B-POS-2)."""
+    added, deleted = file.pending()
+    return file.records - added + deleted
+
+
+def record_view(item: PendingRecord, *, changed: bool) -> Json:
+    """A record that is to be posted; ``changed``: one side of an edited one (B-POS-5)."""
     record = item.record
-    fields = {name: value for name, value in dict(record.fields).items() if value}
-    return {
-        **fields,
+    view: Json = {name: value for name, value in dict(record.fields).items() if value}
+    view |= {
         "change": item.change,
         "text": record.text,
         "amount": None if record.amount is None else str(record.amount),
         "date": None if record.date is None else record.date.isoformat(),
     }
+    if changed:
+        view["changed"] = True
+    return view
 
 
-def pending_view(opened: Opened, years: Sequence[Settings]) -> Json:
-    """What waits to be posted, by file and period (B-POS-1, B-POS-2, B-POS-8)."""
-    files: list[Json] = []
-    names = opened.names()
-    for file in opened.state.present_files():
-        if not counts(file):
-            continue
-        groups: dict[str | None, list[PendingRecord]] = {}
-        for item in file.pending_records():
-            groups.setdefault(_period_of(item.record, years, file), []).append(item)
-        for period in sorted(groups, key=lambda text: text or ""):
-            items = groups[period]
-            files.append(
-                {
-                    "name": names[file.id],
-                    "kind": file.info.kind,
-                    "period": period,
-                    "added": sum(1 for item in items if item.change == "added"),
-                    "deleted": sum(1 for item in items if item.change == "deleted"),
-                    "amount": str(_sum(items)),
-                    "records": [record_view(item) for item in items],
-                }
-            )
+def last_receipt(state: Mandate, file: bytes) -> Receipt | None:
+    """The last receipt of a file that still counts."""
+    known = [
+        receipt
+        for receipt in state.receipts.values()
+        if file in receipt.files and receipt.id not in state.retracted
+    ]
+    return max(known, key=lambda receipt: (receipt.stamp, receipt.id), default=None)
+
+
+def posting_view(opened: Opened, file: FileState, own: bytes) -> Json | None:
+    """How far a file has come: generated, delivered, posted (B-POS-4).
+
+    Nothing for a file without records.
+    """
+    current = file.current()
+    receipt = last_receipt(opened.state, file.id)
+    if not counts(file) or current is None or not (file.records or receipt):
+        return None
+    state = opened.state
+    is_delivered = delivered(opened, file, own)
+    at = opened.delivered_ms.get(file.id)
     return {
-        "added": sum(file["added"] for file in files),
-        "deleted": sum(file["deleted"] for file in files),
-        "files": files,
+        "state": "posted"
+        if receipt is not None and file.pending() == (0, 0)
+        else "delivered"
+        if is_delivered
+        else "generated",
+        "generated": {
+            "at": iso_of(current.hlc),
+            "by": person(state, current.device),
+            "machine": machine(state, current.device),
+        },
+        "delivered": {"at": None if at is None else iso(at)} if is_delivered else None,
+        "posted": None
+        if receipt is None
+        else {
+            "at": iso_of(receipt.hlc),
+            "by": person(state, receipt.device),
+            "machine": machine(state, receipt.device),
+            "receipt": receipt.name,
+        },
     }
 
 
-def _period_of(record: Record, years: Sequence[Settings], file: FileState) -> str | None:
-    year = settings_for(record.date, years)
-    return period_text(year.period) if year is not None else file_period(file)
+def waiting_view(opened: Opened, file: FileState, name: str, own: bytes) -> Json:
+    """A file with records that wait, and how far it has come (B-POS-4)."""
+    current = file.current()
+    assert current is not None
+    added, deleted = file.pending()
+    at = opened.delivered_ms.get(file.id)
+    reached = delivered(opened, file, own)
+    return {
+        "file": name,
+        "state": "delivered" if reached else "generated",
+        "at": iso_of(current.hlc),
+        "by": person(opened.state, current.device),
+        "machine": machine(opened.state, current.device),
+        "delivered": iso(at) if reached and at is not None else None,
+        "added": added,
+        "deleted": deleted,
+    }
 
 
-def _sum(items: Iterable[PendingRecord]) -> Decimal:
-    total = Decimal(0)
-    for item in items:
-        if item.record.amount is not None:
-            total += item.record.amount if item.change == "added" else -item.record.amount
-    return total
+def receipt_files(opened: Opened, receipt: Receipt) -> list[str]:
+    """The names of the files whose records a receipt names."""
+    names, files = opened.names(), opened.state.files
+    return [
+        names.get(file) or (files[file].info.name if files[file].added else "?")
+        for file in receipt.files
+        if file in files
+    ]
 
 
 def receipt_view(opened: Opened, receipt: Receipt) -> Json:
     """A receipt as both sides list it (B-POS-4)."""
     state = opened.state
-    names = opened.names()
     return {
         "receipt": receipt.name,
         "at": iso_of(receipt.hlc),
         "by": person(state, receipt.device),
         "machine": machine(state, receipt.device),
-        "files": [
-            names.get(file) or (state.files[file].info.name if state.files[file].added else "?")
-            for file in receipt.files
-            if file in state.files
-        ],
+        "files": receipt_files(opened, receipt),
         "added": receipt.added,
         "deleted": receipt.deleted,
         "state": state.receipt_state(receipt.id),

@@ -11,17 +11,45 @@ from p2psync.cli.options import Mandate, node
 from p2psync.cli.output import Column, local_time, short, word
 from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _
+from p2psync.limits import PENDING_LISTED, PENDING_LISTED_MAX
 
 group = new_group()
 
 
-@command(group, "pending", example="p2psync pending Acme")
-def pending(mandate: Mandate) -> None:
-    """Show what waits to be posted. Files first, then each record."""
-    output.emit(node().get("mandates", mandate, "pending"), _show_pending)
+@command(
+    group,
+    "pending",
+    example="p2psync pending Acme\np2psync pending Acme sales.ecf --records 20",
+)
+def pending(
+    mandate: Mandate,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE...]", help="the files to look at; none: all of them"),
+    ] = None,
+    records: Annotated[
+        int,
+        typer.Option(
+            "--records",
+            metavar="N",
+            min=0,
+            max=PENDING_LISTED_MAX,
+            help="list at most N records; the numbers are always complete",
+        ),
+    ] = PENDING_LISTED,
+) -> None:
+    """Show what waits to be posted. Files and periods first, then the records."""
+    names = [file_name(file) for file in files or []]
+    said = node().get("mandates", mandate, "pending", file=names or None, records=records)
+    output.emit(said, _show_pending)
 
 
-@command(group, "post", example="p2psync post Acme sales.ecf -o to-import.txt")
+@command(
+    group,
+    "post",
+    example="p2psync post Acme sales.ecf -o to-import.txt\n"
+    "p2psync post Acme -o march.csv --format csv",
+)
 def post(
     mandate: Mandate,
     files: Annotated[
@@ -32,11 +60,23 @@ def post(
         str | None,
         typer.Option("-o", "--output", metavar="OUT", help="write the records here"),
     ] = None,
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="raw (the lines as they are), csv or beancount"
+        ),
+    ] = "raw",
+    currency: Annotated[
+        str,
+        typer.Option("--currency", metavar="CODE", help="the currency that beancount is told"),
+    ] = "CHF",
 ) -> None:
     """Post pending records. Hands them to the accounting and signs a receipt."""
     body = {
         "files": [file_name(file) for file in files or []],
         "output": absolute(out) if out else None,
+        "format": format_name,
+        "currency": currency,
     }
     said = node().post("mandates", mandate, "receipts", body=body)
     output.emit(said, _show_posted)
@@ -58,11 +98,14 @@ def unpost(
 
 @command(group, "receipts", example="p2psync receipts Acme")
 def receipts(mandate: Mandate) -> None:
-    """List what was posted. Shows by whom, when, and whether it still counts."""
+    """List what was posted, and what waits for it. Shows by whom, when, and if it still counts."""
     output.emit(node().get("mandates", mandate, "receipts"), _show_receipts)
 
 
 def _show_posted(said: Mapping[str, Any]) -> None:
+    if said["receipt"] is None:
+        output.say(_("nothing waits"))
+        return
     output.say(
         _(
             "posted {added} added and {deleted} deleted records; receipt {id}",
@@ -71,6 +114,15 @@ def _show_posted(said: Mapping[str, Any]) -> None:
             id=short(said["receipt"]),
         )
     )
+    if said.get("unexpressed"):
+        output.say(
+            _(
+                "{count} records lack a date, an amount or an account: they stand in {path} as "
+                "comments only",
+                count=said["unexpressed"],
+                path=said["output"],
+            )
+        )
 
 
 def _show_pending(said: Mapping[str, Any]) -> None:
@@ -83,45 +135,103 @@ def _show_pending(said: Mapping[str, Any]) -> None:
             Column(_("period")),
             Column(_("added"), right=True),
             Column(_("deleted"), right=True),
+            Column(_("groups"), right=True),
+            Column(_("changed"), right=True),
             Column(_("amount"), right=True),
+            Column(_("saved by")),
+            Column(_("when")),
         ),
         (
             (
                 file["name"],
-                file.get("period"),
+                file["period"] or _no_period(file),
                 file["added"],
                 file["deleted"],
-                file.get("amount"),
+                output.counts(file["groups"]),
+                file["changed"] or None,
+                file["amount"],
+                file["saved_by"],
+                local_time(file["saved"]),
             )
             for file in said["files"]
         ),
     )
-    records = [(file["name"], record) for file in said["files"] for record in file["records"]]
-    if not records:
-        return
-    output.say("")
-    output.table(
-        (
-            Column(_("change")),
-            Column(_("date")),
-            Column(_("amount"), right=True),
-            Column(_("text")),
-            Column(_("file")),
-        ),
-        (
-            (
-                word(record["change"]),
-                record.get("date"),
-                record.get("amount"),
-                record.get("text"),
-                name,
-            )
-            for name, record in records
-        ),
+    output.say(
+        _(
+            "in all {added} added and {deleted} deleted records, {amount}",
+            added=said["added"],
+            deleted=said["deleted"],
+            amount=said["amount"],
+        )
     )
+    _show_records(said)
+
+
+def _no_period(file: Mapping[str, Any]) -> str:
+    return _("no period") if file["problems"] else ""
+
+
+def _show_records(said: Mapping[str, Any]) -> None:
+    records = [(file["name"], record) for file in said["files"] for record in file["records"]]
+    if records:
+        output.say("")
+        output.table(
+            (
+                Column(_("change")),
+                Column(_("date")),
+                Column(_("amount"), right=True),
+                Column(_("text")),
+                Column(_("file")),
+            ),
+            (
+                (
+                    _change(record),
+                    record.get("date"),
+                    record.get("amount"),
+                    record.get("text"),
+                    name,
+                )
+                for name, record in records
+            ),
+        )
+    if said["left_out"]:
+        output.say(
+            _(
+                "{count} more records are not listed: name a file, or list more with --records",
+                count=said["left_out"],
+            )
+        )
+
+
+def _change(record: Mapping[str, Any]) -> str:
+    """What is to be done with a record; an edited one shows as deleted and added."""
+    return word(record["change"]) + (f" ({_('changed')})" if record.get("changed") else "")
 
 
 def _show_receipts(said: Mapping[str, Any]) -> None:
+    if said["waiting"]:
+        output.table(
+            (
+                Column(_("waiting")),
+                Column(_("state")),
+                Column(_("change"), right=True),
+                Column(_("saved by")),
+                Column(_("when")),
+                Column(_("delivered")),
+            ),
+            (
+                (
+                    each["file"],
+                    word(each["state"]),
+                    output.counts(each),
+                    each["by"],
+                    local_time(each["at"]),
+                    local_time(each["delivered"]),
+                )
+                for each in said["waiting"]
+            ),
+        )
+        output.say("")
     if not said["receipts"]:
         output.say(_("nothing was posted yet"))
         return

@@ -1,0 +1,212 @@
+"""What waits of each file, summed up by day, and its first records: known without a look at the
+file, also after a start (B-POS-1).
+
+Sums are kept in step by the fold once somebody asked for them (``core.balance``). What they came to
+is noted on the disk a moment after the last change, so that nobody has to read a file for it
+again.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import trio
+
+from p2psync.core import crypto
+from p2psync.core.balance import Sums, day_of
+from p2psync.core.body import PendingRecord
+from p2psync.core.crdt import measured
+from p2psync.core.files import FileState
+from p2psync.errors import P2PSyncError
+from p2psync.formats.changed import edited
+from p2psync.limits import PENDING_EDITED_RECORDS_MAX, PENDING_LISTED
+from p2psync.node import views
+from p2psync.node.opened import Opened
+from p2psync.node.store import Store
+
+Json = dict[str, Any]
+Listed = tuple[int, Json]
+"""A record's day, and how it is shown."""
+
+_VERSION = 1
+"""Rises when the same file gives another tally."""
+_NOTE = b"pending"
+_AT_ONCE_RECORDS = 5_000
+"""A file with more records is summed up in a thread."""
+NOTE_SECONDS = 2.0
+"""How long after a change a tally is noted: who saves often shall not wait for it."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What waits of one file."""
+
+    mark: bytes
+    """Tells of which state of the file."""
+    days: dict[int, Sums]
+    changed: dict[int, int] = field(default_factory=dict)
+    """How many of a day's records to add are edited ones that were posted before (B-POS-5)."""
+    listed: list[Listed] = field(default_factory=list)
+    """The first records, edited ones before others, each after what it was."""
+    complete: bool = False
+    """Whether these are all."""
+
+
+class Tallies:
+    """The tallies of all files of this node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[tuple[bytes, bytes], Tally] = {}
+        self._unnoted: dict[tuple[bytes, bytes], Opened] = {}
+        self._changed = trio.Event()
+
+    async def of(self, opened: Opened, file: FileState) -> Tally:
+        """Return what waits of a file now; may raise ``StateDamaged``."""
+        key = (opened.id, file.id)
+        while True:
+            mark = _mark(opened, file)
+            known = self._known.get(key)
+            if known is not None and known.mark == mark:
+                return known
+            found = None
+            if not file.loaded:
+                found = _from_note(mark, await self._store.note(opened.id, file.id + _NOTE, mark))
+            if found is None:
+                found = await _tally(mark, file)
+                self.note_soon(opened, file.id)
+            if found is not None and _mark(opened, file) == mark:
+                self._known[key] = found
+                return found
+
+    def records(self, file: FileState, tally: Tally, most: int) -> list[Listed]:
+        """Return the first records that wait, right after ``of``."""
+        if len(tally.listed) < most and not tally.complete:
+            _list(file, tally, most)
+        return tally.listed[:most]
+
+    # -- notes ----------------------------------------------------------------------------------
+
+    def note_soon(self, opened: Opened, file: bytes) -> None:
+        """Have a file's tally noted after a while."""
+        self._unnoted[(opened.id, file)] = opened
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Note tallies, those of files that are at rest."""
+        while True:
+            await self._changed.wait()
+            self._changed = trio.Event()
+            await trio.sleep(NOTE_SECONDS)
+            waiting, self._unnoted = self._unnoted, {}
+            for (_, file_id), opened in waiting.items():
+                file = opened.state.files.get(file_id)
+                if file is not None and file.added is not None and opened.live:
+                    await self._note(opened, file)
+
+    async def _note(self, opened: Opened, file: FileState) -> None:
+        try:
+            tally = await self.of(opened, file)
+            self.records(file, tally, PENDING_LISTED)
+        except P2PSyncError:
+            return  # whoever asks for it is told
+        self._unnoted.pop((opened.id, file.id), None)
+        note = _to_note(tally)
+        await self._store.put_note(opened.id, file.id + _NOTE, tally.mark, note)
+
+    def forget(self, mandate: bytes) -> None:
+        """Forget a mandate that is no more."""
+        for key in [key for key in self._known if key[0] == mandate]:
+            del self._known[key]
+
+
+def _mark(opened: Opened, file: FileState) -> bytes:
+    """Tells of which state of a file a tally is: all that was saved, posted and taken back."""
+    receipts = opened.state.receipts
+    retracted = [each for each in opened.state.retracted if file.id in receipts[each].files]
+    what = (_VERSION, file.mark, file.touches, sorted(file.heads))
+    return crypto.content_digest(repr((what, sorted(retracted))).encode())
+
+
+async def _tally(mark: bytes, file: FileState) -> Tally | None:
+    """Sum up a file; ``None`` when it changed meanwhile."""
+    body = file.body
+    segments = body.segments
+    if not body.is_measured and file.records > _AT_ONCE_RECORDS:
+        revision, raws = segments.revision, segments.raws()
+        measure = await trio.to_thread.run_sync(measured, raws, segments.read)
+        if not segments.take_measure(revision, measure):
+            return None
+    days = {day: _copy(sums) for day, sums in body.days.items()}
+    tally = Tally(mark, days)
+    if any(sums.deleted for sums in days.values()):
+        _list(file, tally, PENDING_LISTED)
+    return tally
+
+
+def _copy(sums: Sums) -> Sums:
+    out = Sums()
+    out.include(sums)
+    return out
+
+
+def _list(file: FileState, tally: Tally, most: int) -> None:
+    """Find the first records, and which of all are edited ones; as quick as there are few."""
+    added = sum(sums.added for sums in tally.days.values())
+    deleted = sum(sums.deleted for sums in tally.days.values())
+    pairs: list[tuple[PendingRecord, PendingRecord]] = []
+    rest: list[PendingRecord]
+    if added and deleted and added + deleted <= PENDING_EDITED_RECORDS_MAX:
+        every = list(file.pending_records())
+        came, gone = every[:added], every[added:]
+        matches = edited([item.record for item in gone], [item.record for item in came])
+        pairs = [(gone[old], came[new]) for old, new in sorted(matches, key=lambda each: each[1])]
+        taken = {old + added for old, _ in matches} | {new for _, new in matches}
+        rest = [item for index, item in enumerate(every) if index not in taken]
+    else:
+        rest = list(islice(file.pending_records(), most))
+    tally.changed = {}
+    for _, now in pairs:
+        day = day_of(now.record.date)
+        tally.changed[day] = tally.changed.get(day, 0) + 1
+    first = [(item, True) for pair in pairs for item in pair] + [(item, False) for item in rest]
+    tally.listed = [
+        (day_of(item.record.date), views.record_view(item, changed=changed))
+        for item, changed in first[:most]
+    ]
+    tally.complete = len(tally.listed) >= added + deleted
+
+
+def _to_note(tally: Tally) -> Json:
+    return {
+        "days": {
+            str(day): [
+                sums.added,
+                sums.deleted,
+                str(sums.added_amount),
+                str(sums.deleted_amount),
+                sums.added_groups,
+                sums.deleted_groups,
+            ]
+            for day, sums in tally.days.items()
+        },
+        "changed": {str(day): count for day, count in tally.changed.items()},
+        "listed": tally.listed[:PENDING_LISTED],
+        "complete": tally.complete and len(tally.listed) <= PENDING_LISTED,
+    }
+
+
+def _from_note(mark: bytes, note: Any) -> Tally | None:
+    if note is None:
+        return None
+    return Tally(
+        mark,
+        {
+            int(day): Sums(added, deleted, Decimal(more), Decimal(less), groups, gone)
+            for day, (added, deleted, more, less, groups, gone) in note["days"].items()
+        },
+        {int(day): count for day, count in note["changed"].items()},
+        [(day, record) for day, record in note["listed"]],
+        note["complete"],
+    )
