@@ -999,6 +999,109 @@ class NotAllowed(RefusedError):
     hint_template = "that takes the role: {roles}"
 
 
+class AccountingNotDetachable(RefusedError):
+    """The accounting is what a mandate is about (B-DET-1)."""
+
+    code = "accounting-not-detachable"
+    template = "{file} is the accounting of {mandate}: it cannot be detached"
+    hint_template = "remove the whole mandate instead: p2psync mandate remove {mandate}"
+
+
+class DetachBlocked(RefusedError):
+    """Records of the file are pending, or posted and not cancelled (B-DET-2)."""
+
+    code = "detach-blocked"
+    template = (
+        "{file} cannot be detached from {mandate}: {added} records wait to be posted (+), "
+        "{deleted} to be taken back (-), {posted} are posted (=); {listed} of them: {records}"
+    )
+    hint_template = (
+        "delete the postings in the program, save, and let the accounting post that (or take its "
+        "receipt back with p2psync unpost); then detach"
+    )
+
+
+class FileDetachedAlready(RefusedError):
+    """What the command would do takes an attached file."""
+
+    code = "file-detached"
+    template = "{file} is detached from {mandate}"
+    hint_template = "attach it again first: p2psync detach {mandate} {file} --undo"
+
+
+class NoDetachedFile(UsageError):
+    """No detached file of the mandate answers to that name."""
+
+    code = "no-detached-file"
+    template = "{mandate} has no detached file {file!r}"
+    hint_template = "see p2psync mandate show"
+
+
+class DetachedSeveral(UsageError):
+    """Several detached files of the mandate answer to that name."""
+
+    code = "detached-several"
+    template = "{mandate} has several detached files called {file!r}"
+    hint_template = "use the beginning of an id: {ids}"
+
+
+class RemovalBlocked(RefusedError):
+    """Postings of a file that is on another device must be cancelled first (B-REM-4)."""
+
+    code = "removal-blocked"
+    template = (
+        "{mandate} cannot be removed: {elsewhere} is on the machine of {who}, and {count} files "
+        "have records that wait to be posted (+ and -) or are posted (=): {files}"
+    )
+    hint_template = (
+        "delete these postings in the program, save, and let the accounting post that or take its "
+        "receipt back with p2psync unpost; then remove the mandate"
+    )
+
+
+class RemovalBlockedByDrive(RemovalBlocked):
+    """Postings of a file that is on a network drive must be cancelled first (B-REM-4)."""
+
+    template = (
+        "{mandate} cannot be removed: {elsewhere} is on a network drive, and {count} files have "
+        "records that wait to be posted (+ and -) or are posted (=): {files}"
+    )
+
+
+class MandateIsClosed(RefusedError):
+    """The mandate was closed for everyone (B-REM-5)."""
+
+    code = "mandate-closed"
+    template = "{mandate} was closed by {who} on {when}: nothing can be changed in it"
+    hint_template = (
+        "p2psync mandate close --undo reopens it, p2psync mandate remove takes it off the list"
+    )
+
+
+class MandateNotClosed(RefusedError):
+    """There is nothing to reopen."""
+
+    code = "mandate-not-closed"
+    template = "{mandate} is not closed"
+    hint_template = "there is nothing to undo"
+
+
+class RemovedUnknown(UsageError):
+    """No mandate that was removed here answers to that name."""
+
+    code = "removed-unknown"
+    template = "no mandate {mandate!r} was removed from this device within the last 30 days"
+    hint_template = "see p2psync mandate list --removed"
+
+
+class UndoTooLate(RefusedError):
+    """Closing and removing can be undone for 30 days (B-REM-5)."""
+
+    code = "undo-too-late"
+    template = "{mandate} was closed or removed on {when}: that cannot be undone any more"
+    hint_template = "its files are where they were; make a new mandate for them"
+
+
 class SubscribedAlready(RefusedError):
     """This device is a member already."""
 
@@ -1020,7 +1123,74 @@ class SeatElsewhere(RefusedError):
 
     code = "seat-elsewhere"
     template = "the accounting of {mandate} is with {who} ({machine}): only that device posts"
-    hint_template = "post there"
+    hint_template = "post there, or have the seat handed over there: p2psync seat hand"
+
+
+class SeatNotYours(RefusedError):
+    """Only who has the seat, or an owner, hands it over (B-POS-7)."""
+
+    code = "seat-not-yours"
+    template = (
+        "the accounting seat of {mandate} is with {who} ({machine}): only that device or an owner "
+        "hands it over"
+    )
+    hint_template = "ask {who} to hand it over: p2psync seat hand"
+
+
+class SeatUnclaimed(RefusedError):
+    """There is no seat to hand over before an accounting is attached (B-POS-7)."""
+
+    code = "seat-unclaimed"
+    template = "{mandate} has no accounting: there is no seat to hand over"
+    hint_template = "attach the accounting file: p2psync attach --kind accounting"
+
+
+class SeatHeirMayNot(RefusedError):
+    """Whoever gets the seat must be allowed to post (B-POS-7)."""
+
+    code = "seat-heir-may-not"
+    template = "{heir} may not post in {mandate}: its role is {role}"
+    hint_template = "only a device with the role owner or accounting can have the seat"
+
+
+class DeviceUnknown(UsageError):
+    """No member is called so."""
+
+    code = "device-unknown"
+    template = "no member of {mandate} is called {device}"
+    hint_template = "p2psync member list shows the members and their devices"
+
+
+class DeviceAmbiguous(UsageError):
+    """Several members answer to a name."""
+
+    code = "device-ambiguous"
+    template = "several members of {mandate} answer to {device}: {devices}"
+    hint_template = "name one by the beginning of its id"
+
+
+class OutputFormatUnknown(UsageError):
+    """Records are not written in such a format."""
+
+    code = "output-format-unknown"
+    template = "{format} is no format for posted records"
+    hint_template = "choose one of: {formats}"
+
+
+class OutputNeeded(UsageError):
+    """A format means nothing without a file to write."""
+
+    code = "output-needed"
+    template = "a format is given, but no file to write"
+    hint_template = "name the file: -o OUT"
+
+
+class CurrencyInvalid(UsageError):
+    """The currency is none that beancount takes."""
+
+    code = "currency-invalid"
+    template = "{currency} is no currency"
+    hint_template = "write its code in capitals, like CHF"
 
 
 class OutputExists(RefusedError):

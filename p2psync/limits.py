@@ -211,6 +211,11 @@ WRITE_TRIES_MAX = 5
 EVENTS_AT_ONCE_MAX = 1_000
 RECEIPT_SEGMENTS_MAX = 10_000
 """Lines or groups that one receipt names; it has to fit into an entry."""
+PENDING_LISTED = 200
+"""Records that wait, listed unless more or fewer are asked for; their numbers are always told."""
+PENDING_LISTED_MAX = 10_000
+PENDING_EDITED_RECORDS_MAX = 20_000
+"""In a file with more records that wait nobody looks which of them are edited ones."""
 PROGRESS_WAITING_MAX = 64
 """Passing events that wait for one listener; more are dropped."""
 
@@ -226,3 +231,29 @@ ALERTS_OPEN_MAX = 10_000
 """Further alerts are kept in the history only."""
 CONTACT_DEVICES_MAX = 10_000
 HIGH_WATER_MARKS_MAX = 65_536
+
+# -- hooks and desktop notifications (docs/events.md)
+HOOKS_MAX = 50
+HOOK_EVENTS_MAX = 64
+"""Words that one hook's choice of events has."""
+HOOK_ARGUMENTS_MAX = 64
+HOOK_COMMANDS_AT_ONCE_MAX = 2
+HOOK_COMMAND_SECONDS_MAX = 60
+HOOK_OUTPUT_BYTES_MAX = 1 * MIB
+"""A command that prints more is ended: reading on would cost the node."""
+HOOK_OUTPUT_KEPT_BYTES = 500
+WEBHOOK_SECONDS_MAX = 20
+WEBHOOK_ANSWER_BYTES_MAX = 64 * KIB
+WEBHOOKS_AT_ONCE_MAX = 4
+WEBHOOK_EVENT_SECONDS_MAX = 3 * 24 * 3600
+"""An event that could not be delivered for so long is given up."""
+WEBHOOK_REFUSED_TRIES_MAX = 3
+"""So often the same event is sent to a receiver that calls it wrong."""
+MESSAGES_LISTED_MAX = 1_000
+POPUPS_WAITING_MAX = 100
+
+# -- removed and closed mandates (B-REM-5)
+UNDO_SECONDS = 30 * 24 * 3600
+BLOCKING_RECORDS_LISTED_MAX = 20
+"""Records that a refusal to detach a file, or to remove a mandate, lists."""
+BLOCKING_FILES_LISTED_MAX = 20

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import signal
 
 from hypothesis import settings
@@ -12,5 +13,7 @@ settings.load_profile("p2psync")
 def pytest_configure() -> None:
     """Let what the tests start be interrupted, also where they run in a shell's background: such a
     shell has its jobs ignore SIGINT, and they pass that on."""
+    for name in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"):
+        os.environ.pop(name, None)  # nodes of tests show nothing on the desktop of who runs them
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,68 +1,66 @@
 """The endpoints: HTTP to ``Service`` and back. Nothing here knows how the node works."""
 
 from typing import Annotated, Any
-from urllib.parse import unquote
 
 import trio
-from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request
+from fastapi import APIRouter, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from p2psync import __version__, errors, limits
+from p2psync.api import hooks, posting, programs
 from p2psync.api.answers import HEADERS, error_answer
 from p2psync.api.guard import Bounds
+from p2psync.api.parts import Body, Node, Segment, Text
+from p2psync.api.programs import Program
 from p2psync.api.service import JsonObject, Service
 from p2psync.api.stream import EventStream
 from p2psync.i18n import language, localise
 
-Segment = Annotated[str, Path(max_length=4 * limits.TEXT_BYTES_MAX), AfterValidator(unquote)]
-"""One part of a path, percent-decoded only here (see ``Guard``)."""
 
-Text = Annotated[str, Field(min_length=1, max_length=limits.TEXT_BYTES_MAX)]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Name(_Body):
+class Name(Body):
     """The new name of the person."""
 
     name: Text
 
 
-class NewPassphrase(_Body):
+class NewPassphrase(Body):
     """A passphrase to lock with, when the key shall get one."""
 
     passphrase: Text | None = None
 
 
-class Passphrase(_Body):
+class Passphrase(Body):
     """The passphrase that unlocks."""
 
     passphrase: Text
 
 
-class NewMandate(_Body):
+class NewMandate(Body):
     """A mandate to make."""
 
     name: Text
     accounting: Text | None = None
 
 
-class Attachment(_Body):
-    """Files to attach, as absolute paths."""
+class Attachment(Body):
+    """Files to attach, as absolute paths with their kind; or what is offered."""
 
-    files: Annotated[list[Text], Field(min_length=1, max_length=limits.FILES_PER_MANDATE_MAX)]
-    kind: Text
+    files: Annotated[
+        list[Text], Field(default_factory=list, max_length=limits.FILES_PER_MANDATE_MAX)
+    ]
+    kind: Text | None = None
     period: Text | None = None
     follows: Text | None = None
+    expect_seconds: Annotated[int, Field(ge=0, le=limits.EXPECTED_SECONDS_MAX)] | None = None
+    offered: bool = False
+    program: Program | None = None
 
 
-class NewInvitation(_Body):
+class NewInvitation(Body):
     """A ticket to make; the defaults are those of the command line."""
 
     role: Text = "writer"
@@ -72,7 +70,7 @@ class NewInvitation(_Body):
     unsealed: bool = False
 
 
-class Subscription(_Body):
+class Subscription(Body):
     """The content of a ticket file, and what to attach at once."""
 
     ticket: Annotated[str, Field(max_length=2 * limits.TICKET_BYTES_MAX)]
@@ -81,27 +79,20 @@ class Subscription(_Body):
     kind: Text | None = None
 
 
-class Posting(_Body):
-    """What to integrate; no files means all."""
-
-    files: Annotated[list[Text], Field(max_length=limits.FILES_PER_MANDATE_MAX)] = []
-    output: Text | None = None
-
-
-class Confirmation(_Body):
+class Confirmation(Body):
     """The file whose held-back save shall be taken."""
 
     file: Text
 
 
-class Waiting(_Body):
+class Waiting(Body):
     """What to wait for."""
 
     synced: bool = True
     timeout_seconds: Annotated[float, Field(ge=0)] | None = None
 
 
-class Restoration(_Body):
+class Restoration(Body):
     """A version to bring back, in place or to ``output``."""
 
     file: Text
@@ -109,12 +100,6 @@ class Restoration(_Body):
     output: Text | None = None
 
 
-def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-Node = Annotated[Service, Depends(_service)]
 router = APIRouter(prefix="/v1")
 
 
@@ -181,7 +166,16 @@ async def mandate_share(node: Node, mandate: Segment) -> JsonObject:
 @router.post("/mandates/{mandate}/files", status_code=201)
 async def attach(node: Node, mandate: Segment, body: Attachment) -> JsonObject:
     """Attach files."""
-    return await node.attach(mandate, body.files, body.kind, body.period, body.follows)
+    return await node.attach(
+        mandate,
+        body.files,
+        body.kind,
+        body.period,
+        body.follows,
+        expect_seconds=body.expect_seconds,
+        offered=body.offered,
+        program=None if body.program is None else body.program.model_dump(),
+    )
 
 
 @router.get("/mandates/{mandate}/invitations")
@@ -208,30 +202,6 @@ async def invite_revoke(node: Node, mandate: Segment, invitation: Segment) -> Js
 async def subscribe(node: Node, body: Subscription) -> JsonObject:
     """Subscribe to the mandate of a ticket."""
     return await node.subscribe(body.ticket, body.passphrase, body.attach, body.kind)
-
-
-@router.get("/mandates/{mandate}/pending")
-async def pending(node: Node, mandate: Segment) -> JsonObject:
-    """What waits to be posted."""
-    return await node.pending(mandate)
-
-
-@router.get("/mandates/{mandate}/receipts")
-async def receipts(node: Node, mandate: Segment) -> JsonObject:
-    """What was posted, by whom, when."""
-    return await node.receipts(mandate)
-
-
-@router.post("/mandates/{mandate}/receipts", status_code=201)
-async def post(node: Node, mandate: Segment, body: Posting) -> JsonObject:
-    """Post pending records."""
-    return await node.post(mandate, body.files, body.output)
-
-
-@router.delete("/mandates/{mandate}/receipts/{receipt}")
-async def unpost(node: Node, mandate: Segment, receipt: Segment) -> JsonObject:
-    """Retract a receipt."""
-    return await node.unpost(mandate, receipt)
 
 
 @router.post("/mandates/{mandate}/confirmations", status_code=201)
@@ -269,18 +239,6 @@ async def member_list(node: Node, mandate: Segment) -> JsonObject:
     return await node.member_list(mandate)
 
 
-@router.get("/alerts")
-async def alerts(node: Node, mandate: str | None = None) -> JsonObject:
-    """The alerts that nobody closed yet."""
-    return await node.alerts(mandate)
-
-
-@router.delete("/alerts/{alert}")
-async def close_alert(node: Node, alert: Annotated[int, Path(ge=0, lt=1 << 63)]) -> JsonObject:
-    """Close an alert."""
-    return await node.close_alert(alert)
-
-
 EventId = Annotated[int | None, Query(ge=0, lt=1 << 63)]
 
 
@@ -290,9 +248,18 @@ async def events(
     node: Node,
     mandate: str | None = None,
     since: EventId = None,
+    type: hooks.Types = [],  # noqa: B006 # the query's name; fastapi copies the default
+    severity: hooks.Severity | None = None,
     last_event_id: Annotated[int | None, Header(ge=0, lt=1 << 63)] = None,
 ) -> Response:
-    """The event stream; ``Last-Event-ID`` wins over ``since``, as a reconnecting page needs."""
+    """The event stream; ``Last-Event-ID`` wins over ``since``, as a reconnecting page needs.
+
+    Only some types, or one severity, when they are asked for; passing news come all the same.
+    """
+    types = frozenset(type)
+    known = {each["type"] for each in (await node.event_types())["types"]} if types else types
+    for unknown in sorted(types - known):
+        raise errors.EventTypeUnknown(type=unknown)
     if mandate is not None:
         # An unknown mandate is refused here, while the answer can still be an error.
         await node.mandate_show(mandate)
@@ -302,6 +269,10 @@ async def events(
         language(),
         state.bounds.heartbeat_seconds,
         state.closing,
+        lambda event: (
+            "id" not in event
+            or ((not types or event["type"] in types) and severity in (None, event["severity"]))
+        ),
     )
 
 
@@ -332,6 +303,9 @@ def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI
     app.state.bounds = bounds
     app.state.closing = closing
     app.include_router(router)
+    app.include_router(hooks.router)
+    app.include_router(posting.router)
+    app.include_router(programs.router)
     app.add_exception_handler(errors.P2PSyncError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

@@ -11,8 +11,10 @@ A dict with a ``text`` (a problem, an event, an alert) may also have ``template`
 errors do: the API then fills the translated template and hands out the ``text`` alone.
 """
 
-from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal, Protocol
+
+from p2psync.limits import PENDING_LISTED
 
 JsonObject = dict[str, Any]
 
@@ -58,8 +60,9 @@ class Service(Protocol):
     async def mandate_list(self) -> JsonObject:
         """List all mandates (B-MAN-6).
 
-        ``{"mandates": [{"id", "name", "kind", "state", "pending": {"added", "deleted"}}]}``; one
-        that cannot sync also has ``cause`` and ``action``.
+        ``{"mandates": [{"id", "name", "kind", "state", "pending": {"added", "deleted"}, "seat",
+        "suggestions", "refused"}]}``; one that cannot sync also has ``cause`` and ``action``.
+        ``seat`` is the name of who posts, the last two are numbers of files.
         """
 
     async def mandate_show(self, mandate: str) -> JsonObject:
@@ -70,15 +73,65 @@ class Service(Protocol):
         MEMBER is ``{"device", "name", "machine", "role", "online", "last_seen"}``.
         """
 
+    async def mandate_rename(self, mandate: str, name: str) -> JsonObject:
+        """Give it another name: ``{"id", "name", "folder"}``; the folder keeps its name."""
+
+    async def suggestion_list(self, mandate: str) -> JsonObject:
+        """List files that may belong to it (B-MAN-3, B-ATT-3).
+
+        ``{"suggestions": [{"file": path, "kind", "reason": "listed"|"new-year", "follows",
+        "command"}]}``; ``follows`` is the name of the file that a new year continues.
+        """
+
+    async def suggestion_dismiss(self, mandate: str, file: str) -> JsonObject:
+        """Suggest a file, a path or its name, no more: ``{"file", "dismissed": true}``."""
+
+    async def program_list(self, mandate: str) -> JsonObject:
+        """List who writes its files (B-VAL-1, B-VAL-2): ``{"programs": [PROGRAM], "policy"}``.
+
+        PROGRAM is ``{"file", "device", "program", "version", "licence", "refused", "problems":
+        [{"code", "refused", "text", "hint"}]}``; without a file it is a device's p2psync. The
+        policy is as in ``policy_show``.
+        """
+
+    async def program_register(
+        self, mandate: str, file: str, name: str, version: str, licence: str
+    ) -> JsonObject:
+        """Note the program that writes a file.
+
+        ``licence`` is ``valid``, ``trial``, ``no-updates`` or ``unknown``. Returns ``{"file",
+        "name", "version", "licence", "refused"}``.
+        """
+
+    async def policy_show(self, mandate: str) -> JsonObject:
+        """``{"refuse": ["trial"|"no-updates"|"unknown"], "minimums": {program: version}}``."""
+
+    async def policy_set(
+        self, mandate: str, refuse: list[str], minimums: dict[str, str]
+    ) -> JsonObject:
+        """Set the policy; returns what ``policy_show`` returns."""
+
     async def mandate_share(self, mandate: str) -> JsonObject:
         """Make it shared (B-MAN-4): ``{"id", "name", "kind": "shared"}``."""
 
     async def attach(
-        self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
+        self,
+        mandate: str,
+        files: list[str],
+        kind: str | None,
+        period: str | None,
+        follows: str | None,
+        *,
+        expect_seconds: int | None = None,
+        offered: bool = False,
+        program: dict[str, str] | None = None,
     ) -> JsonObject:
         """Attach absolute paths: ``{"files": [FILE], "offered": [path]}`` (B-ATT, B-MAN-3).
 
-        ``period`` is ``FROM..TO`` in ISO dates.
+        ``period`` is ``FROM..TO`` in ISO dates; ``program`` has ``name``, ``version`` and
+        ``licence``. With ``offered`` instead of files and a kind: what the lists beside the
+        accountings name; then ``"skipped": [{"file", "code", "text"}]`` tells what of it is not
+        attached.
         """
 
     async def invite(
@@ -114,29 +167,55 @@ class Service(Protocol):
         once a member lets this device in; ``ticket`` is the content of the file.
         """
 
-    async def pending(self, mandate: str) -> JsonObject:
-        """List what waits to be posted (B-POS-2).
+    async def pending(
+        self, mandate: str, files: Sequence[str] = (), records: int = PENDING_LISTED
+    ) -> JsonObject:
+        """List what waits to be posted, by file and period (B-POS-1, B-POS-2, B-POS-8).
 
-        ``{"added", "deleted", "files": [{"name", "period", "added", "deleted", "amount", "records":
-        [{"change": "added"|"deleted", "text", "amount", "date", …}]}]}``.
+        ``{"added", "deleted", "groups": {"added", "deleted"}, "changed", "amount", "left_out",
+        "files": [{"name", "kind", "period", "added", "deleted", "groups", "changed", "amount",
+        "amount_added", "amount_deleted", "saved_by", "machine", "saved", "records": [{"change":
+        "added"|"deleted", "changed"?, "text", "amount", "date", …}], "left_out", "problems"}]}``.
+        The numbers are complete; at most ``records`` records are listed, ``left_out`` are not.
+        ``period`` is ``None`` for dates in no accounting period. No ``files`` means all.
         """
 
-    async def post(self, mandate: str, files: list[str], output: str | None) -> JsonObject:
+    async def post(
+        self,
+        mandate: str,
+        files: list[str],
+        output: str | None,
+        format: str = "raw",
+        currency: str = "CHF",
+    ) -> JsonObject:
         """Integrate pending records (B-POS-3).
 
-        ``{"receipt", "added", "deleted"}``; no ``files`` means all, ``output`` is the absolute path
-        that gets the records.
+        ``{"receipt", "added", "deleted", "output"?, "format"?, "unexpressed"?}``; no ``files``
+        means all, ``output`` is the absolute path that gets the records, ``format`` one of ``raw``,
+        ``csv`` and ``beancount``, ``currency`` what beancount is told. ``unexpressed`` counts
+        records that the format can only say in a comment.
         """
 
     async def unpost(self, mandate: str, receipt: str) -> JsonObject:
         """Retract a receipt: ``{"receipt", "state": "retracted"}``."""
 
     async def receipts(self, mandate: str) -> JsonObject:
-        """List the receipts (B-POS-4).
+        """List the receipts, and how far what has none yet has come (B-POS-4).
 
-        ``{"receipts": [{"receipt", "at", "by", "machine", "files", "added", "deleted", "state":
-        "posted"|"retracted"|"contested"}]}``.
+        ``{"waiting": [{"file", "state": "generated"|"delivered", "at", "by", "machine",
+        "delivered", "added", "deleted"}], "receipts": [{"receipt", "at", "by",
+        "machine", "files", "added", "deleted", "state": "posted"|"retracted"|"contested"}]}``.
         """
+
+    async def seat_show(self, mandate: str) -> JsonObject:
+        """Show the accounting seat (B-POS-7).
+
+        ``{"mandate", "seat": DEVICE|None, "handed", "contested": [DEVICE], "may_hand", "heirs":
+        [DEVICE], "this_device"}``; DEVICE is ``{"device", "name", "machine"}``.
+        """
+
+    async def seat_hand(self, mandate: str, device: str) -> JsonObject:
+        """Hand the seat to a member, by id prefix or name; returns what ``seat_show`` returns."""
 
     async def confirm(self, mandate: str, file: str) -> JsonObject:
         """Take a save that was held back (B-HIS-3): ``{"file", "added", "deleted"}``."""
@@ -168,15 +247,72 @@ class Service(Protocol):
     async def close_alert(self, alert: int) -> JsonObject:
         """Close an alert by its event id: ``{"id", "closed": true}``."""
 
+    async def close_alerts(self, mandate: str | None) -> JsonObject:
+        """Close all alerts that are open: ``{"closed": how many}``."""
+
+    async def messages(
+        self,
+        mandate: str | None,
+        before: int | None,
+        limit: int,
+        types: list[str],
+        severity: Literal["message", "alert"] | None,
+    ) -> JsonObject:
+        """List what was told, newest first: ``{"messages": [EVENT], "more"}``.
+
+        Those with lower ids than ``before``, at most ``limit``; no ``types`` means all. Alerts also
+        have ``"open"``, ``"closed_at"`` and ``"closed_by"``: ``person`` or ``cause``.
+        """
+
+    async def event_types(self) -> JsonObject:
+        """List the types of events: ``{"types": [{"type", "severity", "action"}]}``."""
+
+    async def hook_list(self) -> JsonObject:
+        """List the hooks: ``{"hooks": [HOOK]}``.
+
+        HOOK is ``{"id", "mandate", "mandate_name", "events", "command": [word] or None, "url",
+        "state": "new"|"ok"|"failing"|"off", "waiting", "failures", "lost", "last": {"at", "event",
+        "ok", "text"} or None}``.
+        """
+
+    async def hook_add(
+        self,
+        mandate: str | None,
+        events: list[str],
+        command: list[str] | None,
+        url: str | None,
+        secret: str | None,
+        allow_http: bool,
+        language: str,
+    ) -> JsonObject:
+        """Add a hook: HOOK, and ``"secret"`` when one was made for a URL."""
+
+    async def hook_remove(self, hook: int) -> JsonObject:
+        """Remove a hook: ``{"id", "removed": true}``."""
+
+    async def hook_test(self, hook: int) -> JsonObject:
+        """Call a hook with a test event: ``{"id", "ok", "text"}``."""
+
+    async def desktop_show(self) -> JsonObject:
+        """Describe desktop notifications: ``{"desktop": "on"|"off"}``, and ``cause``."""
+
+    async def desktop_set(self, on: bool) -> JsonObject:
+        """Switch desktop notifications; returns what ``desktop_show`` returns."""
+
+    async def expect(self, mandate: str, file: str, seconds: int) -> JsonObject:
+        """Note how often a file promises to be saved: ``{"file", "expect_seconds"}``."""
+
     async def member_list(self, mandate: str) -> JsonObject:
         """List the members: ``{"members": [MEMBER]}``."""
 
     def events(self, mandate: str | None, since: int | None) -> AsyncIterator[JsonObject]:
         """Yield events as they come; with ``since``, first the kept ones of a higher id.
 
-        EVENT is ``{"id", "at", "type", "severity": "message"|"alert", "mandate", "file",
-        "text", "action"}``. Passing news has no id: ``{"type": "progress", "mandate", "file",
-        "done_bytes", "total_bytes", "phase"}``. The reader may stop taking for
+        EVENT is ``{"id", "at", "type", "severity": "message"|"alert", "mandate", "mandate_name",
+        "file", "device", "device_name", "text", "action", "data"}``. Passing news has no id:
+        ``{"type": "progress", "mandate", "file", "done_bytes", "total_bytes", "phase"}``,
+        ``{"type": "alert-closed", "mandate", "alert", "by"}``, ``{"type": "gap", "mandate": None,
+        "since", "first"}``. The reader may stop taking for
         ``limits.API_SEND_SECONDS_MAX``: the iterator waits and buffers nothing without bound.
         """
 

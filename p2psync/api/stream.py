@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ class EventStream(Response):
         language: str,
         heartbeat_seconds: float,
         closing: trio.Event,
+        wanted: Callable[[JsonObject], bool] = lambda event: True,
     ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
@@ -40,6 +41,7 @@ class EventStream(Response):
         self._language = language
         self._heartbeat_seconds = heartbeat_seconds
         self._closing = closing
+        self._wanted = wanted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream."""
@@ -65,6 +67,8 @@ class EventStream(Response):
         async with parts, aclosing(cast(AsyncGenerator[JsonObject], self._events)) as events:
             try:
                 async for event in events:
+                    if not self._wanted(event):
+                        continue
                     await parts.send(encode_event(localise(event, self._language)))
             except P2PSyncError as error:
                 await parts.send(encode_event(error_object(error, self._language)))

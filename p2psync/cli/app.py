@@ -8,10 +8,13 @@ import typer
 from p2psync import __version__
 from p2psync.cli.commands import (
     files,
+    hooks,
     identity,
     mandate,
     node,
     posting,
+    program,
+    seat,
     status,
     tickets,
     watching,
@@ -67,6 +70,11 @@ app.add_typer(files.group)
 app.add_typer(tickets.invite_group, name="invite")
 app.add_typer(tickets.group)
 app.add_typer(posting.group)
+app.add_typer(seat.group, name="seat")
 app.add_typer(watching.group)
+app.add_typer(hooks.group, name="hook")
+app.add_typer(hooks.notify_group, name="notify")
 app.add_typer(mandate.member_group, name="member")
+app.add_typer(mandate.suggestion_group, name="suggestion")
+app.add_typer(program.group, name="program")
 app.add_typer(status.group)

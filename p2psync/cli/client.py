@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -38,7 +38,7 @@ class Client:
         self._settings = settings
         self.address = found
 
-    def get(self, *path: str, **query: str | None) -> dict[str, Any]:
+    def get(self, *path: str, **query: str | int | Sequence[str] | None) -> dict[str, Any]:
         """Return what a GET of the path answers; absent parameters are left out."""
         return self._request("GET", _target(path, query), None)
 
@@ -50,13 +50,19 @@ class Client:
         """Return what a PUT of ``body`` answers."""
         return self._request("PUT", _target(path), body)
 
-    def delete(self, *path: str) -> dict[str, Any]:
+    def delete(self, *path: str, **query: str | None) -> dict[str, Any]:
         """Return what a DELETE answers."""
-        return self._request("DELETE", _target(path), None)
+        return self._request("DELETE", _target(path, query), None)
 
-    def events(self, mandate: str | None, since: int | None) -> Iterator[dict[str, Any]]:
+    def events(
+        self,
+        mandate: str | None,
+        since: int | None,
+        types: Sequence[str] = (),
+        severity: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """Yield events until the node closes the stream."""
-        query = {"mandate": mandate, "since": None if since is None else str(since)}
+        query = {"mandate": mandate, "since": since, "type": types, "severity": severity}
         connection = self._connect()
         try:
             answer = self._send(connection, "GET", _target(("events",), query), None)
@@ -132,10 +138,13 @@ class Client:
         )
 
 
-def _target(path: tuple[str, ...], query: Mapping[str, str | None] | None = None) -> str:
+def _target(
+    path: tuple[str, ...], query: Mapping[str, str | int | Sequence[str] | None] | None = None
+) -> str:
     target = "/v1/" + "/".join(quote(part, safe="") for part in path)
     given = {name: value for name, value in (query or {}).items() if value is not None}
-    return f"{target}?{urlencode(given)}" if given else target
+    text = urlencode(given, doseq=True)
+    return f"{target}?{text}" if text else target
 
 
 def _decode(content: bytes) -> dict[str, Any]:

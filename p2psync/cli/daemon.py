@@ -7,6 +7,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import trio
 from p2psync import __version__
 from p2psync.api.address import remove_address, write_address
 from p2psync.errors import P2PSyncError
+from p2psync.i18n import language, localise
 from p2psync.node.key_file import KeyFile
 from p2psync.node.node import Node
 from p2psync.node.online import Online
@@ -128,6 +130,9 @@ async def _serve(
     service_of, serve = await trio.to_thread.run_sync(_load_api)
     token = secrets.token_hex(32)
     service = service_of(node, stopping.set)
+    node.hooks.render = localise
+    node.desktop.render = partial(localise, language=language())
+    nursery.start_soon(node.desktop.run)
     nursery.start_soon(service.resume)
     url = await nursery.start(serve, service, token)
     sys.setswitchinterval(usual_switch_seconds)

@@ -53,7 +53,7 @@ def safe(text: str) -> str:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: fitted to a terminal, else as wide as it needs, nothing ever cut."""
-    cells = [[safe("" if cell is None else str(cell)) for cell in row] for row in rows]
+    cells = [[_cell(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_rich(columns, cells)
         return
@@ -107,6 +107,8 @@ def word(value: object) -> str:
         "shared": _("shared"),
         "ok": _("ok"),
         "offline": _("offline"),
+        "generated": _("generated"),
+        "delivered": _("delivered"),
         "posted": _("posted"),
         "retracted": _("retracted"),
         "contested": _("contested"),
@@ -135,9 +137,37 @@ def word(value: object) -> str:
         "refused": _("refused"),
         "read-only": _("read-only"),
         "held": _("held back"),
+        "refused-program": _("program refused"),
+        "newer-version": _("newer p2psync"),
+        "valid": _("valid"),
+        "trial": _("trial version"),
+        "no-updates": _("no right to updates"),
+        "unknown": _("unknown"),
+        "new": _("new"),
+        "failing": _("failing"),
+        "off": _("off"),
+        "on": _("on"),
     }
     text = "" if value is None else str(value)
     return words.get(text, text)
+
+
+class Red(str):
+    """A cell that stands out on a terminal."""
+
+
+GOOD_STATES = ("ok", "syncing", "incoming")
+
+
+def red(text: str) -> str:
+    """Return a text that a table on a terminal shows in red."""
+    return Red(text)
+
+
+def state(value: object) -> str:
+    """Return the word for a state, red on a terminal when a person has to do something."""
+    text = word(value)
+    return text if not value or value in GOOD_STATES else Red(text)
 
 
 def action(value: object) -> str:
@@ -154,6 +184,16 @@ def action(value: object) -> str:
         "mend-disk": _("free space or mend the disk"),
         "wait": _("wait until a member is on line"),
         "connect": _("see that another device is on line"),
+        "update-program": _("see p2psync program list"),
+        "ask-source": _("ask why it is late"),
+        "attach": _("attach it again"),
+        "check-devices": _("see which machine it is"),
+        "check-hook": _("see p2psync hook list"),
+        "discard": _("delete the changed copy"),
+        "restore-backup": _("restore a backup of the home"),
+        "set-clock": _("set the clock right"),
+        "settle-seat": _("settle who has the seat"),
+        "update": _("bring p2psync up to date"),
     }
     text = "" if value is None else str(value)
     return actions.get(text) or translate(text, language())
@@ -175,8 +215,13 @@ def _print_rich(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> No
             column.heading, justify="right" if column.right else "left", overflow="fold"
         )
     for row in cells:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(cell, "red" if isinstance(cell, Red) else "") for cell in row))
     Console(highlight=False).print(shown)
+
+
+def _cell(value: object) -> str:
+    text = safe("" if value is None else str(value))
+    return Red(text) if isinstance(value, Red) else text
 
 
 def _pad(text: str, width: int, right: bool) -> str:

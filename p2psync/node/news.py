@@ -1,8 +1,7 @@
 """What people are told of what happened in a mandate: each kind of news in its words."""
 
-from collections.abc import Sequence
 
-from p2psync.core import clock, ops
+from p2psync.core import clock
 from p2psync.core.files import FileState
 from p2psync.core.words import key_phrase
 from p2psync.engine.effects import Warn
@@ -29,9 +28,10 @@ def warn(notices: Notices, opened: Opened | None, effect: Warn) -> None:
     # Not by what the peer says: it could make any number of alerts.
     detail = effect.detail if effect.code in ("forked-log", "content-invalid") else ""
     notices.alert_text(
-        effect.code,
+        effect.code if effect.code in texts else "peer-mistake",
         template,
         mandate=effect.mandate,
+        device=effect.device,
         key=f"{effect.code}:{(effect.device or b'').hex()}:{detail}",
         who=who,
         detail=effect.detail,
@@ -45,27 +45,8 @@ def file_added(notices: Notices, opened: Opened, file: FileState) -> None:
         "{who} attached {file}",
         mandate=opened.id,
         file=file.info.name,
+        device=file.device,
         who=views.person(opened.state, file.device),
-    )
-
-
-def file_saved(notices: Notices, opened: Opened, file: FileState) -> None:
-    """B-POS-1: tell what waits, how much it is, who and when."""
-    if not views.counts(file):
-        return
-    added, deleted = file.pending()
-    latest = file.current()
-    if latest is None or not (added or deleted):
-        return
-    notices.message(
-        "records-waiting",
-        "{file}: {added} added and {deleted} deleted wait to be posted (saved by {who})",
-        mandate=opened.id,
-        file=file.info.name,
-        action="post",
-        added=str(added),
-        deleted=str(deleted),
-        who=views.person(opened.state, latest.device),
     )
 
 
@@ -77,26 +58,23 @@ def member_joined(notices: Notices, opened: Opened, device: bytes) -> None:
         "member-joined",
         "{who} joined {name} (key phrase: {phrase})",
         mandate=opened.id,
+        device=device,
         who=views.person(opened.state, device),
         name=opened.name,
         phrase=key_phrase(device),
     )
 
 
-def seat_contested(notices: Notices, opened: Opened) -> None:
-    """B-MAN-1: two devices attached an accounting while apart."""
-    contested = opened.state.contested()
-    if not contested:
-        notices.settle("seat-contested", mandate=opened.id, key="seat-contested")
-    else:
-        notices.alert_text(
-            "seat-contested",
-            "two devices attached an accounting: {holder} has the seat, {others} is contested",
-            mandate=opened.id,
-            key="seat-contested",
-            holder=views.person(opened.state, opened.state.seat() or b""),
-            others=", ".join(views.person(opened.state, each) for each in contested),
-        )
+def mandate_shared(notices: Notices, opened: Opened, device: bytes) -> None:
+    """B-MAN-4: others may subscribe from now on."""
+    notices.message(
+        "mandate-shared",
+        "{who} shared {name}: others may subscribe",
+        mandate=opened.id,
+        device=device,
+        who=views.person(opened.state, device),
+        name=opened.name,
+    )
 
 
 def mandate_renamed(notices: Notices, opened: Opened, device: bytes, before: str) -> None:
@@ -138,44 +116,6 @@ def policy_changed(notices: Notices, opened: Opened) -> None:
     )
 
 
-def posted(notices: Notices, opened: Opened, receipt: ops.OpId, *, retracted: bool) -> None:
-    """B-POS-4: a receipt was made, or retracted."""
-    known = opened.state.receipts.get(receipt)
-    if known is None:
-        return
-    notices.message(
-        "unposted" if retracted else "posted",
-        "{who} took the receipt {receipt} back"
-        if retracted
-        else "{who} posted {added} added and {deleted} deleted records (receipt {receipt})",
-        mandate=opened.id,
-        who=views.person(opened.state, known.device),
-        receipt=known.name,
-        added=str(known.added),
-        deleted=str(known.deleted),
-    )
-
-
-def double_posted(
-    notices: Notices, opened: Opened, file_id: bytes, receipts: Sequence[ops.OpId]
-) -> None:
-    """B-POS-6: two receipts took the same records."""
-    known = opened.state.receipts
-    names = [known[receipt].name for receipt in receipts if receipt in known]
-    file = opened.state.files.get(file_id)
-    if file is None or len(names) < 2:
-        return
-    notices.alert_text(
-        "double-posting",
-        "the same records of {file} were posted twice, by the receipts {receipts}; they count once",
-        mandate=opened.id,
-        file=file.info.name if file.added else "",
-        action="unpost",
-        key=f"double:{':'.join(sorted(names))}",
-        receipts=", ".join(names),
-    )
-
-
 def clock_seen(notices: Notices, opened: Opened, device: bytes, hlc: int, wall_ms: int) -> None:
     """Nothing comes from the future: tell that a clock is wrong, there or here (B-NOT-1).
 
@@ -193,6 +133,7 @@ def clock_seen(notices: Notices, opened: Opened, device: bytes, hlc: int, wall_m
         "the clock of {who} or of this machine is wrong: it showed {theirs} there and {ours} "
         "here (UTC); nothing is lost, but times and the last writer go by clocks: set it right",
         mandate=opened.id,
+        device=device,
         key=key,
         who=views.person(opened.state, device),
         theirs=views.iso(shown)[:16].replace("T", " "),

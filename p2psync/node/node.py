@@ -2,12 +2,12 @@
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Literal, Protocol, assert_never
 
 import trio
 
@@ -70,7 +70,10 @@ from p2psync.engine.replica import OwnLog, Replica, Secrets
 from p2psync.errors import NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
-from p2psync.node import news, validity, views
+from p2psync.node import news, posting_news, validity, views
+from p2psync.node.delivery import Delivery
+from p2psync.node.desktop import Desktop
+from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
@@ -80,13 +83,14 @@ from p2psync.node.pieces import Known, Pieces
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
+from p2psync.node.silence import Silence
 from p2psync.node.store import Store, Surroundings
+from p2psync.node.suggestions import Suggestions
+from p2psync.node.timing import Clock
 from p2psync.storage.contents import ContentStore
 from p2psync.storage.probe import try_writing
 from p2psync.storage.rows import MandateRow
 
-from p2psync.node.suggestions import Suggestions
-from p2psync.node.timing import Clock
 RECOVER_SECONDS = 5.0
 ROOM_SECONDS = 30.0
 """How long content waits that the disk has no room for."""
@@ -118,10 +122,16 @@ class Node:
         mandates_folder: Path,
         entropy: Callable[[int], bytes],
         nursery: trio.Nursery,
+        clock: Clock | None = None,
     ) -> None:
+        """``clock`` is what waits for hours and days goes by; this machine's, unless told."""
         self.identity = identity
         self.on_admitted: Callable[[Opened], Awaitable[None]] | None = None
         """Called in a task of its own when a member has let this device into a mandate."""
+        self.on_saved: Callable[[Opened, bytes], None] | None = None
+        """Called when a file has a new version."""
+        self.on_posted: Callable[[Opened, Sequence[bytes]], None] | None = None
+        """Called with the files of a receipt that was made or taken back."""
         self.online: Network | None = None
         self._key_file = key_file
         self.store = store
@@ -182,6 +192,10 @@ class Node:
         self._nursery.start_soon(self.notices.run)
         await self.notices.load()
         self.notices.settle("disk-failed", key="disk-failed")
+        self._tell_locked()
+        self.silence.start(await self.store.last_met())
+        self._nursery.start_soon(self.silence.run)
+        self._nursery.start_soon(self.hooks.run)
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
         read = await self._read_all()
         await trio.to_thread.run_sync(self._clear_up, [opened for opened, _ in read])
@@ -227,6 +241,7 @@ class Node:
 
     def hint(self, directory: Path, name: str | None) -> None:
         """The watcher saw something at a name, or anywhere in a directory."""
+        self.suggestions.hint(directory, name)
         for mandate in self._watched.get(directory, ()):
             opened = self.opened.get(mandate)
             if opened is None:
@@ -239,7 +254,6 @@ class Node:
                 if copy.directory == directory:
                     self.shelf.look_at(opened, copy)
 
-        self.suggestions.hint(directory, name)
     def targets(self) -> dict[Path, set[str]]:
         """Directories to watch, with the names in them that matter."""
         wanted: dict[Path, set[str]] = {}
@@ -248,7 +262,13 @@ class Node:
             for copy in opened.copies.values():
                 wanted.setdefault(copy.directory, set()).add(copy.name)
                 self._watched.setdefault(copy.directory, {})[opened.id] = None
+        for directory, names in self.suggestions.targets().items():
+            wanted.setdefault(directory, set()).update(names)
         return wanted
+
+    def start_soon(self, run: Callable[[], Awaitable[object]]) -> None:
+        """Run something beside the rest, as long as the node lives."""
+        self._nursery.start_soon(run)
 
     def _watch_soon(self) -> None:
         self.watch_changed.set()
@@ -260,8 +280,6 @@ class Node:
 
     def replica(self, row: MandateRow, own_logs: Sequence[OwnLog]) -> Replica:
         """Make the replica of a mandate, without entries yet."""
-        for directory, names in self.suggestions.targets().items():
-            wanted.setdefault(directory, set()).update(names)
         return Replica(
             row.id,
             self.identity.signer,
@@ -287,6 +305,7 @@ class Node:
         self.runner.hand_in(
             self.engine.add(opened.replica, contacts, trio.current_time(), wall_ms())
         )
+        self.silence.admit(opened)
         self._watch_soon()
 
     def leave_engine(self, opened: Opened) -> None:
@@ -298,6 +317,7 @@ class Node:
         opened.live = False
         if self.opened.pop(opened.id, None) is not None:
             self.leave_engine(opened)
+        self.silence.forget(opened.id)
         self.update_discovery()
         self._watch_soon()
         with suppress(P2PSyncError):
@@ -357,6 +377,28 @@ class Node:
             self.transport = None
             self.discovery = None
             self._on_line = trio.Event()
+
+    def _meets_nobody(self, opened: Opened) -> Literal["", "waiting", "offline"]:
+        """Why a mandate that is to meet other devices does not, if so."""
+        if not opened.shared or opened.state.standing.closed or self.identity.locked:
+            return ""
+        if not opened.replica.is_member(self.identity.device):
+            return "" if opened.refused else "waiting"
+        others = opened.state.standing.going_on(opened.state.membership.members)
+        if others <= {self.identity.device} or self.engine.meets_anybody(opened.id):
+            return ""
+        return "offline"
+
+    def _named(self, mandate: bytes | None, device: bytes | None) -> tuple[str | None, str | None]:
+        """The names of a mandate and of a device, for events."""
+        opened = None if mandate is None else self.opened.get(mandate)
+        if device is None:
+            who = None
+        elif opened is not None:
+            who = views.person(opened.state, device)
+        else:
+            who = self.identity.name if device == self.identity.device else None
+        return None if opened is None else opened.name, who
 
     def addresses(self) -> tuple[str, ...]:
         """Where this node can be dialled now."""
@@ -568,7 +610,10 @@ class Node:
     def _peer_changed(self, effect: PeerChanged) -> None:
         opened = self.opened.get(effect.mandate)
         if opened is not None and effect.state == "synced":
+            opened.synced_ms = wall_ms()
             self._delivered(opened)
+        if opened is not None and effect.state != "synced":
+            self.silence.met(opened)
         if effect.state != "synced":
             self._met[(effect.mandate, effect.device)] = None
             if not self._noting:
@@ -579,8 +624,9 @@ class Node:
         """Note what the accounting has while it is in step (B-POS-4)."""
         seat = opened.state.seat()
         if any(peer.device == seat and peer.synced for peer in self.engine.peers(opened.id)):
-            files = opened.state.present_files()
-            opened.delivered = {file.id: frozenset(file.heads) for file in files}
+            is_idle = not self.delivery.unkept
+            if self.delivery.reached(opened, wall_ms()) and is_idle:
+                self._nursery.start_soon(self.delivery.keep)
 
     async def _note_peers(self) -> None:
         """Keep when and where members were reached; it only helps the next start.
@@ -608,7 +654,6 @@ class Node:
             return  # who waits for the answer gets it as an error
         self.notices.alert(
             "ticket-refused", error, mandate=opened.id, action="new-ticket", key="ticket-refused"
-            opened.synced_ms = wall_ms()
         )
 
     async def _keep_row(self, opened: Opened) -> None:
@@ -622,12 +667,13 @@ class Node:
             opened.row = replace(opened.row, state="active")
             self._nursery.start_soon(self._keep_row, opened)
         self.notices.settle("ticket-refused", mandate=opened.id, key="ticket-refused")
+        self.silence.meeting(opened)
         if self.on_admitted is not None:
             self._nursery.start_soon(self.on_admitted, opened)
 
     # -- what entries changed -----------------------------------------------------------------
 
-    def _changed(self, mandate: bytes, changes: Iterable[Change]) -> None:
+    def _changed(self, mandate: bytes, changes: Sequence[Change]) -> None:
         opened = self.opened.get(mandate)
         if opened is None:
             return
@@ -642,8 +688,8 @@ class Node:
                 case FileSaved(file=file_id, version=version):
                     self.shelf.write_out(opened, file_id)
                     file = opened.state.files.get(file_id)
-                    if file is not None and file.added is not None:
-                        news.file_saved(self.notices, opened, file)
+                    if self.on_saved is not None:
+                        self.on_saved(opened, file_id)
                     if file is not None and (saved := file.versions.get(version)):
                         self._look_at_clock(opened, saved.device, saved.hlc)
                 case MemberJoined(device=device):
@@ -652,12 +698,17 @@ class Node:
                         self._admitted(opened)
                     else:
                         news.member_joined(self.notices, opened, device)
-                case SeatChanged():
-                    news.seat_contested(self.notices, opened)
-                case MandateChanged() | MandateShared() | MandateClosed() | MemberLeft():
+                case SeatChanged(device=device):
+                    posting_news.seat_changed(self.notices, opened, device)
+                case MandateShared(device=device):
+                    members = True
+                    news.mandate_shared(self.notices, opened, device)
+                case MandateChanged() | MandateClosed() | MemberLeft():
                     members = True
                 case FileDetached(file=file_id) | FileReturned(file=file_id):
                     self.shelf.write_out(opened, file_id)
+                    if file := opened.state.files.get(file_id):
+                        posting_news.detached(self.notices, opened, file)
                 case FilePlaced(file=file_id):
                     self.shelf.write_out(opened, file_id)
                 case MandateRenamed(device=device, before=before):
@@ -671,17 +722,22 @@ class Node:
                 case FileExpected():
                     pass
                 case FilePosted(receipt=receipt, retracted=retracted):
-                    news.posted(self.notices, opened, receipt, retracted=retracted)
-                    if not retracted and (made := opened.state.receipts.get(receipt)):
+                    posting_news.posted(self.notices, opened, change)
+                    made = opened.state.receipts.get(receipt)
+                    if made is not None and self.on_posted is not None:
+                        self.on_posted(opened, made.files)
+                    if made is not None and not retracted:
                         self._look_at_clock(opened, made.device, made.hlc)
                 case DoublePosted(file=file_id, receipts=receipts):
-                    news.double_posted(self.notices, opened, file_id, receipts)
+                    if file := opened.state.files.get(file_id):
+                        posting_news.double_posted(self.notices, opened, file, receipts)
                 case NewerVersion():
                     news.newer_version(self.notices, opened)
                 case MemberWaiting():
                     members = True
                 case _:
                     assert_never(change)
+        self.silence.changed(opened, changes)
         if members:
             self.update_discovery()
 
@@ -717,12 +773,18 @@ class Node:
         if self.online is not None:
             await self.online.stop()
         self._use(LockedKey.of(self.identity.device))
-        self.notices.alert_text(
-            "identity-locked",
-            "nobody is signed in: shared mandates do not sync",
-            key="identity-locked",
-            action="sign-in",
-        )
+        self._tell_locked()
+
+    def _tell_locked(self) -> None:
+        if self.identity.locked:
+            self.notices.alert_text(
+                "identity-locked",
+                "nobody is signed in: shared mandates do not sync",
+                key="identity-locked",
+                device=self.identity.device,
+            )
+        else:
+            self.notices.settle("identity-locked", key="identity-locked")
 
     async def unlock(self, passphrase: str) -> None:
         """Open the secret key and go on line again."""

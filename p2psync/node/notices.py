@@ -3,29 +3,41 @@ come.
 
 *Messages* pass by themselves, *alerts* stay until a person closes them (B-NOT-2), or their cause
 is gone. An alert is raised once for each key until it is settled, however often its cause is met.
+Types, severities and actions: ``event_types``.
 """
 
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import trio
 
 from p2psync.errors import P2PSyncError
 from p2psync.limits import EVENTS_AT_ONCE_MAX, PROGRESS_WAITING_MAX
+from p2psync.node.event_types import EVENT_TYPES
 from p2psync.node.store import Raised, Settled, Store
+from p2psync.storage.events import EVERYTHING, Wanted
 
 Event = dict[str, Any]
+Names = Callable[[bytes | None, bytes | None], tuple[str | None, str | None]]
+"""The names of a mandate and of a device, as far as they are known."""
 AGAIN_SECONDS = 1.0
 """How long it waits before it tries again to keep what the disk refused."""
+logger = logging.getLogger(__name__)
+
+
+def _nobody(mandate: bytes | None, device: bytes | None) -> tuple[str | None, str | None]:
+    return None, None
 
 
 class Notices:
     """Raises events and hands them to whoever listens."""
 
-    def __init__(self, store: Store, now: Callable[[], str]) -> None:
+    def __init__(self, store: Store, now: Callable[[], str], names: Names = _nobody) -> None:
         """``now`` gives the time as ISO 8601 text."""
         self._store = store
         self._now = now
+        self.names = names
         self._changed = trio.Event()
         self._listeners: set[trio.MemorySendChannel[Event]] = set()
         self._waiting: list[Raised | Settled] = []
@@ -33,15 +45,13 @@ class Notices:
         """What is being kept just now."""
         self._work = trio.Event()
         self._told: set[tuple[bytes | None, str]] = set()
-        """Alerts, by mandate and key, that were raised since the start and not settled."""
-        self._open: set[tuple[bytes | None, str]] = set()
-        """Kinds of alerts that may be open from before the start, by mandate."""
+        """Alerts, by mandate and key, that hold."""
+        self.on_kept: list[Callable[[Sequence[Event]], None]] = []
+        """Called with events that were just kept, in order; must not wait, nor raise."""
 
     async def load(self) -> None:
-        """Learn which alerts are open from before."""
-        for event in await self._store.open_alerts(None):
-            mandate = event["mandate"]
-            self._open.add((None if mandate is None else bytes.fromhex(mandate), event["type"]))
+        """Learn which alerts hold from before."""
+        self._told |= set(await self._store.holding_alerts())
 
     # -- raising ------------------------------------------------------------------------------
 
@@ -52,11 +62,16 @@ class Notices:
         *,
         mandate: bytes | None = None,
         file: str | None = None,
+        device: bytes | None = None,
         action: str | None = None,
+        data: Mapping[str, object] | None = None,
         **params: str,
     ) -> None:
-        """Tell something that passes by itself."""
-        self._raise("message", kind, template, mandate, file, action, params, None)
+        """Tell something that passes by itself.
+
+        ``device`` is who caused it, or whom it is about; ``data`` is for programs.
+        """
+        self._raise("message", kind, template, mandate, file, device, action, params, None, data)
 
     def alert_text(
         self,
@@ -66,11 +81,13 @@ class Notices:
         key: str,
         mandate: bytes | None = None,
         file: str | None = None,
+        device: bytes | None = None,
         action: str | None = None,
+        data: Mapping[str, object] | None = None,
         **params: str,
     ) -> None:
         """Tell something that stays until a person closes it."""
-        self._raise("alert", kind, template, mandate, file, action, params, key)
+        self._raise("alert", kind, template, mandate, file, device, action, params, key, data)
 
     def alert(
         self,
@@ -80,17 +97,33 @@ class Notices:
         key: str,
         mandate: bytes | None = None,
         file: str | None = None,
+        device: bytes | None = None,
         action: str | None = None,
     ) -> None:
         """Tell of an error as an alert, in the error's words."""
-        self._raise("alert", kind, error.template, mandate, file, action, error.params, key)
+        params = error.params
+        self._raise("alert", kind, error.template, mandate, file, device, action, params, key, None)
 
     def settle(self, kind: str, *, key: str, mandate: bytes | None = None) -> None:
         """Close the alert with a key, if it is open, because its cause is gone."""
-        if (mandate, key) in self._told or (mandate, kind) in self._open:
+        del kind  # it reads well where it is called
+        if (mandate, key) in self._told:
             self._told.discard((mandate, key))
             self._waiting.append(Settled(mandate, key))
             self._work.set()
+
+    def settle_all(self, mandate: bytes, *parts: str) -> None:
+        """Settle the alerts of a mandate that is no concern of this device any more.
+
+        With ``parts``, such as a file's id in hex: those whose key contains all of them.
+        """
+        for of, key in list(self._told):
+            if of == mandate and all(part in key for part in parts):
+                self.settle("", mandate=of, key=key)
+
+    def holds(self, key: str, mandate: bytes | None = None) -> bool:
+        """Whether the alert with a key was raised and its cause is not known to be gone."""
+        return (mandate, key) in self._told
 
     def disk_failed(self, error: P2PSyncError) -> None:
         """Tell that nothing can be written now, to who listens at once: it cannot be kept yet."""
@@ -122,30 +155,58 @@ class Notices:
         template: str,
         mandate: bytes | None,
         file: str | None,
+        device: bytes | None,
         action: str | None,
         params: dict[str, str],
         key: str | None,
+        data: Mapping[str, object] | None,
     ) -> None:
         if key is not None:
             if (mandate, key) in self._told:
                 return
             self._told.add((mandate, key))
+        known = EVENT_TYPES.get(kind)
+        if known is None:
+            logger.error("the event type %s is not in the table", kind)
+        event = self.event(
+            severity, kind, template, params, mandate=mandate, file=file, device=device, data=data
+        )
+        event["action"] = known.action if action is None and known is not None else action
+        self._waiting.append(Raised(event, key, known is not None and bool(known.settled)))
+        self._work.set()
+
+    def event(
+        self,
+        severity: str,
+        kind: str,
+        template: str,
+        params: Mapping[str, str],
+        *,
+        mandate: bytes | None = None,
+        file: str | None = None,
+        device: bytes | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> Event:
+        """Return an event of now, in the shape of docs/spec/api.md, without an id."""
         filled = dict(params)
         if file is not None:
             filled.setdefault("file", file)
-        event: Event = {
+        mandate_name, device_name = self.names(mandate, device)
+        return {
             "at": self._now(),
             "type": kind,
             "severity": severity,
             "mandate": None if mandate is None else mandate.hex(),
+            "mandate_name": mandate_name,
             "file": file,
+            "device": None if device is None else device.hex(),
+            "device_name": device_name,
             "template": template,
             "params": filled,
             "text": template.format_map(filled),
-            "action": action,
+            "action": None,
+            "data": dict(data or {}),
         }
-        self._waiting.append(Raised(event, key))
-        self._work.set()
 
     def progress(
         self, done_bytes: int, total_bytes: int, *, mandate: bytes, file: str, phase: str
@@ -176,16 +237,34 @@ class Notices:
                 await self._work.wait()
             self._at_work, self._waiting = self._waiting, []
             try:
-                await self._store.add_events(self._at_work)
+                ids = await self._store.add_events(self._at_work)
             except P2PSyncError:
                 # The disk is full or failing; what cannot be kept is told all the same.
                 await trio.sleep(AGAIN_SECONDS)
                 self._waiting = (self._at_work + self._waiting)[-EVENTS_AT_ONCE_MAX:]
                 self._at_work = []
                 continue
-            self._at_work = []
+            done, self._at_work = self._at_work, []
             changed, self._changed = self._changed, trio.Event()
             changed.set()
+            self._tell_kept(done, ids)
+
+    def _tell_kept(self, done: Sequence[Raised | Settled], ids: Sequence[int | None]) -> None:
+        kept: list[Event] = []
+        for each, number in zip(done, ids, strict=True):
+            match each:
+                case Raised(event=event) if number is not None:
+                    kept.append({"id": number, **event})
+                case Settled(mandate=mandate) if number is not None:
+                    self.closed(number, None if mandate is None else mandate.hex(), "cause")
+                case _:
+                    pass
+        for tell in self.on_kept if kept else ():
+            tell(kept)
+
+    def closed(self, alert: int, mandate: str | None, by: str) -> None:
+        """Tell who listens now that an alert is closed."""
+        self._pass_on({"type": "alert-closed", "alert": alert, "mandate": mandate, "by": by})
 
     async def kept(self) -> None:
         """Return when all that was raised so far is kept."""
@@ -195,19 +274,33 @@ class Notices:
     # -- listening ----------------------------------------------------------------------------
 
     async def events(self, mandate: bytes | None, since: int | None) -> AsyncIterator[Event]:
-        """Yield events with a higher id than ``since`` (none: from now on), and progress."""
-        last = await self._store.last_event_id() if since is None else since
+        """Yield events with a higher id than ``since`` (none: from now on), and passing news.
+
+        Who asks for what was forgotten meanwhile, or for what never was (the database is older
+        than the reader), is told with a ``gap`` first.
+        """
+        newest = await self._store.last_event_id()
+        last = newest if since is None else since
+        if last > newest:
+            yield {"type": "gap", "mandate": None, "since": last, "first": newest + 1}
+            last = newest
+        wanted = EVERYTHING if mandate is None else Wanted(mandate)
+        lost = 0
         send, receive = trio.open_memory_channel[Event](PROGRESS_WAITING_MAX)
         self._listeners.add(send)
         try:
             while True:
                 changed = self._changed
-                batch = await self._store.events_since(last, mandate, EVENTS_AT_ONCE_MAX)
-                for event in batch:
+                found = await self._store.events_since(last, wanted, EVENTS_AT_ONCE_MAX)
+                if 0 < last < found.forgotten != lost:
+                    lost = found.forgotten
+                    yield {"type": "gap", "mandate": None, "since": last, "first": lost + 1}
+                for event in found.events:
                     last = event["id"]
                     yield event
-                if batch:
+                if found.events:
                     continue
+                last = max(last, found.newest)
                 event_or_none = await _next(receive, changed)
                 if event_or_none is not None and mandate in (
                     None,
@@ -216,6 +309,8 @@ class Notices:
                     yield event_or_none
         finally:
             self._listeners.discard(send)
+            send.close()
+            receive.close()
 
 
 async def _next(receive: "trio.MemoryReceiveChannel[Event]", changed: trio.Event) -> Event | None:

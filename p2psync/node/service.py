@@ -1,17 +1,23 @@
 """The node as the local API sees it: each command handed to who does it."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Literal
 
 import trio
 
 from p2psync import __version__
-from p2psync.errors import AlertUnknown, NotInStep
+from p2psync.errors import NotInStep
+from p2psync.limits import PENDING_LISTED
 from p2psync.node import find, views
+from p2psync.node.attaching import Said
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.posting import Posting
-from p2psync.node.tickets import Tickets, later_key
+from p2psync.node.programs import Programs
+from p2psync.node.seat import Seat
+from p2psync.node.telling import Telling
+from p2psync.node.opened import later_key
+from p2psync.node.tickets import Tickets
 from p2psync.node.versions import Versions
 
 Json = dict[str, Any]
@@ -25,9 +31,12 @@ class NodeService:
         self._node = node
         self._stop = stop
         self._mandates = Mandates(node)
+        self._programs = Programs(node)
+        self._telling = Telling(node)
         self._tickets = Tickets(node, self._mandates)
         node.on_admitted = self._tickets.attach_later
         self._posting = Posting(node, self._mandates)
+        self._seat = Seat(node)
         self._versions = Versions(node, self._posting)
 
     async def resume(self) -> None:
@@ -115,11 +124,60 @@ class NodeService:
         opened = find.mandate(self._node.opened.values(), mandate)
         return {"members": await self._mandates.overview.members(opened)}
 
+    async def mandate_rename(self, mandate: str, name: str) -> Json:
+        """Give a mandate another name."""
+        return await self._mandates.rename(mandate, name)
+
     async def attach(
-        self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
+        self,
+        mandate: str,
+        files: list[str],
+        kind: str | None,
+        period: str | None,
+        follows: str | None,
+        *,
+        expect_seconds: int | None = None,
+        offered: bool = False,
+        program: dict[str, str] | None = None,
     ) -> Json:
         """Attach files."""
-        return await self._mandates.attaching.attach(mandate, files, kind, period, follows)
+        registered = None
+        if program is not None:
+            registered = (program["name"], program["version"], program["licence"])
+        said = Said(expect_seconds, registered)
+        return await self._mandates.attaching.attach(
+            mandate, files, kind, period, follows, said, offered=offered
+        )
+
+    async def suggestion_list(self, mandate: str) -> Json:
+        """List files that may belong to a mandate."""
+        opened = find.mandate(self._node.opened.values(), mandate)
+        return {"suggestions": self._node.suggestions.view(opened)}
+
+    async def suggestion_dismiss(self, mandate: str, file: str) -> Json:
+        """Suggest a file no more."""
+        opened = find.mandate(self._node.opened.values(), mandate)
+        return await self._node.suggestions.dismiss(opened, file)
+
+    # -- programs -----------------------------------------------------------------------------
+
+    async def program_list(self, mandate: str) -> Json:
+        """List who writes a mandate's files."""
+        return self._programs.programs(mandate)
+
+    async def program_register(
+        self, mandate: str, file: str, name: str, version: str, licence: str
+    ) -> Json:
+        """Note the program that writes a file."""
+        return await self._programs.register(mandate, file, name, version, licence)
+
+    async def policy_show(self, mandate: str) -> Json:
+        """Which programs' files a mandate refuses."""
+        return self._programs.policy(mandate)
+
+    async def policy_set(self, mandate: str, refuse: list[str], minimums: dict[str, str]) -> Json:
+        """Set which programs' files a mandate refuses."""
+        return await self._programs.set_policy(mandate, refuse, minimums)
 
     # -- tickets ------------------------------------------------------------------------------
 
@@ -153,13 +211,22 @@ class NodeService:
 
     # -- posting ------------------------------------------------------------------------------
 
-    async def pending(self, mandate: str) -> Json:
-        """What waits to be posted."""
-        return await self._posting.pending(mandate)
+    async def pending(
+        self, mandate: str, files: Sequence[str] = (), records: int = PENDING_LISTED
+    ) -> Json:
+        """List what waits to be posted."""
+        return await self._posting.pending(mandate, list(files), records)
 
-    async def post(self, mandate: str, files: list[str], output: str | None) -> Json:
+    async def post(
+        self,
+        mandate: str,
+        files: list[str],
+        output: str | None,
+        format: str = "raw",
+        currency: str = "CHF",
+    ) -> Json:
         """Integrate pending records."""
-        return await self._posting.post(mandate, files, output)
+        return await self._posting.post(mandate, files, output, format, currency)
 
     async def unpost(self, mandate: str, receipt: str) -> Json:
         """Retract a receipt."""
@@ -167,7 +234,15 @@ class NodeService:
 
     async def receipts(self, mandate: str) -> Json:
         """List the receipts."""
-        return self._posting.receipts(mandate)
+        return await self._posting.receipts(mandate)
+
+    async def seat_show(self, mandate: str) -> Json:
+        """Show who has the accounting seat."""
+        return self._seat.show(mandate)
+
+    async def seat_hand(self, mandate: str, device: str) -> Json:
+        """Hand the accounting seat over."""
+        return await self._seat.hand(mandate, device)
 
     # -- versions -----------------------------------------------------------------------------
 
@@ -222,20 +297,70 @@ class NodeService:
 
     async def alerts(self, mandate: str | None) -> Json:
         """List the open alerts."""
-        node = self._node
-        chosen = None if mandate is None else find.mandate(node.opened.values(), mandate).id
-        of = None if chosen is None else chosen.hex()
-        unkept = [each for each in node.notices.unkept() if of in (None, each["mandate"])]
-        return {"alerts": [*await node.store.open_alerts(chosen), *unkept]}
+        return await self._telling.alerts(mandate)
 
     async def close_alert(self, alert: int) -> Json:
         """Close an alert."""
-        if not await self._node.store.close_alert(alert):
-            raise AlertUnknown(alert=alert)
-        return {"id": alert, "closed": True}
+        return await self._telling.close_alert(alert)
 
-    async def events(self, mandate: str | None, since: int | None) -> AsyncIterator[Json]:
+    async def close_alerts(self, mandate: str | None) -> Json:
+        """Close all open alerts."""
+        return await self._telling.close_alerts(mandate)
+
+    async def messages(
+        self,
+        mandate: str | None,
+        before: int | None,
+        limit: int,
+        types: list[str],
+        severity: Literal["message", "alert"] | None,
+    ) -> Json:
+        """List the history."""
+        return await self._telling.messages(mandate, before, limit, types, severity)
+
+    async def event_types(self) -> Json:
+        """List the types of events."""
+        return self._telling.event_types()
+
+    def events(self, mandate: str | None, since: int | None) -> AsyncIterator[Json]:
         """Yield events as they come."""
-        chosen = None if mandate is None else find.mandate(self._node.opened.values(), mandate).id
-        async for event in self._node.notices.events(chosen, since):
-            yield event
+        return self._telling.events(mandate, since)
+
+    async def hook_list(self) -> Json:
+        """List the hooks."""
+        return await self._telling.hook_list()
+
+    async def hook_add(
+        self,
+        mandate: str | None,
+        events: list[str],
+        command: list[str] | None,
+        url: str | None,
+        secret: str | None,
+        allow_http: bool,
+        language: str,
+    ) -> Json:
+        """Add a hook."""
+        return await self._telling.hook_add(
+            mandate, events, command, url, secret, allow_http, language
+        )
+
+    async def hook_remove(self, hook: int) -> Json:
+        """Remove a hook."""
+        return await self._telling.hook_remove(hook)
+
+    async def hook_test(self, hook: int) -> Json:
+        """Call a hook now."""
+        return await self._telling.hook_test(hook)
+
+    async def desktop_show(self) -> Json:
+        """Describe desktop notifications."""
+        return await self._telling.desktop_show()
+
+    async def desktop_set(self, on: bool) -> Json:
+        """Switch desktop notifications on or off."""
+        return await self._telling.desktop_set(on)
+
+    async def expect(self, mandate: str, file: str, seconds: int) -> Json:
+        """Note how often a file promises to be saved."""
+        return await self._telling.expect(mandate, file, seconds)

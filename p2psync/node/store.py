@@ -28,9 +28,11 @@ from p2psync.engine.replica import OwnLog, Replica
 from p2psync.errors import StateDamaged, StorageError
 from p2psync.node.copies import Copy
 from p2psync.node.runner import Durable, InBatch, wall_ms
+from p2psync.node.views import iso
 from p2psync.storage.database import Batch, Database
+from p2psync.storage.events import Wanted
 from p2psync.storage.fingerprint import fingerprint, machine_facts
-from p2psync.storage.rows import CopyRow, MandateRow, NewEvent
+from p2psync.storage.rows import CopyRow, EventRow, HookRow, MandateRow, NewEvent
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -43,6 +45,8 @@ class Raised:
 
     event: Event
     key: str | None
+    lasting: bool = False
+    """Whether it holds until its cause is gone, also after a person closed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,15 @@ class Settled:
 
     mandate: bytes | None
     key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Events, the id up to which any were forgotten, and the last id there was before them."""
+
+    forgotten: int
+    newest: int
+    events: Sequence[Event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +255,11 @@ class Store:
         )
         return InBatch(lambda batch: batch.put_copy(row))
 
+    def drop_copy(self, copy: Copy) -> InBatch:
+        """Forget, in the transaction around it, that a copy is there."""
+        mandate, file, role = copy.mandate, copy.file, copy.role
+        return InBatch(lambda batch: batch.delete_copy(mandate, file, role))
+
     # -- notes --------------------------------------------------------------------------------
 
     async def note(self, mandate: bytes, file: bytes, mark: bytes) -> Any:
@@ -295,29 +313,49 @@ class Store:
 
     # -- events -------------------------------------------------------------------------------
 
-    async def add_events(self, news: Sequence[Raised | Settled]) -> None:
-        """Keep events and close alerts, in order, in one transaction.
+    async def add_events(self, news: Sequence[Raised | Settled]) -> list[int | None]:
+        """Keep events and close alerts, in order, in one transaction; return the id of each.
 
-        An alert with a key that is open already is not added again.
+        It is ``None`` for an alert with a key that holds already, and for one that was closed.
         """
+        at_ms = wall_ms()
 
-        def write(batch: Batch) -> None:
+        def write(batch: Batch) -> list[int | None]:
+            ids: list[int | None] = []
             for each in news:
                 match each:
                     case Settled(mandate=mandate, key=key):
-                        batch.close_alert_key(mandate, key)
-                    case Raised(event=event, key=key):
+                        ids.append(batch.close_alert_key(mandate, key, at_ms))
+                    case Raised(event=event, key=key, lasting=lasting):
                         mandate = event["mandate"]
                         text = json.dumps(event, ensure_ascii=False)
                         of = None if mandate is None else bytes.fromhex(mandate)
-                        batch.add_events([NewEvent(of, event["severity"], text, key)])
+                        new = NewEvent(of, event["severity"], text, key, lasting)
+                        ids += batch.add_events([new])
+            return ids
 
-        await self._write(write)
+        return await self._write(write)
 
-    async def events_since(self, last: int, mandate: bytes | None, limit: int) -> list[Event]:
+    async def events_since(self, last: int, wanted: Wanted, limit: int) -> Found:
         """Events with a higher id, ascending."""
-        rows = await self._thread(self._database.events_since, last, mandate, limit)
-        return [{"id": row.id, **json.loads(row.json)} for row in rows]
+
+        def read() -> Found:
+            newest = self._database.last_event_id()
+            rows = self._database.events_since(last, limit, wanted)
+            # Looked up last: what was forgotten while the rows were read is told too often at most.
+            forgotten = self._database.events_forgotten()
+            return Found(forgotten, newest, [_event(row) for row in rows])
+
+        return await self._thread(read)
+
+    async def events_before(self, first: int | None, wanted: Wanted, limit: int) -> list[Event]:
+        """Events with a lower id, or the last ones; newest first."""
+        rows = await self._thread(self._database.events_before, first, limit, wanted)
+        return [_event(row) for row in rows]
+
+    async def count_events(self, last: int, wanted: Wanted) -> int:
+        """How many events have a higher id."""
+        return await self._thread(self._database.count_events, last, wanted)
 
     async def last_event_id(self) -> int:
         """The id of the last event; 0 before the first."""
@@ -326,11 +364,43 @@ class Store:
     async def open_alerts(self, mandate: bytes | None) -> list[Event]:
         """Alerts that nobody closed yet."""
         rows = await self._thread(self._database.open_alerts, mandate)
-        return [{"id": row.id, **json.loads(row.json)} for row in rows]
+        return [_event(row) for row in rows]
 
-    async def close_alert(self, alert: int) -> bool:
-        """Close an alert; false when there is none open with that id."""
-        return await self._write(lambda batch: batch.close_alert(alert))
+    async def holding_alerts(self) -> list[tuple[bytes | None, str]]:
+        """Mandate and key of each alert whose cause is not known to be gone."""
+        return await self._thread(self._database.holding_alerts)
+
+    async def close_alerts(self, alerts: Sequence[int]) -> list[int]:
+        """Close alerts; return those that were open."""
+        at_ms = wall_ms()
+        return await self._write(
+            lambda batch: [each for each in alerts if batch.close_alert(each, at_ms)]
+        )
+
+    # -- hooks --------------------------------------------------------------------------------
+
+    async def hooks(self) -> list[HookRow]:
+        """All hooks."""
+        return await self._thread(self._database.hooks)
+
+    async def add_hook(self, text: str, done: int, progress: str) -> int:
+        """Keep a hook; return its id."""
+        return await self._write(lambda batch: batch.add_hook(text, done, progress))
+
+    async def note_hook(self, hook: int, done: int, progress: str) -> None:
+        """Keep how far a hook has come."""
+        await self._write(lambda batch: batch.note_hook(hook, done, progress))
+
+    async def delete_hook(self, hook: int) -> bool:
+        """Delete a hook; false when there is none with that id."""
+        return await self._write(lambda batch: batch.delete_hook(hook))
+
+    # -- peers that were met ------------------------------------------------------------------
+
+    async def last_met(self) -> dict[bytes, int]:
+        """When any other device was last there, by mandate, in milliseconds since 1970."""
+        seen = await self._thread(self._database.last_seen_everywhere)
+        return {mandate: max(times.values(), default=0) for mandate, times in seen.items()}
 
     # -- settings -----------------------------------------------------------------------------
 
@@ -345,6 +415,17 @@ class Store:
     async def put_setting(self, key: str, value: str | None) -> None:
         """Keep a small value, durably; ``None`` takes it away."""
         await self._write(lambda batch: batch.put_setting(key, value))
+
+
+def _event(row: EventRow) -> Event:
+    # What was kept before these were told has none.
+    absent = {"mandate_name": None, "device": None, "device_name": None, "data": {}}
+    event: Event = {"id": row.id, **absent, **json.loads(row.json)}
+    if row.severity == "alert":
+        event["open"] = row.open
+        event["closed_by"] = row.closed_by
+        event["closed_at"] = None if row.closed_ms is None else iso(row.closed_ms)
+    return event
 
 
 def _copy(row: CopyRow, directory: Path) -> Copy:

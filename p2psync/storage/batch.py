@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from p2psync.engine.effects import Persist, StoredEntry
 from p2psync.limits import ADDRESSES_PER_PEER_MAX, CONTACT_DEVICES_MAX
-from p2psync.storage import events, fold
+from p2psync.storage import events, fold, hooks
 from p2psync.storage.entries import EntryWriter
 from p2psync.storage.fold import Pending
 from p2psync.storage.highwater import Mark
@@ -231,14 +231,30 @@ class Batch:
         """Keep events; return their ids, ``None`` for an alert that is open already."""
         return events.add(self._connection, self._writer.number, new)
 
-    def close_alert(self, event_id: int) -> bool:
+    def close_alert(self, event_id: int, at_ms: int | None = None) -> bool:
         """Close an alert; tell whether it was open."""
-        return events.close(self._connection, event_id)
+        return events.close(self._connection, event_id, at_ms)
 
-    def close_alert_key(self, mandate: bytes | None, key: str) -> bool:
-        """Close the open alert with a key (its cause is gone); tell whether there was one."""
+    def close_alert_key(
+        self, mandate: bytes | None, key: str, at_ms: int | None = None
+    ) -> int | None:
+        """Settle the alert with a key (its cause is gone); return its id if it was open."""
         number = None if mandate is None else self._writer.number(mandate)
-        return events.close_key(self._connection, number, key)
+        return events.close_key(self._connection, number, key, at_ms)
+
+    # -- hooks ----------------------------------------------------------------------------------
+
+    def add_hook(self, json: str, done: int, progress: str) -> int:
+        """Add a hook that is to hear of events after ``done``; return its id."""
+        return hooks.add(self._connection, json, done, progress)
+
+    def note_hook(self, hook: int, done: int, progress: str) -> None:
+        """Note how far a hook has come."""
+        hooks.note(self._connection, hook, done, progress)
+
+    def delete_hook(self, hook: int) -> bool:
+        """Delete a hook; tell whether it was there."""
+        return hooks.delete(self._connection, hook)
 
     # -- settings ---------------------------------------------------------------------------------
 

@@ -15,14 +15,16 @@ from typing import Self
 from p2psync.engine.effects import StoredEntry
 from p2psync.engine.ports import Kept
 from p2psync.errors import StorageError
-from p2psync.storage import entries, events, fold
+from p2psync.storage import entries, events, fold, hooks
 from p2psync.storage.batch import Batch
 from p2psync.storage.entries import EntryWriter
+from p2psync.storage.events import EVERYTHING, Wanted
 from p2psync.storage.fold import StoredArchive
 from p2psync.storage.highwater import HighWater, Mark
 from p2psync.storage.rows import (
     CopyRow,
     EventRow,
+    HookRow,
     MandateRow,
     NewEvent,
     OwnLogRow,
@@ -337,17 +339,35 @@ class Database:
 
     # -- events -----------------------------------------------------------------------------------
 
-    def events_since(self, last: int, mandate: bytes | None, limit: int) -> list[EventRow]:
-        """Return at most ``limit`` events with higher ids, ascending; of one mandate or of all."""
-        return events.since(self._reader, last, mandate, limit)
+    def events_since(self, last: int, limit: int, wanted: Wanted = EVERYTHING) -> list[EventRow]:
+        """Return at most ``limit`` events with higher ids, ascending."""
+        return events.since(self._reader, last, wanted, limit)
+
+    def events_before(
+        self, first: int | None, limit: int, wanted: Wanted = EVERYTHING
+    ) -> list[EventRow]:
+        """Return at most ``limit`` events with lower ids, or the last ones; newest first."""
+        return events.before(self._reader, first, wanted, limit)
+
+    def count_events(self, last: int, wanted: Wanted = EVERYTHING) -> int:
+        """Return how many events with higher ids there are."""
+        return events.count_since(self._reader, last, wanted)
 
     def last_event_id(self) -> int:
         """Return the id of the last event that was ever kept; 0 before the first."""
         return events.last_id(self._reader)
 
+    def events_forgotten(self) -> int:
+        """Return the id up to which messages and closed alerts were forgotten."""
+        return events.forgotten(self._reader)
+
     def open_alerts(self, mandate: bytes | None = None) -> list[EventRow]:
         """Return the alerts that nobody closed, ascending; of one mandate or of all."""
         return events.open_alerts(self._reader, mandate)
+
+    def holding_alerts(self) -> list[tuple[bytes | None, str]]:
+        """Return mandate and key of each alert whose cause is not known to be gone."""
+        return events.holding(self._reader)
 
     def add_events(self, new: Sequence[NewEvent]) -> list[int | None]:
         """Keep events in a transaction of their own; see ``Batch.add_events``."""
@@ -358,6 +378,12 @@ class Database:
         """Close an alert in a transaction of its own; tell whether it was open."""
         with self.batch() as batch:
             return batch.close_alert(event_id)
+
+    # -- hooks --------------------------------------------------------------------------------
+
+    def hooks(self) -> list[HookRow]:
+        """Return all hooks, oldest first."""
+        return hooks.rows(self._reader)
 
     # -- settings ---------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ from p2psync.storage.file_state import FileStat
 Role = Literal["attached", "folder"]
 Severity = Literal["message", "alert"]
 Heads = tuple[OpId, ...]
+REMOVED = "removed"
+"""The word of ``MandateRow.state`` for a mandate that left this device's list."""
 Position = tuple[bytes, bytes, int, bytes]
 """An entry in the index of a mandate: id, log, seq, prev; 32 bytes each, no prev at seq 0."""
 
@@ -24,7 +26,8 @@ class MandateRow:
     ``id`` and each of ``epoch_keys`` (the last is the current one) have 32 bytes. ``genesis`` is
     the id of the mandate's first entry as the ticket names it; ``admission_seed``, ``ticket_role``
     and ``ticket_expires_ms`` come from the ticket too. ``folder`` is the mandate folder's name.
-    ``state`` is ``active``, ``waiting``, ``refused:CODE`` or another word of the node's.
+    ``state`` is ``active``, ``waiting``, ``refused:CODE``, ``removed:`` with what the node notes
+    of that, or another word of the node's.
     """
 
     id: bytes
@@ -43,6 +46,11 @@ class MandateRow:
         """The code with which the ticket was refused; empty when it was not."""
         word, _, code = self.state.partition(":")
         return code if word == "refused" else ""
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether the mandate left this device's list."""
+        return self.state.partition(":")[0] == REMOVED
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,24 +90,44 @@ class CopyRow:
 class NewEvent:
     """An event to keep: JSON text. An alert stays open until it is closed.
 
-    With a ``key``, an alert of a mandate is not added while one with the same key is open.
+    With a ``key``, an alert of a mandate is not added while one with the same key is open. A
+    ``lasting`` one holds until its cause is gone: nor is it added after a person closed it.
     """
 
     mandate: bytes | None
     severity: Severity
     json: str
     key: str | None = None
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """A kept event; ids rise by one. ``open`` holds for alerts that nobody closed."""
+    """A kept event; ids rise by one. ``open`` holds for alerts that nobody closed.
+
+    ``closed_by`` is ``person`` or ``cause``; ``closed_ms`` milliseconds since 1970.
+    """
 
     id: int
     mandate: bytes | None
     severity: Severity
     json: str
     open: bool
+    key: str | None = None
+    closed_ms: int | None = None
+    closed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HookRow:
+    """A hook: what it is and how far it has come, both JSON text; ``done`` is the last event that
+    it need not be told any more.
+    """
+
+    id: int
+    json: str
+    done: int
+    progress: str
 
 
 # -- compound fields: canonical arrays, as on the wire ------------------------------------------

@@ -173,7 +173,25 @@ _NOTES: Migration = (
     """,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES)
+_TOLD: Migration = (
+    "ALTER TABLE event ADD COLUMN closed_ms INTEGER",
+    "ALTER TABLE event ADD COLUMN closed_by TEXT",
+    # 1: until it is closed; 2: until its cause is gone, also when somebody closed it before.
+    "ALTER TABLE event ADD COLUMN holds INTEGER NOT NULL DEFAULT 0",
+    "UPDATE event SET holds = 1 WHERE open AND key IS NOT NULL",
+    "DROP INDEX event_key",
+    "CREATE UNIQUE INDEX event_holds ON event (ifnull(mandate, 0), key) WHERE holds",
+    """
+    CREATE TABLE hook (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        json TEXT NOT NULL,
+        done INTEGER NOT NULL,
+        progress TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES, _TOLD)
 """Step ``n`` leads from version ``n`` to ``n + 1``; a step that was released never changes."""
 
 VERSION = len(MIGRATIONS)

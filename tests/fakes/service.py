@@ -1,7 +1,7 @@
 """A node that keeps its mandates in memory: enough to drive the API and the command line."""
 
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import PurePath
 
 import trio
@@ -43,6 +43,8 @@ class FakeService:
         self.passphrase: str | None = None
         self.receipts_made: list[JsonObject] = []
         self.invitations: list[JsonObject] = []
+        self.hooks: list[JsonObject] = []
+        self.policy: JsonObject = {"refuse": [], "minimums": {}}
         self.fail_with: Exception | None = None
 
     def raise_event(self, text: str, mandate: str | None = None, **more: object) -> None:
@@ -160,10 +162,83 @@ class FakeService:
         found["kind"] = "shared"
         return {key: found[key] for key in ("id", "name", "kind")}
 
+    async def mandate_rename(self, mandate: str, name: str) -> JsonObject:
+        found = self._find(mandate)
+        found["name"] = name
+        return {key: found[key] for key in ("id", "name", "folder")}
+
+    async def suggestion_list(self, mandate: str) -> JsonObject:
+        self._find(mandate)
+        return {
+            "suggestions": [
+                {
+                    "file": "desk/sales_2026.ecf",
+                    "kind": "invoicing",
+                    "reason": "new-year",
+                    "follows": "sales_2025.ecf",
+                    "command": "p2psync attach Acme desk/sales_2026.ecf --kind invoicing",
+                }
+            ]
+        }
+
+    async def suggestion_dismiss(self, mandate: str, file: str) -> JsonObject:
+        self.calls.append(("suggestion_dismiss", mandate, file))
+        self._find(mandate)
+        return {"file": file, "dismissed": True}
+
+    async def program_list(self, mandate: str) -> JsonObject:
+        self._find(mandate)
+        wrong = message("{program} is a trial version", program="Billing")
+        problem = {"code": "program-trial", "refused": True, "hint": None, **wrong}
+        return {
+            "programs": [
+                {
+                    "file": "sales.ecf",
+                    "device": self.name,
+                    "program": "Billing",
+                    "version": "16.2",
+                    "licence": "trial",
+                    "refused": True,
+                    "problems": [problem],
+                }
+            ],
+            "policy": self.policy,
+        }
+
+    async def program_register(
+        self, mandate: str, file: str, name: str, version: str, licence: str
+    ) -> JsonObject:
+        self.calls.append(("program_register", mandate, file, name, version, licence))
+        self._find(mandate)
+        said = {"file": file, "name": name, "version": version, "licence": licence}
+        return {**said, "refused": licence in self.policy["refuse"]}
+
+    async def policy_show(self, mandate: str) -> JsonObject:
+        self._find(mandate)
+        return self.policy
+
+    async def policy_set(
+        self, mandate: str, refuse: list[str], minimums: dict[str, str]
+    ) -> JsonObject:
+        self._find(mandate)
+        self.policy = {"refuse": refuse, "minimums": minimums}
+        return self.policy
+
     async def attach(
-        self, mandate: str, files: list[str], kind: str, period: str | None, follows: str | None
+        self,
+        mandate: str,
+        files: list[str],
+        kind: str | None,
+        period: str | None,
+        follows: str | None,
+        *,
+        expect_seconds: int | None = None,
+        offered: bool = False,
+        program: dict[str, str] | None = None,
     ) -> JsonObject:
         self.calls.append(("attach", mandate, files, kind, period, follows))
+        if offered or expect_seconds is not None or program is not None:
+            self.calls.append(("attach also", expect_seconds, offered, program))
         found = self._find(mandate)
         added = [
             {
@@ -184,7 +259,7 @@ class FakeService:
             for index, path in enumerate(files)
         ]
         found["files"] += added
-        return {"files": added, "offered": []}
+        return {"files": added, "offered": []} | ({"skipped": []} if offered else {})
 
     async def invite(
         self,
@@ -239,32 +314,52 @@ class FakeService:
             raise errors.TicketPassphraseWrong
         return {"id": "ab" * 16, "name": "Acme", "folder": "mandates/Acme", "state": "ok"}
 
-    async def pending(self, mandate: str) -> JsonObject:
+    async def pending(
+        self, mandate: str, files: Sequence[str] = (), records: int = 200
+    ) -> JsonObject:
+        self.calls.append(("pending", mandate, list(files), records))
         self._find(mandate)
+        listed = [
+            {"change": "added", "text": "Invoice 1", "amount": "1200.50", "date": "2024-01-05"}
+        ][:records]
         return {
             "added": 1,
             "deleted": 0,
+            "groups": {"added": 1, "deleted": 0},
+            "changed": 0,
+            "amount": "1200.50",
+            "left_out": 1 - len(listed),
             "files": [
                 {
                     "name": "sales.ecf",
+                    "kind": "invoicing",
                     "period": "2024",
                     "added": 1,
                     "deleted": 0,
+                    "groups": {"added": 1, "deleted": 0},
+                    "changed": 0,
                     "amount": "1200.50",
-                    "records": [
-                        {
-                            "change": "added",
-                            "text": "Invoice 1",
-                            "amount": "1200.50",
-                            "date": "2024-01-05",
-                        }
-                    ],
+                    "amount_added": "1200.50",
+                    "amount_deleted": "0.00",
+                    "saved_by": self.name,
+                    "machine": "desk",
+                    "saved": NOW,
+                    "records": listed,
+                    "left_out": 1 - len(listed),
+                    "problems": [],
                 }
             ],
         }
 
-    async def post(self, mandate: str, files: list[str], output: str | None) -> JsonObject:
-        self.calls.append(("post", mandate, files, output))
+    async def post(
+        self,
+        mandate: str,
+        files: list[str],
+        output: str | None,
+        format: str = "raw",
+        currency: str = "CHF",
+    ) -> JsonObject:
+        self.calls.append(("post", mandate, files, output, format, currency))
         self._find(mandate)
         self._fail()
         self.receipts_made.append(
@@ -291,7 +386,34 @@ class FakeService:
 
     async def receipts(self, mandate: str) -> JsonObject:
         self._find(mandate)
-        return {"receipts": self.receipts_made}
+        waiting = {
+            "file": "sales.ecf",
+            "state": "delivered",
+            "at": NOW,
+            "by": self.name,
+            "machine": "desk",
+            "delivered": NOW,
+            "added": 1,
+            "deleted": 0,
+        }
+        return {"waiting": [waiting], "receipts": self.receipts_made}
+
+    async def seat_show(self, mandate: str) -> JsonObject:
+        found = self._find(mandate)
+        holder = {"device": DEVICE, "name": self.name, "machine": "desk"}
+        return {
+            "mandate": found["name"],
+            "seat": holder,
+            "handed": 0,
+            "contested": [],
+            "may_hand": True,
+            "heirs": [],
+            "this_device": True,
+        }
+
+    async def seat_hand(self, mandate: str, device: str) -> JsonObject:
+        self.calls.append(("seat_hand", mandate, device))
+        return await self.seat_show(mandate)
 
     async def confirm(self, mandate: str, file: str) -> JsonObject:
         self.calls.append(("confirm", mandate, file))
@@ -346,6 +468,93 @@ class FakeService:
                 event["severity"] = "message"
                 return {"id": alert, "closed": True}
         raise FakeUnknown(cause=f"there is no alert {alert}")
+
+    async def close_alerts(self, mandate: str | None) -> JsonObject:
+        found = (await self.alerts(mandate))["alerts"]
+        for alert in found:
+            await self.close_alert(alert["id"])
+        return {"closed": len(found)}
+
+    async def messages(
+        self,
+        mandate: str | None,
+        before: int | None,
+        limit: int,
+        types: list[str],
+        severity: str | None,
+    ) -> JsonObject:
+        self.calls.append(("messages", mandate, before, limit, types, severity))
+        found = [
+            event
+            for event in reversed(self.kept_events)
+            if (before is None or event["id"] < before) and severity in (None, event["severity"])
+        ]
+        return {"messages": found[:limit], "more": len(found) > limit}
+
+    async def event_types(self) -> JsonObject:
+        return {
+            "types": [
+                {"type": "records-waiting", "severity": "message", "action": "post"},
+                {"type": "link-broken", "severity": "alert", "action": "restore-link"},
+            ]
+        }
+
+    async def hook_list(self) -> JsonObject:
+        return {"hooks": self.hooks}
+
+    async def hook_add(
+        self,
+        mandate: str | None,
+        events: list[str],
+        command: list[str] | None,
+        url: str | None,
+        secret: str | None,
+        allow_http: bool,
+        language: str,
+    ) -> JsonObject:
+        self.calls.append(("hook_add", mandate, events, command, url, secret, allow_http, language))
+        hook: JsonObject = {
+            "id": len(self.hooks) + 1,
+            "mandate": mandate,
+            "mandate_name": mandate,
+            "events": events,
+            "command": command,
+            "url": url,
+            "state": "new",
+            "waiting": 0,
+            "failures": 0,
+            "lost": 0,
+            "last": None,
+        }
+        self.hooks.append(hook)
+        return {**hook, "secret": "whsec_made"} if url and not secret else hook
+
+    async def hook_remove(self, hook: int) -> JsonObject:
+        self.hooks = [each for each in self.hooks if each["id"] != self._hook(hook)["id"]]
+        return {"id": hook, "removed": True}
+
+    async def hook_test(self, hook: int) -> JsonObject:
+        self._hook(hook)
+        return {"id": hook, "ok": False} | message("exit code {code}", code=3)
+
+    def _hook(self, hook: int) -> JsonObject:
+        for each in self.hooks:
+            if each["id"] == hook:
+                return each
+        raise errors.HookUnknown(hook=hook)
+
+    async def desktop_show(self) -> JsonObject:
+        return {"desktop": "off", "cause": message("there is no desktop")}
+
+    async def desktop_set(self, on: bool) -> JsonObject:
+        if on:
+            raise errors.DesktopMissing
+        return await self.desktop_show()
+
+    async def expect(self, mandate: str, file: str, seconds: int) -> JsonObject:
+        self.calls.append(("expect", mandate, file, seconds))
+        self._find(mandate)
+        return {"file": file, "expect_seconds": seconds}
 
     async def member_list(self, mandate: str) -> JsonObject:
         return {"members": self._find(mandate)["members"]}

@@ -182,7 +182,7 @@ class DatabaseModel(RuleBasedStateMachine):
             assert list(self.database.find(mandate, ids)) == ids
         by_key = {(row.mandate, row.file, row.role): row for row in self.database.copies()}
         assert by_key == self.copies
-        rows = self.database.events_since(0, None, 1000)
+        rows = self.database.events_since(0, 1000)
         assert [row.id for row in rows] == list(range(1, len(self.events) + 1))
         assert [(row.mandate, row.severity, row.json, row.open) for row in rows] == [
             (event.mandate, event.severity, event.json, is_open) for event, is_open in self.events

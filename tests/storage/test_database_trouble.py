@@ -104,7 +104,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(path: Path) -> None:
             assert count >= acknowledged
             assert count % 5 == 0
             assert list(database.raws(MANDATE)) == [item.raw for item in chain(count)]
-            assert [row.id for row in database.events_since(0, None, 9999)] == list(
+            assert [row.id for row in database.events_since(0, 9999)] == list(
                 range(1, count // 5 + 1)
             )
             assert database.behind() == ()
