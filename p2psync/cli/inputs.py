@@ -24,6 +24,14 @@ def duration_seconds(text: str) -> int:
     return int(parts[1]) * _SECONDS[parts[2]]
 
 
+def duration_text(seconds: int) -> str:
+    """Return a duration as ``duration_seconds`` reads it, in the largest whole unit."""
+    for unit, length in reversed(_SECONDS.items()):
+        if seconds and seconds % length == 0 and unit != "w":
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
 def absolute(path: str) -> str:
     """Return a path of the user's folder as an absolute one; links in it stay."""
     return os.path.abspath(os.path.expanduser(path))

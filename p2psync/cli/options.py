@@ -47,10 +47,6 @@ PassphraseFile = Annotated[
         help="take the passphrase from the first line of FILE (-: standard input)",
     ),
 ]
-Kind = Annotated[
-    str,
-    typer.Option("--kind", metavar="KIND", help="accounting, invoicing, payroll or other"),
-]
 KINDS = ("accounting", "invoicing", "payroll", "other")
 
 

@@ -185,6 +185,7 @@ def action(value: object) -> str:
         "wait": _("wait until a member is on line"),
         "connect": _("see that another device is on line"),
         "update-program": _("see p2psync program list"),
+        "attach-suggested": _("see p2psync suggestion list"),
         "ask-source": _("ask why it is late"),
         "attach": _("attach it again"),
         "check-devices": _("see which machine it is"),

@@ -73,6 +73,30 @@ EVENT_TYPES: dict[str, EventType] = {
         "its next save, a longer promise or none, or it is detached",
     ),
     "attach-failed": _alert("a file that a subscription was to attach could not be", "attach"),
+    "file-suggested": _message(
+        "a file may belong to a mandate: listed beside its accounting (B-MAN-3), or the next year "
+        "of one of its files (B-ATT-3); told once",
+        "attach-suggested",
+        shown=True,
+    ),
+    "suggestion-dismissed": _message("a person wants a file to be suggested no more"),
+    "program-registered": _message("a program said that it writes a file (B-VAL-1)"),
+    "policy-changed": _message("a mandate's policy for programs is another one (B-VAL-1)"),
+    "program-refused": _alert(
+        "a mandate's policy refuses the program that writes a file: its saves are not taken up "
+        "(B-VAL-1)",
+        "update-program",
+        "the program, its licence or the policy is another one",
+    ),
+    "file-detached": _message("a file was detached (B-DET-3)"),
+    "file-reattached": _message("the detaching of a file was undone"),
+    "file-returned": _alert("a file was saved while it was detached: it stays attached", "detach"),
+    "detached-posted": _alert(
+        "records of a file were posted while it was detached (B-DET-2)",
+        "unpost",
+        "the receipt was taken back, or the file is attached again",
+    ),
+    "copy-left": _message("a changed copy of a detached file stays in the mandate folder"),
     # -- posting
     "records-waiting": _message("a save left records that wait to be posted", "post", shown=True),
     "posted": _message("a receipt was made", shown=True),
@@ -91,6 +115,7 @@ EVENT_TYPES: dict[str, EventType] = {
     "seat-contested": _alert(
         "two devices attached an accounting while apart (B-MAN-1)",
         "settle-seat",
+    "mandate-renamed": _message("a mandate has another name"),
         "one device has the seat",
     ),
     # -- members and mandates

@@ -169,7 +169,9 @@ class Node:
         )
         self.desktop = Desktop(store, self.notices, clock)
         self.delivery = Delivery(store)
-        self.suggestions = Suggestions(store, self.notices, nursery, lambda: self.opened)
+        self.suggestions = Suggestions(
+            store, self.notices, nursery, lambda: self.opened, self._pulse
+        )
         self.shelf = Shelf(
             self.runner,
             store,

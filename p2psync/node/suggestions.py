@@ -93,8 +93,12 @@ class Suggestions:
         notices: Notices,
         nursery: trio.Nursery,
         opened: Callable[[], Mapping[bytes, Opened]],
+        looked: Callable[[], None],
     ) -> None:
-        """``opened`` gives the mandates of this node by id."""
+        """``opened`` gives the mandates of this node by id; ``looked`` is called when something
+        that was hinted at has been looked at.
+        """
+        self._looked = looked
         self._store = store
         self._notices = notices
         self._nursery = nursery
@@ -145,6 +149,7 @@ class Suggestions:
                 await self.look_at_list(opened, copy.path)
             else:
                 await self._look_at_year(opened, opened.state.files[file_id], path)
+        self._looked()
 
     async def look_at_list(
         self, opened: Opened, accounting: Path, *, told: bool = False
@@ -200,7 +205,7 @@ class Suggestions:
                 "the list beside the accounting names {file}; to attach it: {command}",
                 mandate=opened.id,
                 file=file,
-                action="attach",
+                action="attach-suggested",
                 command=command,
             )
             return
@@ -209,7 +214,7 @@ class Suggestions:
             "{file} looks like the next year of {follows}; to attach it: {command}",
             mandate=opened.id,
             file=file,
-            action="attach",
+            action="attach-suggested",
             follows=opened.names().get(suggestion.follows or b"", ""),
             command=command,
         )

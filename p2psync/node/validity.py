@@ -184,7 +184,11 @@ def programs(opened: Opened) -> list[Json]:
                         "template": error.template,
                         "params": error.params,
                         "text": error.text,
-                        "hint": error.hint,
+                        "hint": {
+                            "text": error.hint,
+                            "template": error.hint_template,
+                            "params": error.params,
+                        },
                     }
                     for error, refuses in wrong
                 ],
@@ -201,7 +205,7 @@ def programs(opened: Opened) -> list[Json]:
                 "version": None,
                 "licence": "valid",
                 "refused": False,
-                "problems": [{**problem, "text": template, "hint": ""}],
+                "problems": [{**problem, "text": template, "hint": None}],
             }
         )
     return out

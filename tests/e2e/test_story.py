@@ -169,9 +169,10 @@ def test_attaching_is_refused_where_it_must_be(both: Pair) -> None:
     clerk.run("attach", name, fine, sales, "--kind", "other").refused("attached-already")
     assert [file["name"] for file in clerk.show(name)["files"]] == [CRP, SALES]
     # The next year of the same accounting is welcome when it is said to be that.
-    year = accountant.put("atelier_2026.crp", example(CRP))
+    later = example(CRP).replace(b".2025", b".2026")
+    year = accountant.put("atelier_2026.crp", later)
     accountant("attach", name, year, "--kind", "accounting", "--follows", CRP)
-    eventually(same(clerk.folder(name) / "atelier_2026.crp", example(CRP)))
+    eventually(same(clerk.folder(name) / "atelier_2026.crp", later))
 
 
 def test_a_mass_deletion_is_held_back_until_a_person_confirms(two: Two) -> None:

@@ -8,8 +8,8 @@ import typer
 from p2psync import errors
 from p2psync.cli import output
 from p2psync.cli.commands.mandate import show_files, show_offered
-from p2psync.cli.inputs import absolute, file_name
-from p2psync.cli.options import KINDS, Kind, Mandate, node
+from p2psync.cli.inputs import absolute, duration_seconds, file_name
+from p2psync.cli.options import KINDS, Mandate, node
 from p2psync.cli.output import Column
 from p2psync.cli.progress import shown_progress
 from p2psync.cli.tree import command, new_group
@@ -26,8 +26,13 @@ File = Annotated[
 @command(group, "attach", example="p2psync attach Acme sales.ecf --kind invoicing")
 def attach(
     mandate: Mandate,
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="the files to attach")],
-    kind: Kind,
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE...]", help="the files to attach")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--kind", metavar="KIND", help="accounting, invoicing, payroll or other"),
+    ] = None,
     period: Annotated[
         str | None,
         typer.Option(
@@ -38,19 +43,36 @@ def attach(
         str | None,
         typer.Option("--follows", metavar="FILE", help="the attached file that this one continues"),
     ] = None,
+    expect_every: Annotated[
+        str | None,
+        typer.Option(
+            "--expect-every", metavar="TIME", help="tell when it is not saved for so long: 7d"
+        ),
+    ] = None,
+    offered: Annotated[
+        bool,
+        typer.Option("--offered", help="attach what the list beside the accounting file names"),
+    ] = False,
 ) -> None:
     """Attach files to a mandate. From now on each save reaches its members."""
-    check_kind(kind)
+    if kind is not None:
+        check_kind(kind)
+    elif not offered:
+        raise errors.UsageError(
+            cause=_("give --kind ({kinds}), or --offered", kinds=", ".join(KINDS))
+        )
     client = node()
     body = {
-        "files": [absolute(file) for file in files],
+        "files": [absolute(file) for file in files or ()],
         "kind": kind,
         "period": period,
         "follows": file_name(follows) if follows else None,
+        "expect_seconds": None if expect_every is None else duration_seconds(expect_every),
+        "offered": offered,
     }
     with shown_progress(_("attaching"), mandate):
         said = client.post("mandates", mandate, "files", body=body)
-    output.emit(said, _show_attached)
+    output.emit(said, lambda shown: _show_attached(mandate, shown))
 
 
 @command(group, "confirm", example="p2psync confirm Acme sales.ecf")
@@ -117,9 +139,12 @@ def check_kind(kind: str) -> None:
         )
 
 
-def _show_attached(said: Mapping[str, Any]) -> None:
-    show_files(said["files"])
-    show_offered(said)
+def _show_attached(mandate: str, said: Mapping[str, Any]) -> None:
+    if said["files"]:
+        show_files(said["files"])
+    show_offered(mandate, said)
+    for each in said.get("skipped") or ():
+        output.say(_("{file} is not attached: {cause}", file=each["file"], cause=each["text"]))
 
 
 def _show_history(said: Mapping[str, Any]) -> None:

@@ -1,18 +1,20 @@
 """``p2psync mandate`` and ``p2psync member``: the mandates and who shares them."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from p2psync.cli import output
-from p2psync.cli.inputs import absolute
+from p2psync.cli.inputs import absolute, duration_text, file_name
 from p2psync.cli.options import Mandate, node
 from p2psync.cli.output import Column, counts, local_time, short, word
 from p2psync.cli.tree import command, new_group
-from p2psync.i18n import _
+from p2psync.i18n import _, ngettext
 
-group = new_group(help="Create, list, show and share mandates.")
+group = new_group(help="Create, list, show, share and rename mandates.")
+suggestion_group = new_group(help="List or dismiss files that may belong to a mandate.")
 member_group = new_group(help="Show who shares a mandate.")
 
 
@@ -55,6 +57,43 @@ def share(mandate: Mandate) -> None:
     )
 
 
+@command(group, "rename", example='p2psync mandate rename Acme "Acme Ltd"')
+def rename(
+    mandate: Mandate,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="the new name")],
+) -> None:
+    """Give a mandate another name, for all its members. Folders keep the name they have."""
+    said = node().put("mandates", mandate, "name", body={"name": name})
+    output.emit(
+        said, lambda done: output.say(_("the mandate is called {name} now", name=done["name"]))
+    )
+
+
+@command(suggestion_group, "list", example="p2psync suggestion list Acme")
+def suggestion_list(mandate: Mandate) -> None:
+    """List files that may belong to a mandate. Nothing is attached until you say so."""
+    said = node().get("mandates", mandate, "suggestions")
+
+    def show_them(shown: Mapping[str, Any]) -> None:
+        if not shown["suggestions"]:
+            output.say(_("nothing is suggested"))
+        show_suggestions(shown["suggestions"])
+
+    output.emit(said, show_them)
+
+
+@command(suggestion_group, "dismiss", example="p2psync suggestion dismiss Acme sales_2026.ecf")
+def suggestion_dismiss(
+    mandate: Mandate,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="the file that was suggested")],
+) -> None:
+    """Suggest a file no more."""
+    said = node().post(
+        *("mandates", mandate, "suggestions", "dismiss"), body={"file": file_name(file)}
+    )
+    output.emit(said, lambda done: output.say(_("{file} is suggested no more", file=done["file"])))
+
+
 @command(member_group, "list", example="p2psync member list Acme")
 def member_list(mandate: Mandate) -> None:
     """List the devices that share a mandate."""
@@ -72,6 +111,9 @@ def show_files(files: list[Mapping[str, Any]]) -> None:
             Column(_("records"), right=True),
             Column(_("pending"), right=True),
             Column(_("state")),
+            Column(_("changed")),
+            Column(_("last sync")),
+            Column(_("device")),
             Column(_("folder")),
         ),
         (
@@ -81,13 +123,30 @@ def show_files(files: list[Mapping[str, Any]]) -> None:
                 file.get("period"),
                 file.get("records"),
                 counts(file.get("pending")),
-                word(file.get("state")),
+                output.state(file.get("state")),
+                local_time(file.get("changed")),
+                local_time(file.get("synced")),
+                file.get("device"),
                 file.get("folder"),
             )
             for file in files
         ),
     )
     for file in files:
+        if file.get("follows"):
+            output.say(
+                _("{file} follows {follows}", file=file["name"], follows=str(file["follows"]))
+            )
+        if file.get("contested"):
+            output.say(_("{file} is contested: another device has the seat", file=file["name"]))
+        if file.get("expect_seconds"):
+            output.say(
+                _(
+                    "{file} promises to be saved every {time}",
+                    file=file["name"],
+                    time=duration_text(int(file["expect_seconds"])),
+                )
+            )
         for problem in file.get("problems") or ():
             output.say(_problem(str(file.get("name")), problem))
 
@@ -101,18 +160,64 @@ def _problem(name: str, problem: object) -> str:
     return f"{name}: {text}"
 
 
-def show_offered(said: Mapping[str, Any]) -> None:
+def show_offered(mandate: str, said: Mapping[str, Any]) -> None:
     """Print the exchange files that an accounting file points at (B-MAN-3)."""
     if said.get("offered"):
-        output.say(_("the accounting file also points at these files; attach them if you like:"))
+        output.say(_("the accounting file also points at these files:"))
         for path in said["offered"]:
             output.say(f"  {path}")
+        command = shlex.join(("p2psync", "attach", mandate, "--offered"))
+        output.say(_("to attach them: {command}", command=command))
+
+
+def show_suggestions(suggestions: list[Mapping[str, Any]]) -> None:
+    """Print what may belong to a mandate, each with the command that takes it."""
+    for each in suggestions:
+        if each.get("reason") == "new-year":
+            text = _("{file} looks like the next year of {follows}; to attach it:", **_plain(each))
+        else:
+            text = _("the list beside the accounting names {file}; to attach it:", **_plain(each))
+        output.say(text)
+        output.say(f"  {each.get('command')}")
+
+
+def _plain(suggestion: Mapping[str, Any]) -> dict[str, str]:
+    return {"file": str(suggestion.get("file")), "follows": str(suggestion.get("follows"))}
+
+
+def show_programs(programs: list[Mapping[str, Any]]) -> None:
+    """Print the programs that write files, and what is wrong with each (B-VAL-1)."""
+    output.table(
+        (
+            Column(_("file")),
+            Column(_("device")),
+            Column(_("program")),
+            Column(_("version")),
+            Column(_("licence")),
+            Column(_("refused")),
+        ),
+        (
+            (
+                each.get("file"),
+                each.get("device"),
+                each.get("program"),
+                each.get("version"),
+                word(each.get("licence")),
+                output.red(_("yes")) if each.get("refused") else _("no"),
+            )
+            for each in programs
+        ),
+    )
+    for each in programs:
+        for problem in each.get("problems") or ():
+            hint = (problem.get("hint") or {}).get("text")
+            output.say(f"{problem.get('text')}" + (f" ({hint})" if hint else ""))
 
 
 def _show_created(said: Mapping[str, Any]) -> None:
     output.say(_("created {name} ({id})", name=said["name"], id=short(said["id"])))
     output.say(_("its folder is {folder}", folder=said["folder"]))
-    show_offered(said)
+    show_offered(str(said["name"]), said)
 
 
 def _show_list(said: Mapping[str, Any]) -> None:
@@ -125,14 +230,16 @@ def _show_list(said: Mapping[str, Any]) -> None:
             Column(_("kind")),
             Column(_("state")),
             Column(_("pending"), right=True),
+            Column(_("seat")),
             Column(_("id")),
         ),
         (
             (
                 mandate["name"],
                 word(mandate["kind"]),
-                word(mandate["state"]),
+                output.state(mandate["state"]),
                 counts(mandate.get("pending")),
+                mandate.get("seat"),
                 short(mandate["id"]),
             )
             for mandate in said["mandates"]
@@ -140,6 +247,15 @@ def _show_list(said: Mapping[str, Any]) -> None:
     )
     for mandate in said["mandates"]:
         _show_cause(mandate)
+        if mandate.get("suggestions"):
+            output.say(
+                ngettext(
+                    "{name}: {count} file is suggested; see p2psync suggestion list",
+                    "{name}: {count} files are suggested; see p2psync suggestion list",
+                    mandate["suggestions"],
+                    name=mandate["name"],
+                )
+            )
 
 
 def _show_cause(mandate: Mapping[str, Any]) -> None:
@@ -155,6 +271,9 @@ def _show(said: Mapping[str, Any]) -> None:
             (_("id"), said["id"]),
             (_("kind"), word(said["kind"])),
             (_("state"), word(said["state"])),
+            (_("seat"), said.get("seat")),
+            (_("contested"), ", ".join(said.get("contested") or ())),
+            (_("last sync"), local_time(said.get("synced"))),
             (_("folder"), said["folder"]),
         )
     )
@@ -162,9 +281,15 @@ def _show(said: Mapping[str, Any]) -> None:
     if said["files"]:
         output.say("")
         show_files(said["files"])
+    if said.get("programs"):
+        output.say("")
+        show_programs(said["programs"])
     if said["members"]:
         output.say("")
         _show_members(said["members"])
+    if said.get("suggestions"):
+        output.say("")
+        show_suggestions(said["suggestions"])
 
 
 def _show_members(members: list[Mapping[str, Any]]) -> None:
