@@ -209,8 +209,9 @@ class Engine:
         """Answer ``Refold`` with all persisted entries of the mandate."""
         replica = self.replica(mandate)
         self._desk.begin(now, wall_ms)
+        before = set(replica.state.files)
         effects = replica.refold(raws)
-        for file in sorted(replica.state.files):
+        for file in sorted(before | replica.state.files.keys()):
             self._want_content(replica, file)
         return self.publish(mandate, effects, now, wall_ms)
 

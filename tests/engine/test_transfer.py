@@ -311,3 +311,33 @@ def test_a_peer_that_sleeps_does_not_delay_what_another_saved(saver: str, sleepe
     save(network.machines[saver], mandate, data)
     network.settle()
     assert carl.content(mandate, FILE) == data
+
+
+def test_content_of_a_file_that_a_refold_takes_away_is_not_asked_for_any_more() -> None:
+    """A member that loses its admission takes its files along: their content may be nowhere.
+    (Seed 740 of the simulator.)"""
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    carol = join(network, anna, mandate, "carol", "writer")
+    network.reachable = False
+    for link in network.links_of("carol"):
+        network.cut(link)
+    network.settle()
+    before = list(ben.disk.raws(mandate))
+    attach(anna, mandate)
+    save(anna, mandate, b"12345678", Chunked(False, b"n" * 64))
+    network.settle()
+    assert asked(network)  # in vain
+    for link in network.links_of("ben"):
+        network.cut(link)
+    network.settle()
+    ben.run(ben.engine.refold(mandate, before, ben.now, ben.wall_ms))
+    assert FILE not in ben.engine.replica(mandate).state.files
+    asked_before = len(asked(network))
+    network.connect(ben, carol)
+    network.settle(60.0)
+    assert len(asked(network)) == asked_before
+
+
+def asked(network: Network) -> list[wire.Message | None]:
+    return [each for each in network.messages("ben") if isinstance(each, wire.ChunkWant)]
