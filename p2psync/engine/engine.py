@@ -534,8 +534,8 @@ class Engine:
     def _want_content(self, replica: Replica, file: bytes) -> None:
         """Of a file that is detached nobody need have the content: it may be nowhere any more."""
         state = replica.state.files.get(file)
-        if state is not None and not self._held[replica.mandate].hidden:
-            heads = state.heads.values() if state.present else ()
+        if not self._held[replica.mandate].hidden:
+            heads = state.heads.values() if state is not None and state.present else ()
             self._transfer.want(replica.mandate, file, heads)
 
     def _tell_content(self) -> None:
