@@ -1,4 +1,6 @@
-"""Postings held against the accounting's settings: period, accounts, VAT codes (B-POS-8)."""
+"""Postings held against each other and the accounting's settings: vouchers, period, accounts, VAT
+codes (B-POS-8).
+"""
 
 import datetime
 from collections.abc import Iterator, Sequence
@@ -22,14 +24,15 @@ def settings_for(date: datetime.date | None, years: Sequence[Settings]) -> Setti
 
 
 def check(document: Document, years: Sequence[Settings]) -> tuple[Problem, ...]:
-    """Finds records that fit no period or name an account or VAT code that their year lacks.
+    """Finds vouchers that are used twice, and records that fit no period or name an account or VAT
+    code that their year lacks.
 
     The problems carry the record's line in the file. A year without accounts or VAT codes checks
-    none; without any year nothing is known and nothing is wrong.
+    none; without any year nothing is known of it and nothing is wrong.
     """
+    problems = _repeated_vouchers(document)
     if not years:
-        return ()
-    problems: list[Problem] = []
+        return bounded(problems)
     for line, record in _numbered(document):
         if record.date is None:
             continue
@@ -48,6 +51,31 @@ def _numbered(document: Document) -> Iterator[tuple[int, Record]]:
     for segment in document.segments:
         yield from enumerate(segment.records, line)
         line += segment.raw.count(b"\n")
+
+
+def _repeated_vouchers(document: Document) -> list[Problem]:
+    """Finds postings with the voucher and the accounts of an earlier one.
+
+    A voucher alone proves nothing: an invoice and its payment share it, as do the lines of a group.
+    """
+    problems: list[Problem] = []
+    seen: dict[tuple[str, ...], int] = {}
+    line = 1
+    for segment in document.segments:
+        voucher = segment.records[0].fields.get("voucher", "") if segment.records else ""
+        if voucher:
+            accounts = [
+                record.fields.get(side, "")
+                for record in segment.records
+                for side in ("debit", "credit")
+            ]
+            first = seen.setdefault((voucher, *accounts), line)
+            if first != line:
+                template = "voucher {voucher!r} is in line {first} already, with the same accounts"
+                params = {"voucher": voucher, "first": str(first)}
+                problems.append(Problem("duplicate-voucher", template, line, params))
+        line += segment.raw.count(b"\n")
+    return problems
 
 
 def _unknown(line: int, record: Record, year: Settings) -> Iterator[Problem]:

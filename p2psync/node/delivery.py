@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import trio
+
 from p2psync.node.opened import Opened
 from p2psync.node.store import Store
 
@@ -16,6 +18,7 @@ class Delivery:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._loaded: set[bytes] = set()
+        self._keeping = trio.Lock()
         self.unkept: dict[bytes, Opened] = {}
         """Mandates of which there is something to note."""
 
@@ -35,19 +38,12 @@ class Delivery:
 
     async def keep(self) -> None:
         """Note it."""
-        while self.unkept:
-            _, opened = self.unkept.popitem()
-            await self.load(opened)
-            if not opened.live:
-                continue
-            note = {
-                file.hex(): [
-                    opened.delivered_ms.get(file, 0),
-                    [[entry.hex(), number] for entry, number in sorted(heads)],
-                ]
-                for file, heads in opened.delivered.items()
-            }
-            await self._store.put_note(opened.id, _NOTE, _MARK, note)
+        async with self._keeping:
+            while self.unkept:
+                _, opened = self.unkept.popitem()
+                await self.load(opened)
+                if opened.live:
+                    await self._store.put_note(opened.id, _NOTE, _MARK, _note(opened))
 
     async def load(self, opened: Opened) -> None:
         """Take up what was noted before the start, where nothing newer is known."""
@@ -62,3 +58,13 @@ class Delivery:
                     (bytes.fromhex(entry), number) for entry, number in heads
                 )
                 opened.delivered_ms[file] = at_ms
+
+
+def _note(opened: Opened) -> dict[str, object]:
+    return {
+        file.hex(): [
+            opened.delivered_ms.get(file, 0),
+            [[entry.hex(), number] for entry, number in sorted(heads)],
+        ]
+        for file, heads in opened.delivered.items()
+    }

@@ -25,7 +25,7 @@ PROBLEM_TEXTS = {
     "unknown-format": "this is no exchange file that p2psync understands; it is synchronised whole "
     "and nothing in it is counted",
 }
-FINDINGS_VERSION = 1
+FINDINGS_VERSION = 2
 """Rises when other things are found in the same content."""
 
 

@@ -30,12 +30,13 @@ class Pending:
     def __init__(self, node: Node, content: Content) -> None:
         self._node = node
         self._content = content
-        self._tallies = Tallies(node.store)
+        self.tallies = Tallies(node.store)
         self._wanted: dict[tuple[bytes, bytes], Opened] = {}
-        self._telling = False
+        self.telling = False
+        """Whether somebody is still to be told of a save."""
         node.on_saved = self.saved
         node.on_posted = self.posted
-        node.start_soon(self._tallies.run)
+        node.start_soon(self.tallies.run)
 
     async def view(self, mandate: str, names: list[str], records: int) -> Json:
         """What waits, of some files or of all, with at most so many records."""
@@ -50,8 +51,8 @@ class Pending:
             file = opened.state.files[file_id]
             if not views.counts(file) or file.pending() == (0, 0):
                 continue
-            tally = await self._tallies.of(opened, file)
-            listed = self._tallies.records(file, tally, left)
+            tally = await self.tallies.of(opened, file)
+            listed = self.tallies.records(file, tally, left)
             left -= len(listed)
             rows += _rows(opened, file, tally, listed, years)
             every.include(total(tally.days))
@@ -70,14 +71,14 @@ class Pending:
     def saved(self, opened: Opened, file: bytes) -> None:
         """A file was saved: sum it up, and tell what waits now."""
         self._wanted[(opened.id, file)] = opened
-        if not self._telling:
-            self._telling = True
+        if not self.telling:
+            self.telling = True
             self._node.start_soon(self._tell)
 
     def posted(self, opened: Opened, files: Sequence[bytes]) -> None:
         """A receipt was made or taken back."""
         for file in files:
-            self._tallies.note_soon(opened, file)
+            self.tallies.note_soon(opened, file)
 
     async def _tell(self) -> None:
         while self._wanted:
@@ -86,17 +87,17 @@ class Pending:
             file = opened.state.files.get(file_id)
             if file is None or not file.present or not views.counts(file) or not opened.live:
                 continue
-            self._tallies.note_soon(opened, file_id)
+            self.tallies.note_soon(opened, file_id)
             if file.pending() == (0, 0):
                 continue
             try:
-                tally = await self._tallies.of(opened, file)
+                tally = await self.tallies.of(opened, file)
                 years = await self._content.years(opened)
             except P2PSyncError:
                 continue  # whoever asks for it is told
             if file.present and tally.days:
                 self._message(opened, file, tally, years)
-        self._telling = False
+        self.telling = False
 
     def _message(
         self, opened: Opened, file: FileState, tally: Tally, years: Sequence[Settings]

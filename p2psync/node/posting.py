@@ -25,6 +25,7 @@ from p2psync.formats.checks import settings_for
 from p2psync.formats.cresus_settings import Settings
 from p2psync.limits import RECEIPT_SEGMENTS_MAX
 from p2psync.node import find, views
+from p2psync.node.closed import check_open
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
@@ -41,11 +42,11 @@ class Posting:
     def __init__(self, node: Node, mandates: Mandates) -> None:
         self._node = node
         self._mandates = mandates
-        self._pending = Pending(node, mandates.content)
+        self.waiting = Pending(node, mandates.content)
 
     async def pending(self, mandate: str, names: list[str], records: int) -> Json:
         """What waits to be posted."""
-        return await self._pending.view(mandate, names, records)
+        return await self.waiting.view(mandate, names, records)
 
     async def post(
         self,
@@ -65,6 +66,7 @@ class Posting:
         _check_format(format_name, currency, output)
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
+        check_open(opened)
         place = None if output is None else await trio.to_thread.run_sync(local_path, output)
         self._check_seat(opened)
         years = [] if output is None else await self._mandates.content.years(opened)
@@ -124,6 +126,7 @@ class Posting:
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
+        check_open(opened)
         receipt = find.receipt(opened, text)
         self._check_seat(opened)
         if receipt.id not in opened.state.retracted:

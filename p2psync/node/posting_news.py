@@ -34,14 +34,13 @@ def posted(notices: Notices, opened: Opened, change: FilePosted) -> None:
         added=str(known.added),
         deleted=str(known.deleted),
     )
-    files = [opened.state.files[each] for each in known.files if each in opened.state.files]
-    if retracted:
-        notices.settle_all(opened.id, known.name)
-        for file in files:
-            if file.contested:
-                double_posted(notices, opened, file, file.contested)
-    for file in files:
-        detached(notices, opened, file)
+    if not retracted:
+        return
+    notices.settle_all(opened.id, known.name)
+    for file_id in known.files:
+        file = opened.state.files.get(file_id)
+        if file is not None and file.contested:
+            double_posted(notices, opened, file, file.contested)
 
 
 def double_posted(
@@ -65,40 +64,6 @@ def double_posted(
         data={"receipts": names},
         receipts=", ".join(names),
         who=", ".join(who),
-    )
-
-
-def detached(notices: Notices, opened: Opened, file: FileState) -> None:
-    """A file was detached while somebody apart posted it, or the other way round."""
-    if not file.added or not views.counts(file):
-        return
-    key = f"posted-detached:{file.id.hex()}"
-    if file.present or not views.posted_count(file):
-        notices.settle("posted-detached", mandate=opened.id, key=key)
-        return
-    receipts = sorted(
-        (
-            each
-            for each in opened.state.receipts.values()
-            if file.id in each.files and each.id not in opened.state.retracted
-        ),
-        key=lambda each: (each.stamp, each.id),
-    )
-    if not opened.shared or not receipts:
-        return  # alone nobody is taken by surprise (B-DET-2)
-    last = receipts[-1]
-    notices.alert_text(
-        "posted-detached",
-        "{file} is detached and {count} of its records are posted, the last by {who} (receipt "
-        "{receipt}); nothing is lost: attach it again, or take the receipt back",
-        mandate=opened.id,
-        file=_name(opened, file),
-        device=last.device,
-        key=key,
-        data={"receipts": [each.name for each in receipts]},
-        count=str(views.posted_count(file)),
-        who=views.person(opened.state, last.device),
-        receipt=last.name,
     )
 
 

@@ -11,6 +11,7 @@ from p2psync.errors import (
     SeatUnclaimed,
 )
 from p2psync.node import find, views
+from p2psync.node.closed import check_open
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 
@@ -63,6 +64,7 @@ class Seat:
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
         node.check_writable()
+        check_open(opened)
         state, own = opened.state, node.identity.device
         if state.membership.role(own) is None:
             raise NotAdmittedYet(mandate=opened.name)

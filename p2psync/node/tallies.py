@@ -99,11 +99,15 @@ class Tallies:
             await self._changed.wait()
             self._changed = trio.Event()
             await trio.sleep(NOTE_SECONDS)
-            waiting, self._unnoted = self._unnoted, {}
-            for (_, file_id), opened in waiting.items():
-                file = opened.state.files.get(file_id)
-                if file is not None and file.added is not None and opened.live:
-                    await self._note(opened, file)
+            await self.note()
+
+    async def note(self) -> None:
+        """Note what was not noted yet."""
+        waiting, self._unnoted = self._unnoted, {}
+        for (_, file_id), opened in waiting.items():
+            file = opened.state.files.get(file_id)
+            if file is not None and file.added is not None and opened.live:
+                await self._note(opened, file)
 
     async def _note(self, opened: Opened, file: FileState) -> None:
         try:
