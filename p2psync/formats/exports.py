@@ -178,7 +178,7 @@ def _transaction(
     lines += [
         f"  {name}: {_quoted(said)}"
         for field, name in _METADATA
-        if (said := first.fields.get(field, ""))
+        if (said := first.fields.get(field, "")) not in ("", "0")
     ]
     lines += [f"  change: {_quoted(change)}"]
     if item.file:
