@@ -189,11 +189,11 @@ class Suggestions:
                 suggestion.path not in known and len(known) >= SUGGESTIONS_PER_MANDATE_MAX
             ):
                 return
+            is_new = path not in before and self._stands(opened, suggestion, self.attached())
+            if is_new:
+                await self._say(opened.id, path, "told")
             known[suggestion.path] = suggestion
-            if path in before or suggestion not in self.of(opened):
-                return
-            await self._say(opened.id, path, "told")
-        if not told:
+        if is_new and not told:
             self._tell(opened, suggestion)
 
     def _tell(self, opened: Opened, suggestion: Suggestion) -> None:
@@ -263,18 +263,18 @@ class Suggestions:
         found = self._found.get(opened.id)
         if not found:
             return []
-        if attached is None:
-            attached = self.attached()
-        followed = _followed(opened)
-        out = []
-        for path, suggestion in sorted(found.items()):
-            follows = suggestion.follows
-            if path in attached or follows in followed:
-                continue
-            if follows is not None and not opened.state.files[follows].present:
-                continue
-            out.append(suggestion)
-        return out
+        places = self.attached() if attached is None else attached
+        every = [suggestion for _, suggestion in sorted(found.items())]
+        return [each for each in every if self._stands(opened, each, places)]
+
+    def _stands(
+        self, opened: Opened, suggestion: Suggestion, attached: Mapping[Path, Opened]
+    ) -> bool:
+        """Whether the file is attached nowhere, and nothing else follows its predecessor."""
+        if suggestion.path in attached:
+            return False
+        follows = opened.state.files.get(suggestion.follows or b"")
+        return follows is None or (follows.present and follows.id not in _followed(opened))
 
     def view(self, opened: Opened) -> list[Json]:
         """What ``mandate show`` says of it."""

@@ -8,8 +8,6 @@ from p2psync.core import ops
 from p2psync.errors import (
     AccountingsSeveral,
     AccountingTaken,
-    AttachedAlready,
-    FollowsOtherKind,
     MandateAmbiguous,
     MandateLocal,
     NameRefused,
@@ -57,39 +55,36 @@ async def joined(anna: Machine, ben: Machine, role: str = "writer") -> None:
     await in_step(anna, ben)
 
 
-async def file_of(machine: Machine, name: str) -> dict[str, object]:
-    return dict(await machine.shown(name))
-
-
 # -- one accounting ---------------------------------------------------------------------------
 
 
 async def test_b_man_1_a_second_accounting_is_refused_and_a_further_period_is_not(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
-        async with linked(anna, ben):
-            await joined(anna, ben, "accounting")
-            other = ben.file("other.crp", CRP_2026)
-            with pytest.raises(AccountingTaken):
-                await ben.service.attach("Books", [other], "accounting", None, None)
-            year = anna.file("atelier_2026.crp", CRP_2026)
-            with pytest.raises(AccountingTaken):
-                await anna.service.attach("Books", [year], "accounting", None, None)
-            same_year = anna.file("again.crp", CRP)
-            with pytest.raises(PeriodTaken):
-                await anna.service.attach(
-                    "Books", [same_year], "accounting", None, "atelier_2025.crp"
-                )
-            assert len(anna.opened().state.files) == len(ben.opened().state.files) == 1
-            await anna.service.attach("Books", [year], "accounting", None, "atelier_2025.crp")
-            await in_step(anna, ben)
-            for machine in (anna, ben):
-                files = (await machine.service.mandate_show("Books"))["files"]
-                assert [(file["name"], file["period"]) for file in files] == [
-                    ("atelier_2025.crp", "2025-01-01..2025-12-31"),
-                    ("atelier_2026.crp", "2026-01-01..2026-12-31"),
-                ]
+    async with (
+        running(tmp_path / "anna") as anna,
+        running(tmp_path / "ben") as ben,
+        linked(anna, ben),
+    ):
+        await joined(anna, ben, "accounting")
+        other = ben.file("other.crp", CRP_2026)
+        with pytest.raises(AccountingTaken):
+            await ben.service.attach("Books", [other], "accounting", None, None)
+        year = anna.file("atelier_2026.crp", CRP_2026)
+        with pytest.raises(AccountingTaken):
+            await anna.service.attach("Books", [year], "accounting", None, None)
+        same_year = anna.file("again.crp", CRP)
+        with pytest.raises(PeriodTaken):
+            await anna.service.attach("Books", [same_year], "accounting", None, "atelier_2025.crp")
+        assert len(anna.opened().state.files) == len(ben.opened().state.files) == 1
+        await anna.service.attach("Books", [year], "accounting", None, "atelier_2025.crp")
+        await in_step(anna, ben)
+        for machine in (anna, ben):
+            files = (await machine.service.mandate_show("Books"))["files"]
+            assert [(file["name"], file["period"]) for file in files] == [
+                ("atelier_2025.crp", "2025-01-01..2025-12-31"),
+                ("atelier_2026.crp", "2026-01-01..2026-12-31"),
+            ]
 
 
 async def test_b_man_1_several_accountings_at_once_are_refused(tmp_path: Path) -> None:
@@ -263,22 +258,25 @@ async def test_b_man_5_two_mandates_of_one_name_are_two(tmp_path: Path) -> None:
 
 
 async def test_b_man_5_a_new_name_reaches_everyone_and_changes_no_identity(tmp_path: Path) -> None:
-    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
-        async with linked(anna, ben):
-            await joined(anna, ben)
-            identity = anna.opened().id
-            said = await anna.service.mandate_rename("Books", "Atelier")
-            assert (said["id"], said["name"]) == (identity.hex(), "Atelier")
-            await in_step(anna, ben)
-            for machine in (anna, ben):
-                assert (await machine.service.mandate_show("Atelier"))["id"] == identity.hex()
-                (text,) = await told(machine, "mandate-renamed")
-                assert "Books" in text and "Atelier" in text
-            tips = anna.opened().replica.tips()
-            await anna.service.mandate_rename("Atelier", "Atelier")
-            assert anna.opened().replica.tips() == tips
-            with pytest.raises(NameRefused):
-                await anna.service.mandate_rename("Atelier", "a/b")
+    async with (
+        running(tmp_path / "anna") as anna,
+        running(tmp_path / "ben") as ben,
+        linked(anna, ben),
+    ):
+        await joined(anna, ben)
+        identity = anna.opened().id
+        said = await anna.service.mandate_rename("Books", "Atelier")
+        assert (said["id"], said["name"]) == (identity.hex(), "Atelier")
+        await in_step(anna, ben)
+        for machine in (anna, ben):
+            assert (await machine.service.mandate_show("Atelier"))["id"] == identity.hex()
+            (text,) = await told(machine, "mandate-renamed")
+            assert "Books" in text and "Atelier" in text
+        tips = anna.opened().replica.tips()
+        await anna.service.mandate_rename("Atelier", "Atelier")
+        assert anna.opened().replica.tips() == tips
+        with pytest.raises(NameRefused):
+            await anna.service.mandate_rename("Atelier", "a/b")
 
 
 async def test_b_man_5_a_reader_renames_nothing(tmp_path: Path) -> None:
@@ -316,48 +314,24 @@ async def test_b_man_6_the_list_tells_what_keeps_a_shared_mandate_from_syncing(
 
 
 async def test_b_man_7_one_link_serves_all_mandates(tmp_path: Path) -> None:
-    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
-        async with linked(anna, ben):
-            for number in range(5):
-                await founded_as(anna, f"M{number}")
-                ticket = await invited(anna, name=f"M{number}")
-                await ben.service.subscribe(ticket, None, None, None)
-            await ben.until(
-                lambda: all(
-                    ben.node.engine.in_step(each) and len(opened.state.files) == 1
-                    for each, opened in ben.node.opened.items()
-                )
+    async with (
+        running(tmp_path / "anna") as anna,
+        running(tmp_path / "ben") as ben,
+        linked(anna, ben),
+    ):
+        for number in range(5):
+            await founded_as(anna, f"M{number}")
+            ticket = await invited(anna, name=f"M{number}")
+            await ben.service.subscribe(ticket, None, None, None)
+        await ben.until(
+            lambda: all(
+                ben.node.engine.in_step(each) and len(opened.state.files) == 1
+                for each, opened in ben.node.opened.items()
             )
-            assert len(anna.node.connected()) == len(ben.node.connected()) == 1
-            assert len((await ben.service.mandate_list())["mandates"]) == 5
+        )
+        assert len(anna.node.connected()) == len(ben.node.connected()) == 1
+        assert len((await ben.service.mandate_list())["mandates"]) == 5
 
 
 async def founded_as(machine: Machine, name: str) -> None:
     await machine.service.mandate_create(name, machine.file(f"{name}.crp", CRP))
-
-
-# -- a file never in two mandates -------------------------------------------------------------
-
-
-async def test_b_att_4_a_file_is_never_in_two_mandates(tmp_path: Path) -> None:
-    async with running(tmp_path) as anna:
-        await founded(anna)
-        await anna.service.mandate_create("Other", None)
-        path = anna.file("a.ecf", V1)
-        await anna.service.attach("Books", [path], "invoicing", None, None)
-        for mandate in ("Books", "Other"):
-            with pytest.raises(AttachedAlready):
-                await anna.service.attach(mandate, [path], "invoicing", None, None)
-        other_name = anna.desk / "hard.ecf"
-        other_name.hardlink_to(path)
-        with pytest.raises(AttachedAlready):
-            await anna.service.attach("Other", [str(other_name)], "invoicing", None, None)
-
-
-async def test_b_att_3_a_file_follows_one_of_its_own_kind(tmp_path: Path) -> None:
-    async with running(tmp_path) as anna:
-        await founded(anna)
-        path = anna.file("a.ecf", V1)
-        with pytest.raises(FollowsOtherKind):
-            await anna.service.attach("Books", [path], "invoicing", None, "atelier_2025.crp")
-        assert len(anna.opened().state.files) == 1
