@@ -1212,6 +1212,17 @@ class FileHeldBack(RefusedError):
     hint_template = "take it with p2psync confirm, or undo it with p2psync restore"
 
 
+class FileAstray(FileHeldBack):
+    """Another attached file stands where this one was: it is no save (B-MIG-1)."""
+
+    code = "file-astray"
+    template = "at {path} stands another attached file: it is not taken up as {file}"
+    hint_template = (
+        "give the files their names back, or restore the link with p2psync relink, or, if this is "
+        "{file} now, p2psync confirm"
+    )
+
+
 class NothingHeld(RefusedError):
     """No save of the file is held back here."""
 

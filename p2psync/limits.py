@@ -257,3 +257,12 @@ UNDO_SECONDS = 30 * 24 * 3600
 BLOCKING_RECORDS_LISTED_MAX = 20
 """Records that a refusal to detach a file, or to remove a mandate, lists."""
 BLOCKING_FILES_LISTED_MAX = 20
+
+# -- files that are not where they were (B-MIG-1)
+SEARCHED_FOLDERS_MAX = 200
+SEARCHED_NAMES_MAX = 20_000
+"""Names that are looked at in one search, in all folders together."""
+SEARCHED_BYTES_MAX = 256 * MIB
+"""What one search reads; what is larger is told by its name and its inode alone."""
+CANDIDATES_LISTED_MAX = 10
+"""Places where a file that is missing may be now, named in one alert or refusal."""

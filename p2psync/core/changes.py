@@ -42,6 +42,8 @@ class FileDetached:
 
     file: bytes
     detach: OpId
+    device: bytes
+    """Who did so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class FileReturned:
 
     file: bytes
     undone: bool
+    device: bytes
+    """Who undid it, or saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,10 @@ class FilePlaced:
     """A file has another name, folder or device."""
 
     file: bytes
+    device: bytes
+    """Who said so, and has the file now."""
+    before: tuple[bytes, str, str] | None
+    """The device, folder and name before; ``None`` while nobody attached it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,8 @@ class FilePosted:
     """A receipt was made, or retracted."""
 
     receipt: OpId
+    device: bytes
+    """Who did so."""
     retracted: bool = False
 
 

@@ -364,7 +364,8 @@ class Mandate:
                 if file.detached_by:
                     self.arrangement += 1
                     if not was_present and file.present:
-                        return [FileReturned(file_id, undone=False), FileSaved(file_id, op)]
+                        came = FileReturned(file_id, undone=False, device=device)
+                        return [came, FileSaved(file_id, op)]
                 return [FileSaved(file_id, op)]
             case Rename(name=name):
                 self.dirt.core()
@@ -401,7 +402,7 @@ class Mandate:
             case Post() if self.membership.may(device, MAY_POST):
                 return self._post(operation, op, device, entry)
             case Unpost(receipts=receipts) if self.membership.may(device, MAY_POST):
-                return self._unpost(receipts, op)
+                return self._unpost(receipts, op, device)
             case _:
                 return []
 
@@ -418,14 +419,20 @@ class Mandate:
             case Detach(versions=versions):
                 may_post = self.membership.may(counting.device, MAY_POST)
                 counts = file.detach(frozenset(versions), op, may_post=may_post)
-                return [FileDetached(file.id, op)] if counts else []
+                return [FileDetached(file.id, op, counting.device)] if counts else []
             case Reattach(detaches=detaches):
                 was_present = file.present
                 file.reattached |= set(detaches)
                 came = not was_present and file.present
-                return [FileReturned(file.id, undone=True)] if came else []
-            case Place() if file.place(operation, at, counting.device):
-                return [FilePlaced(file.id)]
+                back = FileReturned(file.id, undone=True, device=counting.device)
+                return [back] if came else []
+            case Place():
+                known = None
+                if file.added is not None:
+                    known = (file.device, file.info.folder, file.info.name)
+                if file.place(operation, at, counting.device):
+                    return [FilePlaced(file.id, counting.device, known)]
+                return []
             case Expect() if file.expected is None or at > file.expected[:2]:
                 file.expected = (*at, operation.seconds)
                 return [FileExpected(file.id)]
@@ -485,7 +492,7 @@ class Mandate:
         return known
 
     def _post(self, operation: Post, op: OpId, device: bytes, entry: Applied) -> list[Change]:
-        changes: list[Change] = [FilePosted(op)]
+        changes: list[Change] = [FilePosted(op, device)]
         by_file: dict[bytes, tuple[list[Pair], list[Pair]]] = {}
         for taken, place in ((operation.adds, 0), (operation.drops, 1)):
             for file_id, element, key in keyed(taken):
@@ -513,7 +520,7 @@ class Mandate:
                 changes.append(DoublePosted(file_id, tuple(sorted({*rivals, op}))))
         return changes
 
-    def _unpost(self, receipts: tuple[OpId, ...], op: OpId) -> list[Change]:
+    def _unpost(self, receipts: tuple[OpId, ...], op: OpId, device: bytes) -> list[Change]:
         changes: list[Change] = []
         self.dirt.core()
         for receipt in receipts:
@@ -526,7 +533,7 @@ class Mandate:
                     if file is not None:
                         file.unpost(receipt)
                         self._touched(file, ())
-                changes.append(FilePosted(receipt, retracted=True))
+                changes.append(FilePosted(receipt, device, retracted=True))
         return changes
 
     # -- reading --------------------------------------------------------------------------------
@@ -541,9 +548,9 @@ class Mandate:
         Of concurrent claims the lowest (rank, operation) holds; an owner's handing over goes before
         the holder's.
         """
-        return self._seat()[0]
+        return self.seating()[0]
 
-    def _seat(self) -> tuple[bytes | None, int]:
+    def seating(self) -> tuple[bytes | None, int]:
         """The seat's holder, and how often it was handed over."""
         members = self.membership.members
         claims = [(members[device].rank, op, device) for op, device in self.claims]
@@ -567,7 +574,7 @@ class Mandate:
 
     def contested(self) -> tuple[bytes, ...]:
         """Devices that claimed the seat and do not hold it (B-MAN-1), until it is handed over."""
-        seat, handed = self._seat()
+        seat, handed = self.seating()
         if handed:
             return ()
         return tuple(sorted({device for _, device in self.claims} - {seat or b""}))

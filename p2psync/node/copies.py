@@ -4,6 +4,7 @@ The functions write to the disk; they block and are called in threads.
 """
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from p2psync.core.crdt import Element, Value
+from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.core.ops import OpId
-from p2psync.errors import P2PSyncError
+from p2psync.errors import FolderMissing, P2PSyncError, TargetChanged
 from p2psync.storage.disk import check_room as check_disk_room
 from p2psync.storage.file_state import Expected, FileStat
 from p2psync.storage.folder import Folder, Replacement
@@ -28,7 +30,9 @@ class Copy:
     written from; without a digest nothing of ours stands there yet. ``writing`` is noted before a
     merged content is written, so that after a crash it is recognised as ours, not taken for a
     save. ``held`` is the digest of a save that waits for a person's word. ``stat`` is kept only
-    when any later change must show in it.
+    when any later change must show in it; ``seen`` is what the file was like when it was last
+    looked at, by which it is known again under another name. ``astray``: another attached file
+    stands where this one was.
     """
 
     mandate: bytes
@@ -42,6 +46,8 @@ class Copy:
     held: bytes = b""
     stat: FileStat | None = None
     missing: bool = False
+    seen: FileStat | None = None
+    astray: bool = False
 
     @property
     def path(self) -> Path:
@@ -135,6 +141,9 @@ def _replacement(folder: Folder, write: Write) -> Replacement:
     if expected is not None:
         found = folder.stat(copy.name)
         if found is None:
+            if copy.role == "attached":
+                # It was moved, perhaps: another one in its place would stand beside it.
+                raise TargetChanged(path=str(copy.path))
             expected = None
         elif copy.stat is not None and found == copy.stat:
             expected = copy.stat
@@ -152,6 +161,31 @@ def remove(copy: Copy) -> None:
     """Take away what we wrote; raises ``TargetChanged`` when somebody changed it."""
     with _folder_of(copy) as folder:
         folder.remove(copy.name, copy.digest)
+
+
+def put_away(copy: Copy, keep: Callable[[str], None] | None) -> None:
+    """Take away what we wrote; ``keep`` is given its path and moves it to where it is kept.
+
+    Nothing happens when it is gone. Raises ``TargetChanged`` when somebody changed it. A crash
+    in between leaves a temporary file, which ``remove_leftovers`` finds.
+    """
+    try:
+        folder = Folder.open_within(copy.directory.parent, copy.directory.name)
+    except FolderMissing:
+        return
+    with folder:
+        if folder.stat(copy.name) is None:
+            return
+        if keep is None:
+            folder.remove(copy.name, copy.digest)
+            return
+        temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+        folder.rename(copy.name, temporary, copy.digest)
+        try:
+            keep(folder.path_of(temporary))
+        except BaseException:
+            folder.rename(temporary, copy.name)
+            raise
 
 
 def remove_quietly(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:

@@ -106,21 +106,16 @@ EVENT_TYPES: dict[str, EventType] = {
         "unpost",
         "one of the receipts was taken back",
     ),
-    "posted-detached": _alert(
-        "a file was detached while somebody apart posted records of it",
-        "attach",
-        "the receipts were taken back, or the file is attached again",
-    ),
     "seat-handed": _message("the accounting seat was handed over (B-POS-7)", shown=True),
     "seat-contested": _alert(
         "two devices attached an accounting while apart (B-MAN-1)",
         "settle-seat",
-    "mandate-renamed": _message("a mandate has another name"),
         "one device has the seat",
     ),
     # -- members and mandates
     "member-joined": _message("a device was let in; compare its key phrase", shown=True),
     "mandate-shared": _message("a local mandate became a shared one"),
+    "mandate-renamed": _message("a mandate has another name"),
     "ticket-refused": _alert(
         "a member refused this device's ticket", "new-ticket", "this device was let in"
     ),
@@ -135,6 +130,14 @@ EVENT_TYPES: dict[str, EventType] = {
     "newer-version": _alert(
         "somebody uses a p2psync that says what this one does not know (B-VAL-2)", "update"
     ),
+    "member-left": _message("a member removed the mandate from their machine (B-REM-6)"),
+    "member-returned": _message("a member who had removed the mandate has it again"),
+    "mandate-removed": _message("the mandate left this device's list (B-REM-1)", "undo"),
+    "mandate-restored": _message("the removal of a mandate was undone"),
+    "mandate-closed": _alert(
+        "the mandate was closed for everyone (B-REM-5)", "remove", "it was reopened, or removed"
+    ),
+    "mandate-reopened": _message("the closing of a mandate was undone", shown=True),
     # -- identity and devices
     "identity-locked": _alert(
         "nobody is signed in: the key is locked (B-ID-1)", "sign-in", "somebody signed in"
@@ -147,7 +150,9 @@ EVENT_TYPES: dict[str, EventType] = {
         "two histories of one device exist: its machine was cloned or restored (B-ID-4)",
         "check-devices",
     ),
-    "content-invalid": _alert("the content of somebody's version cannot be put together"),
+    "content-invalid": _alert(
+        "the content of somebody's version cannot be put together", "restore"
+    ),
     "peer-complains": _alert("a member's machine could not read what this one sent", "update"),
     "peer-mistake": _alert("a peer sent what makes no sense", "update"),
     "clock-wrong": _alert(

@@ -80,6 +80,21 @@ def detached(opened: Opened, text: str) -> FileState:
     return found[0]
 
 
+def any_file(opened: Opened, text: str) -> FileState:
+    """Return the attached file with that name or path, else the detached one.
+
+    Raises ``FileNotAttached``, or ``DetachedSeveral``.
+    """
+    try:
+        return file(opened, text)
+    except FileNotAttached:
+        try:
+            return detached(opened, text)
+        except NoDetachedFile:
+            pass
+        raise
+
+
 def version(file_state: FileState, text: str, shown_name: str) -> Version:
     """Return the version whose name starts so; raises ``VersionUnknown``."""
     found = [each for each in file_state.versions.values() if each.name.startswith(text.lower())]

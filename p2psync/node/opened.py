@@ -53,7 +53,12 @@ class Opened:
     """When this device was in step with another one last; 0: not since the node started."""
     shelved: dict[bytes, str] | None = None
     """The names under which the copies in the mandate folder were last arranged."""
+    seating: tuple[bytes | None, int] = field(init=False)
+    """Who had the seat, and how often it was handed over, when people were last told."""
     _names: tuple[tuple[int, int], dict[bytes, str]] | None = None
+
+    def __post_init__(self) -> None:
+        self.seating = self.state.seating()
 
     def check_live(self) -> None:
         """Raise ``StateReloaded`` when another replica has taken over."""
@@ -79,6 +84,16 @@ class Opened:
     def refused(self) -> str:
         """The code with which a member refused this device's ticket; empty when none did."""
         return self.row.refused
+
+    @property
+    def closed(self) -> bool:
+        """Whether the mandate was closed for everyone (B-REM-5)."""
+        return bool(self.state.standing.closed)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether copies are neither taken up nor written: it is closed, or was removed here."""
+        return self.closed or self.row.is_removed
 
     @property
     def state(self) -> Mandate:
@@ -115,3 +130,8 @@ class Opened:
             if shown == name:
                 return self.state.files[file_id]
         return None
+
+
+def later_key(opened: Opened) -> str:
+    """The setting that says what a subscription is to attach once this device is let in."""
+    return f"attach-later:{opened.id.hex()}"

@@ -14,6 +14,7 @@ from p2psync.node.runner import wall_ms
 
 Json = dict[str, Any]
 CONDITION_TEXTS = {
+    "closed": "{who} closed it for everyone on {when}: saves are not taken up any more",
     "waiting": "no member that may admit this device was reached yet",
     "offline": "no other device of the mandate is reachable",
     "newer-version": "somebody has a newer p2psync, which writes what this one does not understand",
@@ -43,6 +44,15 @@ class Overview:
                 "state": "read-only",
                 "cause": _cause(failure.template, failure.params),
                 "action": "mend-disk",
+            }
+        if closings := opened.state.standing.closed:
+            own = closings[0].device == node.identity.device
+            who = views.person(opened.state, closings[0].device)
+            when = views.iso_of(closings[0].hlc)[:10]
+            return {
+                "state": "closed",
+                "cause": _cause(CONDITION_TEXTS["closed"], {"who": who, "when": when}),
+                "action": "reopen" if own else "remove",
             }
         for file, error in validity.refused_files(opened):
             return {
@@ -77,7 +87,8 @@ class Overview:
                 "cause": _cause(CONDITION_TEXTS["waiting"]),
                 "action": "wait",
             }
-        if not opened.state.membership.members.keys() - {node.identity.device}:
+        members = opened.state.membership.members
+        if not opened.state.standing.going_on(members) - {node.identity.device}:
             return {"state": "ok"}
         if not node.engine.meets_anybody(opened.id):
             return {
@@ -127,11 +138,26 @@ class Overview:
             "contested": [views.person(opened.state, each) for each in opened.state.contested()],
             "synced": await self._synced(opened),
             "files": await self.files(opened, opened.state.present_files()),
+            "detached": self._detached(opened),
             "suggestions": self._node.suggestions.view(opened),
             "programs": validity.programs(opened),
             "policy": validity.policy_view(opened.state.standing.policy),
             "members": await self.members(opened),
         }
+
+    def _detached(self, opened: Opened) -> list[Json]:
+        """The files that were detached: history has them, and they can be attached again."""
+        gone = [each for each in opened.state.files.values() if each.added and not each.present]
+        return [
+            {
+                "id": file.id.hex(),
+                "name": file.info.name,
+                "kind": file.info.kind,
+                "device": views.person(opened.state, file.device),
+                "folder": file.info.folder,
+            }
+            for file in sorted(gone, key=lambda each: (each.info.name, each.id))
+        ]
 
     def _seat(self, opened: Opened) -> str | None:
         seat = opened.state.seat()
@@ -156,7 +182,8 @@ class Overview:
         """The members, and devices that wait to be admitted (B-ID-2)."""
         node = self._node
         state = opened.state
-        online = {peer.device for peer in node.engine.peers(opened.id) if peer.online}
+        left = state.standing.left()
+        online = {peer.device for peer in node.engine.peers(opened.id) if peer.online} - left
         seen = await node.store.last_seen(opened.id)
         out = []
         for device, member in sorted(
@@ -173,6 +200,7 @@ class Overview:
                     "contested": device in state.contested(),
                     "phrase": node.identity.phrase_of(device),
                     "this_device": own,
+                    "left": device in left,
                     "online": own or device in online,
                     "last_seen": (
                         views.iso(wall_ms())

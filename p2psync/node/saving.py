@@ -20,6 +20,7 @@ from p2psync.engine.replica import Written
 from p2psync.errors import FileBusy
 from p2psync.node import copies as disk
 from p2psync.node import looking
+from p2psync.node.closed import check_open
 from p2psync.node.contents import Contents
 from p2psync.node.copies import Copy
 from p2psync.node.looking import Records, Sealed, Whole
@@ -148,8 +149,12 @@ class Saving:
     async def write(
         self, opened: Opened, drafts: Sequence[Draft], also: Sequence[InBatch] = ()
     ) -> list[Version]:
-        """Write the versions in one transaction; returns when they are durable, all or none."""
+        """Write the versions in one transaction; returns when they are durable, all or none.
+
+        Raises ``MandateIsClosed``.
+        """
         opened.check_live()
+        check_open(opened)
         lists = [each for draft in drafts if draft.sealed for each in draft.sealed.lists]
         if lists:
             await trio.to_thread.run_sync(self._contents.pieces.keep_lists, lists)

@@ -12,11 +12,11 @@ from p2psync.node import find, views
 from p2psync.node.attaching import Said
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
+from p2psync.node.opened import later_key
 from p2psync.node.posting import Posting
 from p2psync.node.programs import Programs
 from p2psync.node.seat import Seat
 from p2psync.node.telling import Telling
-from p2psync.node.opened import later_key
 from p2psync.node.tickets import Tickets
 from p2psync.node.versions import Versions
 
@@ -35,9 +35,9 @@ class NodeService:
         self._telling = Telling(node)
         self._tickets = Tickets(node, self._mandates)
         node.on_admitted = self._tickets.attach_later
-        self._posting = Posting(node, self._mandates)
+        self.posting = Posting(node, self._mandates)
         self._seat = Seat(node)
-        self._versions = Versions(node, self._posting)
+        self._versions = Versions(node, self.posting)
 
     async def resume(self) -> None:
         """Go on with what was asked for before the node was stopped."""
@@ -179,6 +179,40 @@ class NodeService:
         """Set which programs' files a mandate refuses."""
         return await self._programs.set_policy(mandate, refuse, minimums)
 
+    # -- detaching, closing, removing ---------------------------------------------------------
+
+    async def detach(self, mandate: str, file: str) -> Json:
+        """Detach a file."""
+        return await self._node.detaching.detach(mandate, file)
+
+    async def reattach(self, mandate: str, file: str) -> Json:
+        """Undo the detaching of a file."""
+        return await self._node.detaching.reattach(mandate, file)
+
+    async def removal_plan(self, mandate: str) -> Json:
+        """What removing a mandate would do."""
+        return await self._node.removal.plan(mandate)
+
+    async def mandate_remove(self, mandate: str) -> Json:
+        """Take a mandate off this device's list."""
+        return await self._node.removal.remove(mandate)
+
+    async def removed_list(self) -> Json:
+        """List the mandates that were removed here."""
+        return self._node.removal.listed()
+
+    async def mandate_restore(self, mandate: str) -> Json:
+        """Undo a removal."""
+        return await self._node.removal.restore(mandate)
+
+    async def mandate_close(self, mandate: str) -> Json:
+        """Close a mandate for everyone."""
+        return await self._node.removal.close(mandate)
+
+    async def mandate_reopen(self, mandate: str) -> Json:
+        """Undo the closing of a mandate."""
+        return await self._node.removal.reopen(mandate)
+
     # -- tickets ------------------------------------------------------------------------------
 
     async def invite(
@@ -215,7 +249,7 @@ class NodeService:
         self, mandate: str, files: Sequence[str] = (), records: int = PENDING_LISTED
     ) -> Json:
         """List what waits to be posted."""
-        return await self._posting.pending(mandate, list(files), records)
+        return await self.posting.pending(mandate, list(files), records)
 
     async def post(
         self,
@@ -226,15 +260,15 @@ class NodeService:
         currency: str = "CHF",
     ) -> Json:
         """Integrate pending records."""
-        return await self._posting.post(mandate, files, output, format, currency)
+        return await self.posting.post(mandate, files, output, format, currency)
 
     async def unpost(self, mandate: str, receipt: str) -> Json:
         """Retract a receipt."""
-        return await self._posting.unpost(mandate, receipt)
+        return await self.posting.unpost(mandate, receipt)
 
     async def receipts(self, mandate: str) -> Json:
         """List the receipts."""
-        return await self._posting.receipts(mandate)
+        return await self.posting.receipts(mandate)
 
     async def seat_show(self, mandate: str) -> Json:
         """Show who has the accounting seat."""
@@ -275,10 +309,11 @@ class NodeService:
             opened = find.mandate(node.opened.values(), wanted)
             if not node.shelf.at_rest(opened):
                 return False
-            others = opened.state.membership.members.keys() - {node.identity.device}
-            if not others and not opened.by_ticket:
+            state = opened.state
+            others = state.standing.going_on(state.membership.members) - {node.identity.device}
+            if not others and opened.replica.is_member(node.identity.device):
                 return True
-            online = any(peer.online for peer in node.engine.peers(opened.id))
+            online = node.engine.meets_anybody(opened.id)
             return online and (not synced or node.engine.in_step(opened.id))
 
         limit = float("inf") if timeout_seconds is None else timeout_seconds
@@ -292,7 +327,9 @@ class NodeService:
                 if "cause" in condition
                 else "a member has not taken everything yet",
             )
-        online = [peer for peer in node.engine.peers(opened.id) if peer.online]
+        left = opened.state.standing.left()
+        peers = node.engine.peers(opened.id)
+        online = [peer for peer in peers if peer.online and peer.device not in left]
         return {"synced": node.engine.in_step(opened.id), "members": len(online)}
 
     async def alerts(self, mandate: str | None) -> Json:

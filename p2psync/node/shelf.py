@@ -19,9 +19,11 @@ from p2psync.core.ops import AddFile, Operation, OpId
 from p2psync.engine.effects import Effect
 from p2psync.errors import (
     ChunkMissing,
+    FileAstray,
     FileBusy,
     FileHeldBack,
     FileInTheWay,
+    FolderMissing,
     NotAllowed,
     P2PSyncError,
     ProgramRefused,
@@ -34,6 +36,7 @@ from p2psync.node import validity
 from p2psync.node.contents import Contents, Read
 from p2psync.node.copies import Copy, Role
 from p2psync.node.looking import Gone, Look, Records, Sealed, Unchanged, Whole, look, look_many
+from p2psync.node.missing import Missing
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.pieces import ROLES, Pieces
@@ -41,6 +44,7 @@ from p2psync.node.runner import InBatch, Runner
 from p2psync.node.saving import NOTHING, Draft, Old, Saving
 from p2psync.node.store import Store
 from p2psync.node.writing import Writing
+from p2psync.storage.file_state import FileStat
 
 T = TypeVar("T")
 Job = tuple[str, bytes, Role | None]
@@ -51,6 +55,8 @@ LOOKED_AT_AT_ONCE = 64
 """Copies that are looked at in one go."""
 WRITTEN_AT_ONCE = 512
 """Files that are written with one sync."""
+_GONE_WITH_COPIES = ("missing", "unwritten", "held", "unreadable", "conflict", "file-returned")
+"""The keys of alerts that are no concern any more once a file is detached."""
 
 
 class Shelf:
@@ -68,6 +74,7 @@ class Shelf:
         own_effects: Callable[[bytes, list[Effect]], list[Effect]],
         written: Callable[[bytes, bytes], None],
         lost: Callable[[Opened, bytes, OpId], None],
+        missing: Missing,
     ) -> None:
         """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done,
         ``written`` when the copies of a mandate's file are up to date, ``lost`` when a version's
@@ -80,6 +87,7 @@ class Shelf:
         self._idle = idle
         self._written = written
         self._lost = lost
+        self._missing = missing
         self._contents = Contents(store, pieces)
         self._saving = Saving(runner, store, self._contents, notices, own_effects)
         self._writing = Writing(runner, store, self._contents, notices, watch)
@@ -96,7 +104,8 @@ class Shelf:
 
     def at_rest(self, opened: Opened) -> bool:
         """Whether nothing waits to be looked at or written now."""
-        return not (opened.jobs or opened.working or any(opened.later.values()))
+        in_motion = opened.jobs or opened.working or any(opened.later.values())
+        return not (in_motion or self._missing.searching(opened))
 
     def _job(self, opened: Opened, job: Job) -> None:
         if not opened.live:
@@ -111,14 +120,34 @@ class Shelf:
             while opened.jobs:
                 jobs, opened.jobs = opened.jobs, {}
                 async with opened.lock:
-                    if opened.live:
+                    files = dict.fromkeys(file for kind, file, _ in jobs if kind == "write")
+                    if opened.frozen:
+                        for file in files:
+                            self._written(opened.id, file)
+                    elif opened.live:
+                        await self._put_away(opened, files)
                         await self.arrange(opened)
                         await self._look(opened, jobs)
-                        files = dict.fromkeys(file for kind, file, _ in jobs if kind == "write")
                         await self._write(opened, list(files))
         finally:
             opened.working = False
             self._idle()
+
+    async def _put_away(self, opened: Opened, files: Iterable[bytes]) -> None:
+        """Let the copies of those that are detached leave the mandate folder."""
+        for file_id in files:
+            file = opened.state.files.get(file_id)
+            if file is None or file.added is None or file.present:
+                continue
+            try:
+                await self._writing.put_away(opened, file)
+            except StateReloaded:
+                return
+            except P2PSyncError as error:
+                self._give_up(opened, file, error)
+            else:
+                for each in _GONE_WITH_COPIES:
+                    self._notices.settle_all(opened.id, f"{each}:{file_id.hex()}")
 
     async def _look(self, opened: Opened, jobs: Iterable[Job]) -> None:
         """Look at the copies that may have changed, and take up those that did."""
@@ -132,6 +161,7 @@ class Shelf:
                 if (file := opened.state.files.get(copy.file)) and file.present
             ]
             found = await trio.to_thread.run_sync(look_many, group, secret)
+            self._missing.renew()
             await together(
                 lambda pair: self._take_quietly(opened, *pair),
                 [(copy, each) for (copy, _), each in zip(group, found, strict=True)],
@@ -196,6 +226,7 @@ class Shelf:
             return
         secret = opened.replica.chunk_secret
         found = await trio.to_thread.run_sync(look, copy, file.info.format, secret)
+        self._missing.renew()
         await self._take(opened, copy, found, confirmed)
 
     async def _take(self, opened: Opened, copy: Copy, found: Look, confirmed: bytes = b"") -> None:
@@ -204,14 +235,20 @@ class Shelf:
         if file is None or not file.present:
             return
         match found:
-            case Gone():
-                await self._gone(opened, copy)
+            case Gone(folder=folder):
+                await self._gone(opened, copy, folder=folder)
                 return
             case Unchanged(stat=stat, steady=steady):
                 self._back(opened, copy)
                 copy.stat = stat if steady else None
+                self._seen(copy, stat)
                 await self._unhold(opened, copy)
                 return
+            case Records() | Whole() if copy.role == "attached" and found.digest != confirmed:
+                if await self._missing.goes_astray(opened, copy, found):
+                    await self._hold(opened, copy, found.digest)
+                    raise FileAstray(file=copy.name, path=str(copy.path))
+                self._back(opened, copy)
             case Records() | Whole():
                 self._back(opened, copy)
         known = self._recognise(file, copy, found.digest)
@@ -219,6 +256,7 @@ class Shelf:
             self._settle_held(opened, copy)
             copy.heads, copy.digest, copy.writing, copy.held = known, found.digest, None, b""
             copy.stat = found.stat if found.steady else None
+            copy.seen = found.stat
             self._contents.pieces.moved(opened)
             await self._writing.keep(opened, copy)
             return
@@ -232,40 +270,32 @@ class Shelf:
         if found.digest != confirmed:
             await self._hold_if_suspicious(opened, file, copy, found, old)
         held = copy.held
+        copy.seen = found.stat
         draft = await self._saving.draft(opened, copy, found, old)
         await self._saving.write(opened, [draft])
         if held:
             self._settle_held(opened, copy)
 
-    async def _gone(self, opened: Opened, copy: Copy) -> None:
+    async def _gone(self, opened: Opened, copy: Copy, *, folder: bool) -> None:
         copy.stat = None
         if copy.role == "folder":
             copy.missing = True  # and it is written again; whatever was held back is gone with it
             await self._unhold(opened, copy)
-        elif not copy.missing:
-            copy.missing = True
-            self._notices.alert_text(
-                "link-broken",
-                "the link to {file} is broken: {path} is not there",
-                mandate=opened.id,
-                file=copy.name,
-                action="restore-link",
-                key=f"missing:{copy.file.hex()}",
-                path=str(copy.path),
-            )
+        else:
+            self._missing.gone(opened, copy, folder=folder)
 
     def _back(self, opened: Opened, copy: Copy) -> None:
-        was_missing, copy.missing = copy.missing, False
-        if copy.role == "folder":
-            return
-        self._notices.settle("link-broken", mandate=opened.id, key=f"missing:{copy.file.hex()}")
-        if was_missing:
-            self._notices.message(
-                "link-restored",
-                "the link to {file} is restored",
-                mandate=opened.id,
-                file=copy.name,
-            )
+        copy.missing = False
+        if copy.role == "attached":
+            self._missing.back(opened, copy)
+
+    def _seen(self, copy: Copy, stat: FileStat) -> None:
+        """Note what an unchanged file is like now; durably, when another one took its place."""
+        before, copy.seen = copy.seen, stat
+        if copy.role == "attached" and (
+            before is None or (before.device, before.inode) != (stat.device, stat.inode)
+        ):
+            self._writing.keep_soon(copy)
 
     def _recognise(self, file: FileState, copy: Copy, digest: bytes) -> tuple[OpId, ...] | None:
         """Return the heads that content on the disk stands for when it is not a new save.
@@ -367,6 +397,7 @@ class Shelf:
             copy, operation, found = item
             before = [operation, *also.get(copy.file, ())]
             drafts[copy.file] = await self._saving.draft(opened, copy, found, NOTHING, before)
+            copy.seen = drafts[copy.file].stat if found is None else found.stat
 
         await together(read, items)
         check()
@@ -470,13 +501,18 @@ class Shelf:
                 (file, copy)
                 for file in files
                 if file.id not in errors
-                and (role == "attached" or file.id in placed)
+                and (
+                    file.device == opened.replica.device
+                    if role == "attached"
+                    else file.id in placed
+                )
                 and (copy := opened.copies.get((file.id, role)))
                 and not _left_alone(copy)
             ]
             results = await self._writing.write_many(opened, wanted)
             for (file, copy), error in zip(wanted, results, strict=True):
-                if isinstance(error, TargetChanged):
+                lost = role == "attached" and isinstance(error, FolderMissing)
+                if lost or isinstance(error, TargetChanged):
                     error = await self._write_changed(opened, file, copy)
                 if error is not None:
                     errors[file.id] = error

@@ -252,6 +252,7 @@ class Store:
             stat=copy.stat,
             writing=copy.writing,
             held=copy.held,
+            seen=copy.seen,
         )
         return InBatch(lambda batch: batch.put_copy(row))
 
@@ -305,6 +306,16 @@ class Store:
                     batch.put_contact(device, address, now)
 
         await self._write(write)
+
+    async def contacts(self, mandate: bytes) -> dict[bytes, tuple[str, ...]]:
+        """The devices that have to do with a mandate, and where each was reached."""
+
+        def read() -> dict[bytes, tuple[str, ...]]:
+            known = self._database.contacts()
+            seen = self._database.last_seen(mandate)
+            return {device: known.get(device, ()) for device in sorted(seen)}
+
+        return await self._thread(read)
 
     async def last_seen(self, mandate: bytes) -> dict[bytes, int]:
         """When each member was last there, in milliseconds since 1970."""
@@ -438,6 +449,7 @@ def _copy(row: CopyRow, directory: Path) -> Copy:
         heads=row.heads,
         digest=row.digest,
         stat=row.stat,
+        seen=row.seen,
         writing=row.writing,
         held=row.held,
     )

@@ -25,7 +25,7 @@ from p2psync.node import find, validity, views
 from p2psync.node.attaching import Wanted, check_kind
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
-from p2psync.node.opened import Opened
+from p2psync.node.opened import Opened, later_key
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 from p2psync.storage.rows import MandateRow
@@ -171,11 +171,13 @@ class Tickets:
         check_kind(kind or "other")
         paths = await self._mandates.attaching.check_attachable([] if attach is None else [attach])
         opened = node.opened.get(read.mandate)
+        came_back = None if opened else await node.removal.resubscribe(read.mandate)
+        opened = opened or came_back
         fresh = opened is None
         if opened is None:
             opened = await self._open(read)
         elif opened.replica.is_member(node.identity.device):
-            if not paths:
+            if not paths and came_back is None:
                 raise SubscribedAlready(mandate=opened.name)
         elif opened.refused or opened.row.admission_seed != read.admission_seed:
             # An earlier ticket did not let this device in. It begins anew: a log that stands on one
@@ -284,8 +286,3 @@ class Tickets:
             error = refusal(opened.row, opened.refused)
             if error is not None:
                 raise error
-
-
-def later_key(opened: Opened) -> str:
-    """The setting that says what a subscription is to attach once this device is let in."""
-    return f"attach-later:{opened.id.hex()}"

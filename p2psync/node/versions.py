@@ -11,6 +11,7 @@ from p2psync.core import clock
 from p2psync.core.files import FileState, Version
 from p2psync.errors import (
     FileBusy,
+    FileDetachedAlready,
     FileHeldBack,
     NotAllowed,
     NotARegularFile,
@@ -20,6 +21,7 @@ from p2psync.errors import (
 )
 from p2psync.formats import registry
 from p2psync.node import find, views
+from p2psync.node.closed import check_open
 from p2psync.node.copies import Copy
 from p2psync.node.looking import Records, Whole
 from p2psync.node.node import Node
@@ -45,14 +47,17 @@ class Versions:
         until = None if at is None else _time(at)
         names = opened.names()
         rows = []
-        for file in find.files(opened, [] if name is None else [name]):
+        files = list(opened.state.files.values()) if name is None else [find.any_file(opened, name)]
+        for file in files:
+            if file.added is None:
+                continue
             for version in file.versions.values():
                 if until is None or clock.milliseconds(version.hlc) <= until:
                     rows.append((version.stamp, version.id, file, version))
         rows.sort(key=lambda row: row[:2], reverse=True)
         return {
             "versions": [
-                views.version_view(opened, file, names[file.id], version)
+                views.version_view(opened, file, names.get(file.id, file.info.name), version)
                 for _, _, file, version in rows
             ]
         }
@@ -61,8 +66,8 @@ class Versions:
         """Bring a version back as a new one, or write it elsewhere and change nothing."""
         node = self._node
         opened = find.mandate(node.opened.values(), mandate)
-        file = find.file(opened, name)
-        shown = opened.names()[file.id]
+        file = find.any_file(opened, name)
+        shown = opened.names().get(file.id, file.info.name)
         version = find.version(file, text, shown)
         if output is not None:
             content, _, _ = await node.shelf.content(opened, file, version)
@@ -78,6 +83,9 @@ class Versions:
             path = await trio.to_thread.run_sync(write)
             return {"file": shown, "version": version.name, "path": str(path)}
         node.check_writable()
+        check_open(opened)
+        if not file.present:
+            raise FileDetachedAlready(file=shown, mandate=opened.name)
         self._posting.check_may_write(opened, "restore a version")
         async with opened.lock:
             # What stands on the disk and was not looked at yet becomes a version first.

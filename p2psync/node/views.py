@@ -299,5 +299,5 @@ def version_view(opened: Opened, file: FileState, name: str, version: Version) -
         "records": version.records,
         "added": version.added,
         "deleted": version.deleted,
-        "current": version.id in file.heads,
+        "current": version.id in file.heads and file.present,
     }

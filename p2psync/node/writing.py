@@ -14,7 +14,7 @@ import trio
 
 from p2psync.core.files import FileState, Version, version_name
 from p2psync.core.ops import OpId
-from p2psync.errors import P2PSyncError, TargetChanged
+from p2psync.errors import NotARegularFile, P2PSyncError, TargetChanged
 from p2psync.node import copies as disk
 from p2psync.node.contents import Contents
 from p2psync.node.copies import Copy
@@ -98,6 +98,10 @@ class Writing:
         """Note durably what a copy holds, after all entries that were handed in before."""
         opened.check_live()
         await self._runner.hand_in([self.note(copy)]).wait()
+
+    def keep_soon(self, copy: Copy) -> None:
+        """Do ``keep`` without waiting: nothing is lost if it never happens."""
+        self._runner.hand_in([self.note(copy)])
 
     def note(self, copy: Copy) -> InBatch:
         """What ``keep`` writes, for a transaction with more in it."""
@@ -191,6 +195,7 @@ class Writing:
                 self._contents.pieces.placed(plan.heads[0])
             # A later write moves the modification time on, unless it falls into the same tick.
             copy.stat = stat if stat.mtime_ns + CLOCK_TICK_NS <= stat.ctime_ns else None
+            copy.seen = stat
             copy.missing = False
         copy.heads, copy.digest, copy.writing = plan.heads, plan.digest, None
 
@@ -227,6 +232,48 @@ class Writing:
             key=f"conflict:{file.id.hex()}",
             others=", ".join(written),
         )
+
+    # -- what is detached -----------------------------------------------------------------------
+
+    async def put_away(self, opened: Opened, file: FileState) -> None:
+        """Take the copies of a detached file out of the mandate folder (B-DET-3).
+
+        What only they hold is kept as an old version. One that somebody changed stays, and is
+        theirs from now on.
+        """
+        copy = opened.copies.get((file.id, "folder"))
+        if copy is None:
+            return
+        pieces = self._contents.pieces
+        beside = dict(opened.conflicts.pop(file.id, {}))
+        for version in file.conflicts():
+            beside.setdefault(conflict_name(copy.name, version), version.digest)
+        held = file.versions.get(copy.heads[0]) if len(copy.heads) == 1 else None
+        whole = held is not None and held.content is not None and held.digest == copy.digest
+        keep = pieces.kept_as(opened.id, copy.digest) if whole else None
+        try:
+            if copy.digest:
+                await trio.to_thread.run_sync(disk.put_away, copy, keep)
+        except (TargetChanged, NotARegularFile):
+            self._notices.message(
+                "copy-left",
+                "{file} is detached, but {path} holds a change that was not taken up: it stays "
+                "there and is yours",
+                mandate=opened.id,
+                file=copy.name,
+                path=str(copy.path),
+            )
+        if beside:
+            await trio.to_thread.run_sync(disk.remove_quietly, opened.folder, beside.items())
+        opened.check_live()
+        opened.copies.pop((file.id, "folder"), None)
+        for known in (opened.unwritten, opened.incomplete):
+            known.pop(file.id, None)
+        for place in [each for each in opened.unreadable if each[0] == file.id]:
+            del opened.unreadable[place]
+        pieces.moved(opened)
+        self._watch()
+        await self._runner.hand_in([self._store.drop_copy(copy)]).wait()
 
     async def _beside(self, opened: Opened, file: FileState, shown: str, version: Version) -> bytes:
         if version.content is not None:

@@ -69,7 +69,8 @@ class CopyRow:
     """A file on this machine that stands for one file (16 bytes) of a mandate.
 
     ``heads`` are the versions that were last written there or taken from there, with the content's
-    ``digest`` (32 bytes, or none before the first). ``stat`` is what the file was like then.
+    ``digest`` (32 bytes, or none before the first). ``stat`` is what the file was like then, when
+    any later change must show in it; ``seen`` is what it was like when it was last looked at.
     ``writing`` names the heads and the digest of what is about to be written there. ``held`` is
     whatever the node notes of a save that waits for a person's word.
     """
@@ -84,6 +85,7 @@ class CopyRow:
     stat: FileStat | None = None
     writing: tuple[Heads, bytes] | None = None
     held: bytes = b""
+    seen: FileStat | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,10 @@ def test_the_fold_tells_what_went_and_what_came_back(office: Office) -> None:
     for item in office.entries[len(before) :]:
         told += state.apply(item)
     assert [each for each in told if isinstance(each, FileDetached | FileReturned)] == [
-        FileDetached(FILE, detach),
-        FileReturned(FILE, undone=True),
-        FileDetached(FILE, again),
-        FileReturned(FILE, undone=False),
+        FileDetached(FILE, detach, ANNA),
+        FileReturned(FILE, undone=True, device=ANNA),
+        FileDetached(FILE, again, ANNA),
+        FileReturned(FILE, undone=False, device=CARL),
     ]
 
 
