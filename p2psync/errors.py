@@ -899,7 +899,7 @@ class OfferedAndFiles(UsageError):
     """What is offered and named files exclude each other."""
 
     code = "offered-and-files"
-    template = "either files and their kind, or what is offered: {cause}"
+    template = "either files and their kind are named, or what is offered is asked for"
     hint_template = "write p2psync attach MANDATE FILE... --kind KIND, or MANDATE --offered"
 
 
@@ -931,8 +931,8 @@ class PolicyInvalid(UsageError):
     """A policy that cannot be."""
 
     code = "policy-invalid"
-    template = "the policy cannot be set: {cause}"
-    hint_template = "see p2psync program policy --help"
+    template = "a policy names {count} programs, but {limit} at most"
+    hint_template = "name only those whose old versions are to be refused"
 
 
 class ProgramRefused(RefusedError):

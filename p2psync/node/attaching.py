@@ -3,7 +3,7 @@
 import datetime
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from p2psync.errors import (
     PeriodTaken,
 )
 from p2psync.formats.cresus_settings import read_settings
-from p2psync.limits import FILES_PER_MANDATE_MAX
+from p2psync.limits import FILES_PER_MANDATE_MAX, RECENT_BYTES_MAX
 from p2psync.node import find, views
 from p2psync.node.copies import Copy
 from p2psync.node.looking import Records, Whole, look_first
@@ -110,10 +110,10 @@ class Attaching:
             registration(b"", *said.program)  # refused before anything else happens
         if offered:
             if files or kind or period or follows:
-                raise OfferedAndFiles(cause="what is offered has its kind and its period")
+                raise OfferedAndFiles()
             return await self._attach_offered(opened, said)
         if not files or kind is None:
-            raise OfferedAndFiles(cause="there is no file, or no kind")
+            raise OfferedAndFiles()
         check_kind(kind)
         span = _period(period)
         paths = await self.check_attachable(files)
@@ -280,6 +280,7 @@ class Attaching:
         """For each file the copy that it is, the operation that attaches it, what it holds."""
         secret = opened.replica.chunk_secret
         items: list[Item] = []
+        recent_bytes = 0
         for start in range(0, len(wanted), ATTACHED_AT_ONCE):
             group = wanted[start : start + ATTACHED_AT_ONCE]
             paths = [each.path for each in group]
@@ -300,7 +301,12 @@ class Attaching:
                 )
                 path = each.path
                 copy = Copy(opened.id, operation.file, "attached", path.parent, path.name)
-                items.append((copy, operation, first.found))
+                found = first.found
+                if isinstance(found, Whole) and found.sealed is not None:
+                    recent_bytes += sum(len(data) for _, data in found.sealed.recent)
+                    if recent_bytes > RECENT_BYTES_MAX:  # it is read again when it is asked for
+                        found = replace(found, sealed=replace(found.sealed, recent=()))
+                items.append((copy, operation, found))
             if len(wanted) > ATTACHED_AT_ONCE:
                 self._node.notices.progress(
                     len(items), len(wanted), mandate=opened.id, file="", phase="reading"

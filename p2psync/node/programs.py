@@ -57,7 +57,7 @@ class Programs:
         if unknown:
             raise LicenceUnknown(licence=unknown[0][:80], licences=", ".join(REFUSABLE))
         if len(minimums) > POLICY_MINIMUMS_MAX:
-            raise PolicyInvalid(cause=f"more than {POLICY_MINIMUMS_MAX} programs")
+            raise PolicyInvalid(count=len(minimums), limit=POLICY_MINIMUMS_MAX)
         for name, version in minimums.items():
             check_program(name, version)
         operation = Policy(
