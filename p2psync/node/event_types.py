@@ -66,7 +66,14 @@ EVENT_TYPES: dict[str, EventType] = {
     "link-broken": _alert(
         "an attached file is not where it was (B-MIG-1)", "restore-link", "the file is back"
     ),
-    "link-restored": _message("an attached file that was missing is back"),
+    "link-restored": _message("an attached file that was missing is back, or was found"),
+    "file-moved": _message("a file has another name, folder or device (B-MIG-2)"),
+    "file-replaced": _message(
+        "another file was put in the place of an attached one (B-MIG-3)", "post", shown=True
+    ),
+    "file-taken-over": _alert(
+        "another device has a file now that was attached here (B-MIG-2)", "check-file"
+    ),
     "source-silent": _alert(
         "a file was not saved for longer than it promised",
         "ask-source",

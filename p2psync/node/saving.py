@@ -185,6 +185,24 @@ class Saving:
         await ticket.wait()
         return versions
 
+    async def say(
+        self, opened: Opened, operations: Sequence[Operation], also: Sequence[InBatch]
+    ) -> None:
+        """Write operations, and what belongs to them, in one transaction; returns when it is
+        durable. Raises ``MandateIsClosed``.
+        """
+        opened.check_live()
+        check_open(opened)
+        work: list[Effect | InBatch] = []
+        try:
+            effects = opened.replica.author(operations, wall_ms())
+            work += self._own_effects(opened.id, effects)
+            work += also
+        finally:
+            # What is in memory goes to the disk, whatever came of the rest.
+            ticket = self._runner.hand_in(work)
+        await ticket.wait()
+
     def _report(self, opened: Opened, copy: Copy) -> looking.Report:
         token = trio.lowlevel.current_trio_token()
         tell = partial(self._notices.progress, mandate=opened.id, file=copy.name, phase="reading")

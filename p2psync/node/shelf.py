@@ -15,7 +15,7 @@ import trio
 from p2psync.core import crypto
 from p2psync.core.files import FileState, Version
 from p2psync.core.membership import MAY_WRITE
-from p2psync.core.ops import AddFile, Operation, OpId
+from p2psync.core.ops import AddFile, Operation, OpId, Place
 from p2psync.engine.effects import Effect
 from p2psync.errors import (
     ChunkMissing,
@@ -411,6 +411,67 @@ class Shelf:
             raise
         await self.arrange(opened)
         await self._write(opened, [copy.file for copy, *_ in items])
+        self._watch()
+
+    async def place(
+        self,
+        opened: Opened,
+        copy: Copy,
+        operation: Place,
+        found: Records | Whole | None,
+        *,
+        known: bool,
+    ) -> None:
+        """Make a copy the attached one of its file, under the operation that says so.
+
+        What was ``found`` in it becomes a version after ``copy.heads`` (``None``: a large file that
+        nobody has read), unless it is ``known`` to be what they hold. All of it is durable at
+        once, or nothing has changed. The caller holds the lock.
+        """
+        place: tuple[bytes, Role] = (copy.file, "attached")
+        before = opened.copies.get(place)
+        draft: Draft | None = None
+        if not known:
+            records = isinstance(found, Records)
+            old = await self._saving.old(opened, copy) if records else NOTHING
+            draft = await self._saving.draft(opened, copy, found, old, [operation])
+            copy.seen = draft.stat if found is None else found.stat
+        opened.copies[place] = copy
+        try:
+            if draft is not None:
+                await self._saving.write(opened, [draft])
+            else:
+                await self._saving.say(opened, [operation], [self._writing.note(copy)])
+        except P2PSyncError:
+            opened.copies.pop(place, None)
+            if before is not None:
+                opened.copies[place] = before
+            raise
+        if before is not None:
+            self._settle_held(opened, before)
+        self._moved_away(opened, copy.file)
+        await self.arrange(opened)
+        await self._write(opened, [copy.file])
+
+    async def take_last(self, opened: Opened, copy: Copy) -> None:
+        """Take up what is on the disk, and bring no copy up to date; raises as ``take``."""
+        await self._look_and_take(opened, copy)
+
+    async def let_go(self, opened: Opened, copy: Copy) -> None:
+        """Note durably that a file is attached here no more; the file itself stays as it is."""
+        opened.copies.pop((copy.file, "attached"), None)
+        self._settle_held(opened, copy)
+        self._moved_away(opened, copy.file)
+        await self._writing.forget(copy)
+
+    def _moved_away(self, opened: Opened, file: bytes) -> None:
+        """What was wrong with the file where it was attached is no concern any more."""
+        self._missing.forget(opened, file)
+        opened.unreadable.pop((file, "attached"), None)
+        self._notices.settle(
+            "file-unreadable", mandate=opened.id, key=f"unreadable:{file.hex()}:attached"
+        )
+        self._contents.pieces.moved(opened)
         self._watch()
 
     async def content(

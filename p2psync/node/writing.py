@@ -103,6 +103,10 @@ class Writing:
         """Do ``keep`` without waiting: nothing is lost if it never happens."""
         self._runner.hand_in([self.note(copy)])
 
+    async def forget(self, copy: Copy) -> None:
+        """Note durably that a copy is there no more."""
+        await self._runner.hand_in([self._store.drop_copy(copy)]).wait()
+
     def note(self, copy: Copy) -> InBatch:
         """What ``keep`` writes, for a transaction with more in it."""
         return self._store.keep_copy(copy)

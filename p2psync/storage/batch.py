@@ -162,7 +162,7 @@ class Batch:
         """Add or replace what is known of a copy."""
         self._connection.execute(
             "INSERT OR REPLACE INTO copy (mandate, file, role, directory, name, heads, digest, "
-            "stat, writing, held) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "stat, writing, held, seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 self._writer.number(row.mandate),
                 row.file,
@@ -174,6 +174,7 @@ class Batch:
                 dump_stat(row.stat),
                 dump_writing(row.writing),
                 row.held,
+                dump_stat(row.seen),
             ),
         )
 

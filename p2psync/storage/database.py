@@ -55,7 +55,8 @@ _MANDATES = (
     "FROM mandate JOIN mandate_number USING (number) "
 )
 _COPIES = (
-    "SELECT mandate_number.id, file, role, directory, name, heads, digest, stat, writing, held "
+    "SELECT mandate_number.id, file, role, directory, name, heads, digest, stat, writing, held, "
+    "seen "
     "FROM copy JOIN mandate_number ON mandate_number.number = copy.mandate "
 )
 
@@ -398,7 +399,7 @@ class Database:
 
 
 def _copy(row: Row) -> CopyRow:
-    mandate, file, role, directory, name, heads, digest, stat, writing, held = row
+    mandate, file, role, directory, name, heads, digest, stat, writing, held, seen = row
     return CopyRow(
         mandate,
         file,
@@ -410,4 +411,5 @@ def _copy(row: Row) -> CopyRow:
         load_stat(stat),
         load_writing(writing),
         held,
+        load_stat(seen),
     )

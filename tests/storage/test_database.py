@@ -53,6 +53,7 @@ COPY = CopyRow(
     stat=FileStat(20_000, 1_800_000_000_123_456_789, 5, (1 << 64) - 3, 1 << 63),
     writing=(((name("head", 3), 1),), name("merged")),
     held=b"held",
+    seen=FileStat(20_001, 1_800_000_000_223_456_789, 6, (1 << 64) - 3, 1 << 63),
 )
 
 

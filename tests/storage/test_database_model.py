@@ -51,6 +51,7 @@ COPIES = st.builds(
     st.none() | STATS,
     st.none() | st.tuples(HEADS, BYTES),
     BYTES,
+    st.none() | STATS,
 )
 EVENTS = st.builds(
     NewEvent,
