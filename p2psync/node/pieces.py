@@ -22,6 +22,7 @@ from p2psync.engine import wire
 from p2psync.engine.effects import ChunksKnown, FindChunks, SendChunks, StoreChunk
 from p2psync.errors import ChunkMissing, CryptoError, DiskFull
 from p2psync.limits import CHUNK_BYTES, RECENT_BYTES_MAX
+from p2psync.node import heap
 from p2psync.node.copies import Role
 from p2psync.node.opened import Opened
 from p2psync.storage.contents import ContentStore
@@ -30,6 +31,8 @@ from p2psync.storage.pieces import OpenFiles
 ROLES: tuple[Role, ...] = ("folder", "attached")
 Known = ChunksKnown | tuple[FindChunks, DiskFull]
 """What is not here of a version, or that there is no room for it."""
+RECENT_SECONDS = 20.0
+"""What was saved is sent from memory for at least so long, and at most twice."""
 SERVED_AT_ONCE = 8
 """Pieces that are read and sealed in one go while those before are sent."""
 
@@ -68,7 +71,11 @@ class Pieces:
         self._contents = contents
         self._secrets: dict[bytes, bytes] = {}
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()
-        self._recent_bytes = 0
+        self.recent_bytes = 0
+        """The size of the sealed pieces that are kept in memory for now."""
+        self._aged = 0
+        """How many of the recent pieces were there when they were last aged."""
+        self._remembered = trio.Event()
         self._lock = Lock()
         self._spots: dict[bytes, dict[bytes, _Spot]] = {}
         self._stale: set[bytes] = set()
@@ -105,9 +112,27 @@ class Pieces:
             for address, data in sealed:
                 if address not in self._recent:
                     self._recent[address] = data
-                    self._recent_bytes += len(data)
-            while self._recent_bytes > RECENT_BYTES_MAX:
-                self._recent_bytes -= len(self._recent.popitem(last=False)[1])
+                    self.recent_bytes += len(data)
+            while self.recent_bytes > RECENT_BYTES_MAX:
+                self._forget_oldest()
+        self._remembered.set()
+
+    async def keep_recent_for_a_moment(self) -> None:
+        """Let go of sealed pieces that nobody is likely to ask for any more, until cancelled."""
+        while True:
+            await self._remembered.wait()
+            await trio.sleep(RECENT_SECONDS)
+            with self._lock:
+                while self._aged > 0:
+                    self._forget_oldest()
+                self._aged = len(self._recent)
+                if not self._recent:
+                    self._remembered = trio.Event()
+            heap.give_back()
+
+    def _forget_oldest(self) -> None:
+        self.recent_bytes -= len(self._recent.popitem(last=False)[1])
+        self._aged = max(0, self._aged - 1)
 
     def sweep(self, mandates: Iterable[Opened]) -> None:
         """Let go of content that was on its way and is no head any more; blocks."""
