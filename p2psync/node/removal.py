@@ -104,10 +104,10 @@ class Removal:
                 raise MandateUnknown(mandate=mandate)
             check_removable(opened, plan)
             now = self._clock.now_ms()
+            answer = self._said(opened, plan, now)  # files have names while they are attached
             effects, entries = self._write(opened, plan)
             opened.row = Removed(now, plan.how, entries).on(opened.row)
             ticket = node.runner.hand_in([*effects, node.keep_row(opened)])
-            answer = self._said(opened, plan, now)
             self._hide(opened)
             await ticket.wait()
         node.notices.settle_all(opened.id)
@@ -556,7 +556,7 @@ class Removal:
                 batch.put_setting(key, None)
 
             await node.runner.hand_in([InBatch(delete)]).wait()
-        node.update_discovery()
+        node.left_list(opened)
 
 
 def check_removable(opened: Opened, plan: Plan) -> None:
