@@ -318,11 +318,12 @@ def _trust() -> ssl.SSLContext:
 
 
 async def _drain(answer: "httpx.Response") -> None:
-    taken = 0
-    async for part in answer.aiter_raw():
-        taken += len(part)
-        if taken > WEBHOOK_ANSWER_BYTES_MAX:
-            return
+    """Read a short answer to its end, which is polite; of any other only the head is needed."""
+    length = answer.headers.get("content-length", "")
+    is_number = length.isascii() and length.isdigit() and len(length) < 10
+    if is_number and int(length) <= WEBHOOK_ANSWER_BYTES_MAX:
+        async for _ in answer.aiter_raw():
+            pass
 
 
 def _judge(answer: "httpx.Response") -> Outcome:

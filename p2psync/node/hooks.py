@@ -68,9 +68,9 @@ class Hook:
     language: str = "en"
 
     def wanted(self) -> Wanted:
-        """The events that it hears of."""
+        """The events that it hears of: not its own failures, which would never end."""
         mandate = None if self.mandate is None else bytes.fromhex(self.mandate)
-        return Wanted(mandate, tuple(sorted(expand(known(self.events)))))
+        return Wanted(mandate, tuple(sorted(expand(known(self.events)))), but_hook=self.id)
 
     @property
     def target(self) -> str:
@@ -107,11 +107,11 @@ class _Running:
 
     def wants(self, event: Mapping[str, Any]) -> bool:
         """Whether this hook is to be told of an event."""
-        if self.hook.mandate not in (None, event["mandate"]):
-            return False
-        if event["type"] == "hook-failed" and event["data"].get("hook") == self.hook.id:
-            return False  # a failure that tells of itself would never end
-        return event["type"] in (self.wanted.types or ())
+        return (
+            self.hook.mandate in (None, event["mandate"])
+            and event["type"] in (self.wanted.types or ())
+            and event["data"].get("hook") != self.hook.id
+        )
 
 
 class Hooks:
@@ -139,18 +139,22 @@ class Hooks:
         self._webhooks = trio.CapacityLimiter(WEBHOOKS_AT_ONCE_MAX)
         self.render: Render = in_english
 
+    async def load(self) -> None:
+        """Learn of the hooks; before ``run``."""
+        for row in await self._store.hooks():
+            said = json.loads(row.json)
+            said |= {name: tuple(said[name]) for name in ("events", "argv")}
+            hook = Hook(id=row.id, **said)
+            progress = Progress(**json.loads(row.progress))
+            self._running[row.id] = _Running(hook, row.done, progress, hook.wanted())
+
     async def run(self) -> None:
         """Call hooks until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._notices.on_kept.append(self._heard)
-            for row in await self._store.hooks():
-                said = json.loads(row.json)
-                said |= {name: tuple(said[name]) for name in ("events", "argv")}
-                hook = Hook(id=row.id, **said)
-                self._start(
-                    _Running(hook, row.done, Progress(**json.loads(row.progress)), hook.wanted())
-                )
+            for each in self._running.values():
+                nursery.start_soon(self._serve, each)
             await trio.sleep_forever()
 
     def _start(self, each: _Running) -> None:
@@ -285,7 +289,7 @@ class Hooks:
 
     async def _next(self, each: _Running) -> Sequence[Event]:
         found = await self._store.events_since(each.done, each.wanted, _EVENTS_READ)
-        return [event for event in found.events if each.wants(event)]
+        return found.events
 
     async def _tell(self, each: _Running, event: Event) -> None:
         """Call a hook with an event until it is taken, or given up."""

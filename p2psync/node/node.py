@@ -71,16 +71,22 @@ from p2psync.errors import NotAdmitting, P2PSyncError, StorageError
 from p2psync.formats import registry
 from p2psync.node import copies as disk
 from p2psync.node import news, posting_news, validity, views
+from p2psync.node.closed import check_may_write
+from p2psync.node.contents import Contents
 from p2psync.node.delivery import Delivery
 from p2psync.node.desktop import Desktop
+from p2psync.node.detaching import Detaching
 from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links
+from p2psync.node.missing import Missing
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.pieces import Known, Pieces
+from p2psync.node.places import Places
 from p2psync.node.refusals import refusal
+from p2psync.node.removal import Removal
 from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.silence import Silence
@@ -163,6 +169,8 @@ class Node:
         self.links = Links(self.runner, self._frames)
         clock = clock or Clock()
         self.notices = Notices(store, lambda: views.iso(clock.now_ms()), self._named)
+        self.detaching = Detaching(self)
+        self.removal = Removal(self, clock)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
             store, self.notices, clock, entropy, mandates_folder.parent, identity.device
@@ -172,18 +180,29 @@ class Node:
         self.suggestions = Suggestions(
             store, self.notices, nursery, lambda: self.opened, self._pulse
         )
+        self.missing = Missing(
+            self.notices,
+            Contents(store, self.pieces),
+            nursery,
+            lambda: self.opened,
+            mandates_folder,
+            self._pulse,
+            lambda opened, copy: self.shelf.look_at(opened, copy),
+        )
         self.shelf = Shelf(
             self.runner,
             store,
             self.pieces,
             self.notices,
             nursery,
-            self._watch_soon,
+            self.watch_soon,
             self._pulse,
-            self._own_effects,
+            self.own_effects,
             self._written,
             self._content_lost,
+            self.missing,
         )
+        self.places = Places(self)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -192,24 +211,35 @@ class Node:
         self._nursery.start_soon(self.runner.run)
         self._nursery.start_soon(self.runner.keep_time, self._tick)
         self._nursery.start_soon(self.notices.run)
+        self._nursery.start_soon(self.pieces.keep_recent_for_a_moment)
         await self.notices.load()
         self.notices.settle("disk-failed", key="disk-failed")
         self._tell_locked()
         self.silence.start(await self.store.last_met())
         self._nursery.start_soon(self.silence.run)
+        await self.hooks.load()
         self._nursery.start_soon(self.hooks.run)
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
         read = await self._read_all()
         await trio.to_thread.run_sync(self._clear_up, [opened for opened, _ in read])
-        for opened, contacts in read:
-            self.admit_opened(opened, contacts)
-        self.update_discovery()
+        self._admit_all(read)
+        self._nursery.start_soon(self.removal.run)
         if overtaken:
             self.notices.alert_text(
                 "machine-restored",
                 "this home was restored or copied: it goes on with new logs, nothing is lost",
                 key="machine-restored",
             )
+
+    def _admit_all(self, read: Sequence[tuple[Opened, Contacts]]) -> None:
+        for opened, contacts in read:
+            if opened.row.is_removed:
+                self.removal.admit(opened, contacts)
+                continue
+            self.admit_opened(opened, contacts)
+            if self.identity.device in opened.state.standing.left():
+                self._nursery.start_soon(self.removal.say_back, opened)
+        self.update_discovery()
 
     def _clear_up(self, mandates: Sequence[Opened]) -> None:
         self.pieces.sweep(mandates)
@@ -223,6 +253,7 @@ class Node:
         for row in await self.store.mandates():
             try:
                 opened = await self._read(row, beside)
+                self.notices.settle("mandate-unreadable", mandate=row.id, key="mandate-unreadable")
                 out.append((opened, beside.contacts.get(row.id, {})))
             except StorageError:
                 raise
@@ -235,11 +266,16 @@ class Node:
     def look_at_all(self) -> None:
         """Compare every copy with its file: at the start, after an overflow, now and then."""
         for opened in self.opened.values():
-            for copy in opened.copies.values():
-                self.shelf.look_at(opened, copy)
-            for file in opened.state.present_files():
-                self.shelf.write_out(opened, file.id)
+            self.look_at_mandate(opened)
             opened.replica.release()
+
+    def look_at_mandate(self, opened: Opened) -> None:
+        """Compare every copy of a mandate with its file."""
+        for copy in opened.copies.values():
+            self.shelf.look_at(opened, copy)
+        left = {file for file, role in opened.copies if role == "folder"}
+        for file_id in sorted(left | {file.id for file in opened.state.present_files()}):
+            self.shelf.write_out(opened, file_id)
 
     def hint(self, directory: Path, name: str | None) -> None:
         """The watcher saw something at a name, or anywhere in a directory."""
@@ -261,7 +297,12 @@ class Node:
         wanted: dict[Path, set[str]] = {}
         self._watched = {}
         for opened in self.opened.values():
+            if opened.frozen:
+                continue
+            files = opened.state.files
             for copy in opened.copies.values():
+                if (file := files.get(copy.file)) is not None and not file.present and file.added:
+                    continue  # it is detached: what happens to it is no concern
                 wanted.setdefault(copy.directory, set()).add(copy.name)
                 self._watched.setdefault(copy.directory, {})[opened.id] = None
         for directory, names in self.suggestions.targets().items():
@@ -272,7 +313,8 @@ class Node:
         """Run something beside the rest, as long as the node lives."""
         self._nursery.start_soon(run)
 
-    def _watch_soon(self) -> None:
+    def watch_soon(self) -> None:
+        """What is watched changed."""
         self.watch_changed.set()
 
     def _tick(self) -> None:
@@ -308,11 +350,30 @@ class Node:
             self.engine.add(opened.replica, contacts, trio.current_time(), wall_ms())
         )
         self.silence.admit(opened)
-        self._watch_soon()
+        self.places.admit(opened)
+        self.watch_soon()
 
     def leave_engine(self, opened: Opened) -> None:
         """Take a mandate out of the engine, to be joined anew."""
         self.runner.hand_in(self.engine.remove(opened.id, trio.current_time(), wall_ms()))
+
+    def hide_in_engine(self, opened: Opened) -> None:
+        """Go on telling others of a mandate that was removed here, and nothing else."""
+        self.runner.hand_in(self.engine.hide(opened.id, trio.current_time(), wall_ms()))
+
+    def admit_hidden(self, opened: Opened, contacts: Contacts) -> None:
+        """Join a mandate that was removed here to the engine alone."""
+        self.store.attach(opened.replica)
+        now = trio.current_time()
+        effects = self.engine.add(opened.replica, contacts, now, wall_ms(), hidden=True)
+        self.runner.hand_in(effects)
+
+    def left_list(self, opened: Opened) -> None:
+        """A mandate is on this device's list no more."""
+        self.silence.forget(opened.id)
+        self.update_discovery()
+        self.watch_soon()
+        self._pulse()
 
     async def forget(self, opened: Opened) -> None:
         """Take a mandate that never came to be off this node again, with the copies made of it."""
@@ -321,7 +382,7 @@ class Node:
             self.leave_engine(opened)
         self.silence.forget(opened.id)
         self.update_discovery()
-        self._watch_soon()
+        self.watch_soon()
         with suppress(P2PSyncError):
             await self.runner.hand_in([InBatch(lambda b: b.delete_mandate(opened.id))]).wait()
         async with opened.lock:
@@ -333,15 +394,18 @@ class Node:
         """Write entries, in one transaction; the ticket is done when they are durable and on
         their way.
 
-        Raises ``StateReloaded`` when the disk failed since the mandate was looked up.
+        Raises ``StateReloaded`` when the disk failed since the mandate was looked up, and
+        ``MandateIsClosed``.
         """
         self.check_writable()
         opened.check_live()
+        for operations in entries:
+            check_may_write(opened, operations)
         work: list[Effect] = []
         try:
             for operations in entries:
                 effects = opened.replica.author(operations, wall_ms())
-                work += self._own_effects(opened.id, effects)
+                work += self.own_effects(opened.id, effects)
         finally:
             # What is in memory goes to the disk, whatever came of the rest.
             ticket = self.runner.hand_in(work)
@@ -352,7 +416,8 @@ class Node:
         row = opened.row
         return InBatch(lambda batch: batch.add_mandate(row))
 
-    def _own_effects(self, mandate: bytes, effects: list[Effect]) -> list[Effect]:
+    def own_effects(self, mandate: bytes, effects: list[Effect]) -> list[Effect]:
+        """Have what this device wrote sent to whoever is connected; return all effects."""
         return self.engine.publish(mandate, effects, trio.current_time(), wall_ms())
 
     def _written(self, mandate: bytes, file: bytes) -> None:
@@ -391,9 +456,13 @@ class Node:
             return ""
         return "offline"
 
+    def _held(self, mandate: bytes) -> Opened | None:
+        """A mandate, removed here or not."""
+        return self.opened.get(mandate) or self.removal.hidden.get(mandate)
+
     def _named(self, mandate: bytes | None, device: bytes | None) -> tuple[str | None, str | None]:
         """The names of a mandate and of a device, for events."""
-        opened = None if mandate is None else self.opened.get(mandate)
+        opened = None if mandate is None else self._held(mandate)
         if device is None:
             who = None
         elif opened is not None:
@@ -435,14 +504,16 @@ class Node:
 
     def known(self, device: bytes) -> bool:
         """Whether a device is a member of any mandate here."""
-        return any(opened.replica.is_member(device) for opened in self.opened.values())
+        every = (*self.opened.values(), *self.removal.in_engine())
+        return any(opened.replica.is_member(device) for opened in every)
 
     def update_discovery(self) -> None:
         """Tell discovery which mandates to show and whom to look for."""
         if self.discovery is None:
             return
         wanted = []
-        for _, opened in sorted(self.opened.items()):
+        hidden = {opened.id: opened for opened in self.removal.in_engine()}
+        for _, opened in sorted((self.opened | hidden).items()):
             if opened.shared:
                 devices = self.engine.expected(opened.id)
                 wanted.append(DiscoverableMandate(opened.replica.discovery_key, devices))
@@ -509,7 +580,7 @@ class Node:
             await self.pulse.wait()
 
     async def _refold(self, mandate: bytes) -> None:
-        opened = self.opened.get(mandate)
+        opened = self._held(mandate)
         while opened is not None and opened.live:
             try:
                 async with opened.lock:  # nobody is to work with files of the fold that goes
@@ -530,7 +601,7 @@ class Node:
     ) -> AsyncGenerator[bytes, None]:
         """Yield the frames that a send stands for, read piece by piece."""
         if isinstance(send, SendChunks):
-            opened = self.opened.get(send.mandate)
+            opened = self._held(send.mandate)
             if opened is None:
                 return
             frames = self.pieces.frames(opened, send)
@@ -611,6 +682,8 @@ class Node:
 
     def _peer_changed(self, effect: PeerChanged) -> None:
         opened = self.opened.get(effect.mandate)
+        if opened is None and effect.state == "synced":
+            self.removal.on_synced(effect.mandate, effect.device)
         if opened is not None and effect.state == "synced":
             opened.synced_ms = wall_ms()
             self._delivered(opened)
@@ -705,14 +778,20 @@ class Node:
                 case MandateShared(device=device):
                     members = True
                     news.mandate_shared(self.notices, opened, device)
-                case MandateChanged() | MandateClosed() | MemberLeft():
+                case MandateChanged():
                     members = True
-                case FileDetached(file=file_id) | FileReturned(file=file_id):
-                    self.shelf.write_out(opened, file_id)
-                    if file := opened.state.files.get(file_id):
-                        posting_news.detached(self.notices, opened, file)
-                case FilePlaced(file=file_id):
-                    self.shelf.write_out(opened, file_id)
+                case MandateClosed(device=device, reopened=reopened):
+                    members = True
+                    self.removal.on_closed(opened, device, reopened=reopened)
+                case MemberLeft(device=device, returned=returned):
+                    members = True
+                    self.removal.on_left(opened, device, returned=returned)
+                case FileDetached():
+                    self.detaching.on_detached(opened, change)
+                case FileReturned():
+                    self.detaching.on_returned(opened, change)
+                case FilePlaced():
+                    self.places.placed(opened, change)
                 case MandateRenamed(device=device, before=before):
                     news.mandate_renamed(self.notices, opened, device, before)
                 case FileRegistered(file=file_id):
@@ -726,6 +805,8 @@ class Node:
                 case FilePosted(receipt=receipt, retracted=retracted):
                     posting_news.posted(self.notices, opened, change)
                     made = opened.state.receipts.get(receipt)
+                    if made is not None:
+                        self.detaching.on_posted(opened, made.files)
                     if made is not None and self.on_posted is not None:
                         self.on_posted(opened, made.files)
                     if made is not None and not retracted:
@@ -799,7 +880,7 @@ class Node:
 
     def _use(self, signer: SigningKey) -> None:
         self.identity.signer = signer
-        for opened in self.opened.values():
+        for opened in (*self.opened.values(), *self.removal.hidden.values()):
             opened.replica.signing = signer
 
     # -- trouble with the disk ----------------------------------------------------------------
@@ -810,7 +891,7 @@ class Node:
         """
         self.failure = error
         self.notices.disk_failed(error)
-        for opened in self.opened.values():
+        for opened in (*self.opened.values(), *self.removal.hidden.values()):
             opened.live = False
         self.links.close_all()
         self._nursery.start_soon(self._recover, error)
@@ -833,11 +914,10 @@ class Node:
         self.links.close_all()
         self.engine = Engine(self.identity.device, self.entropy, self.addresses, writes_files=True)
         self.opened = {}
+        self.removal.forget_all()
         self.runner.resume(self.engine)
         self.failure = None
-        for opened, contacts in fresh:
-            self.admit_opened(opened, contacts)
+        self._admit_all(fresh)
         self.notices.disk_works()
-        self.update_discovery()
         self.look_at_all()
         self._pulse()

@@ -79,10 +79,9 @@ class Telling:
         passing = [{"type": name, "severity": None, "action": None} for name in sorted(PASSING)]
         return {"types": [*kept, *passing]}
 
-    async def events(self, mandate: str | None, since: int | None) -> AsyncIterator[Json]:
+    def events(self, mandate: str | None, since: int | None) -> AsyncIterator[Json]:
         """Events as they come."""
-        async for event in self._node.notices.events(self._mandate(mandate), since):
-            yield event
+        return self._node.notices.events(self._mandate(mandate), since)
 
     # -- hooks ----------------------------------------------------------------------------------
 

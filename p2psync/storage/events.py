@@ -19,13 +19,14 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events: of one mandate or of all, of some types or of all, of one severity or of
-    both.
+    """Which events: of one mandate or of all, of some types or of all, of one severity or of both;
+    and not those that are about one hook.
     """
 
     mandate: bytes | None = None
     types: tuple[str, ...] | None = None
     severity: Severity | None = None
+    but_hook: int | None = None
 
 
 EVERYTHING = Wanted()
@@ -136,8 +137,8 @@ def count_since(reader: Reader, last: int, wanted: Wanted) -> int:
     return 0 if row is None else int(row[0])
 
 
-def _where(wanted: Wanted) -> tuple[str, list[bytes | str]]:
-    where, bound = "", list[bytes | str]()
+def _where(wanted: Wanted) -> tuple[str, list[bytes | str | int]]:
+    where, bound = "", list[bytes | str | int]()
     if wanted.mandate is not None:
         where += " AND event.mandate = (SELECT number FROM mandate_number WHERE id = ?)"
         bound.append(wanted.mandate)
@@ -147,6 +148,9 @@ def _where(wanted: Wanted) -> tuple[str, list[bytes | str]]:
     if wanted.severity is not None:
         where += " AND severity = ?"
         bound.append(wanted.severity)
+    if wanted.but_hook is not None:
+        where += " AND json_extract(json, '$.data.hook') IS NOT ?"
+        bound.append(wanted.but_hook)
     return where, bound
 
 

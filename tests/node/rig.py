@@ -16,6 +16,7 @@ from p2psync.node.opened import Opened
 from p2psync.node.runner import Durable
 from p2psync.node.service import NodeService
 from p2psync.node.store import Store
+from p2psync.node.timing import Clock
 from p2psync.storage.contents import ContentStore
 from p2psync.storage.database import Database
 from p2psync.storage.home import Home
@@ -66,6 +67,7 @@ class Machine:
         self.node = node
         self.store = store
         self.service = NodeService(node, lambda: None)
+        node.missing.grace_seconds = 0.02
         self.desk = root / "desk"
         self.desk.mkdir(parents=True, exist_ok=True)
 
@@ -122,7 +124,9 @@ class Machine:
 
 
 @asynccontextmanager
-async def running(root: Path, cut_before: int | None = None) -> AsyncIterator[Machine]:
+async def running(
+    root: Path, cut_before: int | None = None, clock: Clock | None = None
+) -> AsyncIterator[Machine]:
     """Run a node in a home until the block ends; nothing is finished at the end, as after kill
     -9.
     """
@@ -143,6 +147,7 @@ async def running(root: Path, cut_before: int | None = None) -> AsyncIterator[Ma
                     mandates_folder=home.mandates,
                     entropy=secrets.token_bytes,
                     nursery=nursery,
+                    clock=clock,
                 )
                 await node.start()
                 yield Machine(root, node, store)
