@@ -283,6 +283,7 @@ class Removal:
                 mandate=opened.name, when=views.iso(removed.at_ms if removed else 0)[:10]
             )
         async with opened.lock:
+            opened.check_live()
             back = self._back(opened, removed)
             check_free(node, self._attached(opened, back))
             operations: list[ops.Operation] = []
@@ -336,6 +337,7 @@ class Removal:
             await self.purge(opened)
             return None
         async with opened.lock:
+            opened.check_live()
             left = self._node.identity.device in opened.state.standing.left()
             await self._come_back(opened, [ops.Return()] if left else [])
         return opened
@@ -546,7 +548,7 @@ class Removal:
             if opened.id in self._in_engine:
                 self._in_engine.discard(opened.id)
                 node.leave_engine(opened)
-            self.hidden.pop(opened.id, None)
+            opened.live = False
             await trio.to_thread.run_sync(disk.remove_folder, opened.folder, ours)
             await trio.to_thread.run_sync(node.pieces.forget, opened.id)
             key = later_key(opened)
@@ -556,6 +558,7 @@ class Removal:
                 batch.put_setting(key, None)
 
             await node.runner.hand_in([InBatch(delete)]).wait()
+            self.hidden.pop(opened.id, None)
         node.left_list(opened)
 
 

@@ -116,6 +116,8 @@ class Suggestions:
         """The names that the watcher is to hint at besides those of copies, by directory."""
         self._wanted = {}
         for opened in self._opened().values():
+            if opened.frozen:
+                continue
             followed = _followed(opened)
             for (file_id, role), copy in opened.copies.items():
                 file = opened.state.files.get(file_id)

@@ -11,8 +11,8 @@ from p2psync.errors import (
     DetachBlocked,
     DetachedSeveral,
     FileDetachedAlready,
-    NoDetachedFile,
     NodeEnding,
+    NoDetachedFile,
     NotAllowed,
 )
 from tests.node.rig import (
@@ -101,7 +101,7 @@ async def test_b_det_2_a_long_list_is_cut(tmp_path: Path) -> None:
             "Books", [anna.file("a.ecf", HEADER + body * 30)], "invoicing", None, None
         )
         await anna.service.mandate_share("Books")
-        with pytest.raises(DetachBlocked, match="210 records wait .*; 20 of them: ") as caught:
+        with pytest.raises(DetachBlocked, match=r"210 records wait .*; 20 of them: ") as caught:
             await anna.service.detach("Books", "a.ecf")
         assert caught.value.text.count(";") == 20
 
