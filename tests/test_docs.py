@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOLD = (
     "README.md",
     "docs/guides/accountant.md",
+    "docs/guides/fiduciary.md",
     "docs/guides/programs.md",
     "docs/guides/source.md",
 )

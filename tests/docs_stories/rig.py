@@ -17,6 +17,7 @@ from tests.docs_stories.walk import Step, Walk
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "docs" / "examples"
 START = "p2psync node start"
+PORT = "8787"
 END_SECONDS_MAX = 20.0
 
 
@@ -49,17 +50,26 @@ def stage(
     finally:
         for home in homes.values():
             end_node(home)
+        for process in processes_in(folder):
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
 
 
 def on_this_machine(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """The same steps, but nodes listen on this machine alone, each always at the same port, for
-    they look for nobody."""
+    they look for nobody; and what a page calls the port 8787 is one that nobody uses."""
     listen = {
         person: f"{START} --listen /ip4/127.0.0.1/tcp/{free_port()} --no-lan"
         for person in {each.person for each in steps}
     }
+    port = str(free_port())
     return tuple(
-        Step(each.place, each.person, each.command.replace(START, listen[each.person]), each.shown)
+        Step(
+            each.place,
+            each.person,
+            each.command.replace(START, listen[each.person]).replace(PORT, port),
+            each.shown,
+        )
         for each in steps
     )
 
@@ -81,6 +91,16 @@ def end_node(home: Path) -> None:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+
+
+def processes_in(folder: Path) -> list[int]:
+    """What works in a folder: what was started in the background of a terminal there."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(folder):
+                found.append(int(process.name))
+    return found
 
 
 def running(pid: int) -> bool:

@@ -18,8 +18,10 @@ from pathlib import Path
 COMMAND_SECONDS_MAX = 60.0
 COLUMNS = 400
 """So wide that no table is folded."""
+# What is left in the background goes on when the shell ends, as it does at a person's terminal.
 SCRIPT = r"""
 set -eo pipefail
+trap '' HUP
 trap 'code=$?; { pwd; env -0; printf "\0"; } >&"$STATE"; exit $code' EXIT
 eval "$1"
 """

@@ -9,7 +9,9 @@ from tests.docs_stories.walk import read_page
 
 GUIDES = {
     "source": ["accountant", "clerk"],
-    "accountant": ["accountant", "clerk"],
+    "accountant": ["accountant", "clerk", "colleague"],
+    "fiduciary": ["fiduciary", "client"],
+    "programs": ["office"],
 }
 
 
