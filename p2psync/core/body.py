@@ -67,10 +67,17 @@ class Body:
     def post(self, pairs: Iterable[Pair], receipt: OpId, stamp: int, *, adds: bool) -> set[OpId]:
         """Note what a receipt takes or gives back; return receipts that took the same (B-POS-6)."""
         rivals: set[OpId] = set()
+        self._remember()
         for pair in pairs:
             self._postings.setdefault(pair, {})[receipt] = (stamp, adds)
             rivals.update(self._settle(pair))
+        self.segments.memo = None
         return rivals - {receipt}
+
+    def _remember(self) -> None:
+        """Read each segment once while it is named, weighed and kept as posted."""
+        if self.segments.memo is None:
+            self.segments.memo = {}
 
     def unpost(self, receipt: OpId) -> None:
         """Forget what a retracted receipt said (B-POS-5)."""
@@ -133,7 +140,8 @@ class Body:
         return self.segments.balance.posted
 
     def pending_items(self) -> PendingItems:
-        """The segments that a receipt made now would name."""
+        """The segments that a receipt made now would name; mostly it is made next."""
+        self._remember()
         live = [
             (element.id, segment.key)
             for element, value in self.segments.shown()

@@ -221,6 +221,8 @@ class SegmentSet:
     """Kept in step once somebody needed it, as long as nothing is posted."""
     _revision: int = 0
     """Rises with every change."""
+    memo: dict[bytes, Segment] | None = None
+    """What was read lately, while somebody reads the same segments again and again."""
     _edited: dict[OpId, OpId] = field(default_factory=dict)
     """The element of each value that is not its element's first."""
     _removed: set[OpId] = field(default_factory=set)
@@ -271,7 +273,7 @@ class SegmentSet:
         return self._revision
 
     def take_measure(self, revision: int, measure: Measure) -> bool:
-        """Keep what somebody summed up of the ``raws`` of a revision; false when that has passed."""
+        """Keep the sums of the ``raws`` of a revision; false when that has passed."""
         if revision != self._revision:
             return False
         if self._balance is None:
@@ -285,13 +287,19 @@ class SegmentSet:
 
     def read(self, raw: bytes) -> Segment:
         """Read one segment by the file's format."""
-        return self.reader(self.format, raw)
+        if self.memo is None:
+            return self.reader(self.format, raw)
+        found = self.memo.get(raw)
+        if found is None:
+            found = self.memo[raw] = self.reader(self.format, raw)
+        return found
 
     # -- applying -------------------------------------------------------------------------------
 
     def apply(self, change: Change, stamp: int) -> None:
         """Apply one operation's change; in any order, each once."""
         self._revision += 1
+        self.memo = None
         self._add(change.adds, stamp)
         for value_id, element_id, raw in change.edits:
             value = Value(value_id, stamp, raw, self.read)

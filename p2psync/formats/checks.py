@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from p2psync.core.records import Document, Problem, Record
 from p2psync.formats.base import bounded
+from p2psync.formats.cresus_line import PostingFields
 from p2psync.formats.cresus_settings import Settings
 
 _NO_ACCOUNT = ("...", "…")
@@ -62,14 +63,9 @@ def _repeated_vouchers(document: Document) -> list[Problem]:
     seen: dict[tuple[str, ...], int] = {}
     line = 1
     for segment in document.segments:
-        voucher = segment.records[0].fields.get("voucher", "") if segment.records else ""
-        if voucher:
-            accounts = [
-                record.fields.get(side, "")
-                for record in segment.records
-                for side in ("debit", "credit")
-            ]
-            first = seen.setdefault((voucher, *accounts), line)
+        cells = [_cells(record, ("voucher", "debit", "credit")) for record in segment.records]
+        if cells and (voucher := cells[0][0]):
+            first = seen.setdefault((voucher, *(each for c in cells for each in c[1:])), line)
             if first != line:
                 template = "voucher {voucher!r} is in line {first} already, with the same accounts"
                 params = {"voucher": voucher, "first": str(first)}
@@ -78,14 +74,20 @@ def _repeated_vouchers(document: Document) -> list[Problem]:
     return problems
 
 
+def _cells(record: Record, names: Sequence[str]) -> list[str]:
+    fields = record.fields
+    if isinstance(fields, PostingFields):
+        return fields.several(names)
+    return [fields.get(name, "") for name in names]
+
+
 def _unknown(line: int, record: Record, year: Settings) -> Iterator[Problem]:
+    debit, credit, code = _cells(record, ("debit", "credit", "vat_code"))
     if year.accounts:
-        for name in ("debit", "credit"):
-            account = record.fields.get(name, "")
+        for account in (debit, credit):
             if account not in _NO_ACCOUNT and account not in year.accounts:
                 template = "account {account!r} is not in the chart of accounts"
                 yield Problem("unknown-account", template, line, {"account": account})
-    code = record.fields.get("vat_code", "")
     if year.vat_codes and code and code not in year.vat_codes:
         template = "VAT code {code!r} is not in the settings"
         yield Problem("unknown-vat-code", template, line, {"code": code})

@@ -1,25 +1,24 @@
 """What waits to be posted, by file and period, and telling people of it (B-POS-1, B-POS-8)."""
 
-import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
-from p2psync.core.balance import NO_DAY, Sums, total
+from p2psync.core.balance import Sums
 from p2psync.core.files import FileState
+from p2psync.core.records import Problem
 from p2psync.errors import P2PSyncError
-from p2psync.formats.checks import settings_for
 from p2psync.formats.cresus_settings import Settings
 from p2psync.limits import PENDING_LISTED_MAX
 from p2psync.node import find, views
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
-from p2psync.node.tallies import Listed, Tallies, Tally
+from p2psync.node.tallies import Listed, Part, Tallies, Tally
 
 Json = dict[str, Any]
-Period = tuple[datetime.date, datetime.date]
 
-NO_PERIOD_TEXT = "the dates of these records are in no accounting period"
+_OUTSIDE = Problem("no-period", "the dates of these records are in no accounting period")
 _PERIODS_TOLD_MAX = 5
 """Periods that one message names."""
 
@@ -55,7 +54,8 @@ class Pending:
             listed = self.tallies.records(file, tally, left)
             left -= len(listed)
             rows += _rows(opened, file, tally, listed, years)
-            every.include(total(tally.days))
+            for part in _routed(file, tally, years).values():
+                every.include(part.sums)
         return {
             "added": every.added,
             "deleted": every.deleted,
@@ -105,7 +105,10 @@ class Pending:
         latest = file.current()
         if latest is None:
             return
-        sums = total(tally.days)
+        parts = _routed(file, tally, years)
+        sums = Sums()
+        for part in parts.values():
+            sums.include(part.sums)
         self._node.notices.message(
             "records-waiting",
             "{file}: {added} added and {deleted} deleted records wait to be posted, {amount} in "
@@ -117,45 +120,51 @@ class Pending:
                 "added": sums.added,
                 "deleted": sums.deleted,
                 "amount": views.amount(sums.amount),
-                "periods": [
-                    _counts(period, days) for period, days in _by_period(file, tally, years).items()
-                ],
+                "periods": [_counts(period, part.sums) for period, part in parts.items()],
                 "saved": views.iso_of(latest.hlc),
             },
             added=str(sums.added),
             deleted=str(sums.deleted),
             amount=views.amount(sums.amount),
-            periods=_told(file, tally, years),
+            periods=_told(parts),
             who=views.person(opened.state, latest.device),
             when=views.iso_of(latest.hlc)[:16].replace("T", " "),
         )
 
 
-def _counts(period: str | None, days: dict[int, Sums]) -> Json:
-    sums = total(days)
-    return {
-        "period": period,
-        "added": sums.added,
-        "deleted": sums.deleted,
-        "amount": views.amount(sums.amount),
-    }
+def _routed(file: FileState, tally: Tally, years: Sequence[Settings]) -> dict[str | None, Part]:
+    """Route the days that something waits of to periods (B-POS-8); known until either changes."""
+    known = [*years, views.file_period(file)]
+    if tally.parts is None or not _same(tally.parts_of, known):
+        parts: dict[str | None, Part] = {}
+        route = _router(file, years)
+        for day in sorted(tally.days):
+            part = parts.setdefault(route(day), Part())
+            part.sums.include(tally.days[day])
+            part.changed += tally.changed.get(day, 0)
+        tally.parts, tally.parts_of = parts, known
+    return tally.parts
 
 
-def _by_period(
-    file: FileState, tally: Tally, years: Sequence[Settings]
-) -> dict[str | None, dict[int, Sums]]:
-    """Route the days that something waits of (B-POS-8)."""
-    out: dict[str | None, dict[int, Sums]] = {}
-    for day in sorted(tally.days):
-        out.setdefault(_period_of(file, day, years), {})[day] = tally.days[day]
-    return out
+def _same(one: Sequence[object], other: Sequence[object]) -> bool:
+    return len(one) == len(other) and all(a is b or a == b for a, b in zip(one, other, strict=True))
 
 
-def _period_of(file: FileState, day: int, years: Sequence[Settings]) -> str | None:
+def _router(file: FileState, years: Sequence[Settings]) -> Callable[[int], str | None]:
+    """Return what tells the period of a day."""
     if not years:  # nothing is known of the accounting: what the file was attached with
-        return views.file_period(file)
-    year = settings_for(None if day == NO_DAY else datetime.date.fromordinal(day), years)
-    return None if year is None else views.period_text(year.period)
+        attached = views.file_period(file)
+        return lambda _day: attached
+    spans = [
+        (year.period[0].toordinal(), year.period[1].toordinal(), views.period_text(year.period))
+        for year in years
+        if year.period is not None
+    ]
+
+    def route(day: int) -> str | None:
+        return next((text for first, last, text in spans if first <= day <= last), None)
+
+    return route
 
 
 def _rows(
@@ -168,10 +177,11 @@ def _rows(
     rows = []
     latest = file.current()
     records: dict[str | None, list[Json]] = {}
+    route = _router(file, years)
     for day, record in listed:
-        records.setdefault(_period_of(file, day, years), []).append(record)
-    for period, days in _by_period(file, tally, years).items():
-        sums = total(days)
+        records.setdefault(route(day), []).append(record)
+    for period, part in _routed(file, tally, years).items():
+        sums = part.sums
         shown = records.get(period, [])
         row: Json = {
             "name": opened.names().get(file.id, file.info.name),
@@ -180,7 +190,7 @@ def _rows(
             "added": sums.added,
             "deleted": sums.deleted,
             "groups": {"added": sums.added_groups, "deleted": sums.deleted_groups},
-            "changed": sum(tally.changed.get(day, 0) for day in days),
+            "changed": part.changed,
             "amount": views.amount(sums.amount),
             "amount_added": views.amount(sums.added_amount),
             "amount_deleted": views.amount(sums.deleted_amount),
@@ -192,18 +202,25 @@ def _rows(
             "problems": [],
         }
         if years and period is None:
-            row["problems"] = [{"code": "no-period", "text": NO_PERIOD_TEXT, "line": 0}]
+            row["problems"] = [views.problem(_OUTSIDE)]
         rows.append(row)
     return rows
 
 
-def _told(file: FileState, tally: Tally, years: Sequence[Settings]) -> str:
+def _counts(period: str | None, sums: Sums) -> Json:
+    return {
+        "period": period,
+        "added": sums.added,
+        "deleted": sums.deleted,
+        "amount": views.amount(sums.amount),
+    }
+
+
+def _told(parts: Mapping[str | None, Part]) -> str:
     """Each period in few words, the same in every language."""
-    parts = []
-    for period, days in _by_period(file, tally, years).items():
-        sums = total(days)
-        parts.append(
-            f"{period or '?'}: +{sums.added} -{sums.deleted} = {views.amount(sums.amount)}"
-        )
-    more = ["…"] if len(parts) > _PERIODS_TOLD_MAX else []
-    return "; ".join([*parts[:_PERIODS_TOLD_MAX], *more])
+    told = [
+        f"{period or '?'}: +{part.sums.added} -{part.sums.deleted} = "
+        f"{views.amount(part.sums.amount)}"
+        for period, part in islice(parts.items(), _PERIODS_TOLD_MAX)
+    ]
+    return "; ".join([*told, "…"] if len(parts) > _PERIODS_TOLD_MAX else told)

@@ -6,6 +6,7 @@ is noted on the disk a moment after the last change, so that nobody has to read 
 again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -39,6 +40,14 @@ NOTE_SECONDS = 2.0
 
 
 @dataclass(slots=True)
+class Part:
+    """What waits of one file in one period."""
+
+    sums: Sums = field(default_factory=Sums)
+    changed: int = 0
+
+
+@dataclass(slots=True)
 class Tally:
     """What waits of one file."""
 
@@ -51,6 +60,10 @@ class Tally:
     """The first records, edited ones before others, each after what it was."""
     complete: bool = False
     """Whether these are all."""
+    parts: dict[str | None, Part] | None = None
+    """The sums by period, once somebody routed them."""
+    parts_of: Sequence[object] = ()
+    """By which accounting years that was."""
 
 
 class Tallies:
@@ -61,6 +74,7 @@ class Tallies:
         self._known: dict[tuple[bytes, bytes], Tally] = {}
         self._unnoted: dict[tuple[bytes, bytes], Opened] = {}
         self._changed = trio.Event()
+        self._noting = trio.Lock()
 
     async def of(self, opened: Opened, file: FileState) -> Tally:
         """Return what waits of a file now; may raise ``StateDamaged``."""
@@ -103,11 +117,12 @@ class Tallies:
 
     async def note(self) -> None:
         """Note what was not noted yet."""
-        waiting, self._unnoted = self._unnoted, {}
-        for (_, file_id), opened in waiting.items():
-            file = opened.state.files.get(file_id)
-            if file is not None and file.added is not None and opened.live:
-                await self._note(opened, file)
+        async with self._noting:
+            waiting, self._unnoted = self._unnoted, {}
+            for (_, file_id), opened in waiting.items():
+                file = opened.state.files.get(file_id)
+                if file is not None and file.added is not None and opened.live:
+                    await self._note(opened, file)
 
     async def _note(self, opened: Opened, file: FileState) -> None:
         try:

@@ -158,7 +158,18 @@ def test_a_record_is_held_against_the_year_of_its_date() -> None:
     assert settings_for(datetime.date(2024, 5, 5), years) is last
     assert settings_for(datetime.date(2023, 5, 5), years) is None
     assert settings_for(None, years) is None
-    document = by_name("cresus-ecf").parse(HEADER + posting(date="05.05.2024") + posting())
+    document = by_name("cresus-ecf").parse(HEADER + posting(date="05.05.2024") + posting(voucher="R-2"))
     problems = check(document, years)
     assert [(p.code, p.line) for p in problems] == [("unknown-account", 4)] * 2
     assert check(document, []) == ()
+
+
+def test_a_voucher_that_is_used_twice_with_the_same_accounts_is_told() -> None:
+    invoice, payment = posting(), posting(debit="1020", credit="1100")
+    again = posting(amount="11.00", idno="2")
+    document = by_name("cresus-ecf").parse(HEADER + invoice + payment + again)
+    (problem,) = check(document, [])
+    assert (problem.code, problem.line) == ("duplicate-voucher", HEADER.count(b"\n") + 3)
+    assert "'R-1'" in problem.text
+    nameless = by_name("cresus-ecf").parse(HEADER + posting(voucher="") * 2)
+    assert check(nameless, []) == ()
