@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
 from p2psync.core import ops
 from p2psync.errors import (
@@ -335,3 +337,37 @@ async def test_b_man_7_one_link_serves_all_mandates(tmp_path: Path) -> None:
 
 async def founded_as(machine: Machine, name: str) -> None:
     await machine.service.mandate_create(name, machine.file(f"{name}.crp", CRP))
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often any task ran."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_b_man_7_a_node_at_rest_does_not_work_more_for_more_mandates(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    mock_clock.rate = 1
+    counted: list[int] = []
+    for count in (1, 6):
+        async with running(tmp_path / str(count)) as machine:
+            for number in range(count):
+                await founded_as(machine, f"M{number}")
+                await machine.service.mandate_share(f"M{number}")
+            await machine.rest()
+            await machine.node.notices.kept()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            steps = Steps()
+            trio.lowlevel.add_instrument(steps)
+            for _ in range(20):
+                mock_clock.jump(1)
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            trio.lowlevel.remove_instrument(steps)
+            counted.append(steps.count)
+    # Whatever goes on by the clock goes on once, not once for each mandate.
+    assert counted[1] <= counted[0] + 10
