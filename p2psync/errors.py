@@ -766,6 +766,7 @@ class DesktopMissing(UnavailableError):
 class DesktopLibraryMissing(DesktopMissing):
     """The library that shows notifications is not installed."""
 
+    code = "desktop-library-missing"
     template = "what shows desktop notifications is not installed"
     hint_template = "install p2psync[desktop]"
 
@@ -773,6 +774,7 @@ class DesktopLibraryMissing(DesktopMissing):
 class DesktopSilent(DesktopMissing):
     """Nothing in the session shows notifications."""
 
+    code = "desktop-silent"
     template = "no notification service answers in this desktop session"
     hint_template = "see that one runs; on macOS, run p2psync from a signed Python"
 
@@ -1210,6 +1212,127 @@ class FileHeldBack(RefusedError):
     code = "file-held-back"
     template = "a save of {file} in {mandate} is held back: it lost most of its content"
     hint_template = "take it with p2psync confirm, or undo it with p2psync restore"
+
+
+class LinkNotBroken(RefusedError):
+    """The file is where it is to be: another one is a copy of it (B-MIG-1)."""
+
+    code = "link-not-broken"
+    template = "the link to {file} is not broken: it is at {path}"
+    hint_template = "to have another place or name for it, see p2psync migrate --help"
+
+
+class LinkElsewhere(RefusedError):
+    """The file is attached on another device."""
+
+    code = "link-elsewhere"
+    template = "{file} is attached on the machine of {who}, in {folder}: its link is restored there"
+    hint_template = "to take it over to this machine, see p2psync migrate --help"
+
+
+class LinkWithoutCandidate(UnavailableError):
+    """Nothing that was found may be the missing file."""
+
+    code = "link-without-candidate"
+    template = "nothing near {path} looks like {file}"
+    hint_template = (
+        "say where it is: p2psync relink MANDATE FILE PATH; if it is on a drive, connect that; if "
+        "it is gone, copy it from the mandate folder {folder}"
+    )
+
+
+class LinkSeveral(RefusedError):
+    """No candidate agrees on two signals, or several do (B-MIG-1)."""
+
+    code = "link-several"
+    template = "it is not sure which file {file} is now; it may be: {candidates}"
+    hint_template = "say which: p2psync relink MANDATE FILE CANDIDATE"
+
+
+class CandidateUnknown(UsageError):
+    """No file that was found has that name."""
+
+    code = "candidate-unknown"
+    template = "no file that may be {file} is called {candidate!r}"
+    hint_template = "write its path, or one of: {candidates}"
+
+
+class LinkOtherFile(RefusedError):
+    """The candidate has nothing in common with the missing file."""
+
+    code = "link-other-file"
+    template = "{path} has nothing in common with {file} but perhaps the name"
+    hint_template = "to put it in its place all the same, see p2psync replace --help"
+
+
+class LinkGutted(RefusedError):
+    """The candidate lost most of the content (B-HIS-3)."""
+
+    code = "link-gutted"
+    template = "{path} lost most of what {file} held"
+    hint_template = "to have it count all the same, see p2psync replace --help"
+
+
+class PlaceSame(RefusedError):
+    """The file is there already."""
+
+    code = "place-same"
+    template = "{file} is attached from {path} already"
+    hint_template = ""
+
+
+class PlaceOtherFormat(RefusedError):
+    """The two files are not of one format: their records cannot be compared."""
+
+    code = "place-other-format"
+    template = "{path} is of the format {found}, but {file} is {format}"
+    hint_template = "detach {file} and attach the other one: p2psync detach, p2psync attach"
+
+
+class PlaceUnreadable(RefusedError):
+    """Most of the new file cannot be read as what the old one is."""
+
+    code = "place-unreadable"
+    template = "{path} is no file like {file}: {lines} of its lines cannot be read"
+    hint_template = "save it with the program that writes {file}, then try again"
+
+
+class PlaceOtherPeriod(RefusedError):
+    """Another year of an accounting is not the same file."""
+
+    code = "place-other-period"
+    template = "{path} is for {found}, but {file} for {period}"
+    hint_template = "a new year is attached beside the old one: p2psync attach --follows"
+
+
+class PlaceNeedsSeat(RefusedError):
+    """The accounting is where the seat is (B-POS-7)."""
+
+    code = "place-needs-seat"
+    template = "{file} is the accounting of {mandate}, whose seat {who} has"
+    hint_template = "have the seat handed to this device first: p2psync seat hand"
+
+
+class MigrateBlocked(RefusedError):
+    """Records that are pending or posted would be lost (B-MIG-2)."""
+
+    code = "migrate-blocked"
+    template = (
+        "{file} cannot migrate to {path}: of its records, {pending} that wait to be posted (+) and "
+        "{posted} that are posted (=) are not in it; {listed} of them: {records}"
+    )
+    hint_template = (
+        "cancel their postings first, or say --cancel-pending: what waits is then dropped, what is "
+        "posted waits to be taken back"
+    )
+
+
+class MigrateGutted(RefusedError):
+    """The new file holds next to nothing of a file that is synchronised whole."""
+
+    code = "migrate-gutted"
+    template = "{path} holds far less than {file}"
+    hint_template = "to have it count all the same, see p2psync replace --help"
 
 
 class FileAstray(FileHeldBack):

@@ -120,6 +120,7 @@ class Desktop:
                 self._screen = None
                 await self._clock.sleep(AGAIN_SECONDS)
                 self._waiting, self._over = [], 0  # what is old interrupts nobody
+                self._work = trio.Event()
             else:
                 await self._clock.sleep(APART_SECONDS)
 

@@ -33,6 +33,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.mandates: dict[str, JsonObject] = {}
+        self.removed: dict[str, JsonObject] = {}
         self.kept_events: list[JsonObject] = []
         self.calls: list[tuple[object, ...]] = []
         self.stopping = trio.Event()
@@ -156,6 +157,115 @@ class FakeService:
 
     async def mandate_show(self, mandate: str) -> JsonObject:
         return self._find(mandate)
+
+    async def link(self, mandate: str, file: str) -> JsonObject:
+        self._find(mandate)
+        candidates = [{"path": "/desk/moved.ecf", "signals": ["identity", "content"]}]
+        return {
+            "file": file,
+            "broken": True,
+            "path": "/desk/sales.ecf",
+            "offered": "/desk/moved.ecf",
+            "candidates": candidates,
+        }
+
+    async def relink(self, mandate: str, file: str, candidate: str | None) -> JsonObject:
+        self._find(mandate)
+        self.calls.append(("relink", mandate, file, candidate))
+        path = candidate or "/desk/moved.ecf"
+        return {"id": "f" * 32, "file": file, "path": path, "before": "/desk/sales.ecf"}
+
+    async def migrate(self, mandate: str, file: str, path: str, cancel_pending: bool) -> JsonObject:
+        self._find(mandate)
+        self.calls.append(("migrate", mandate, file, path, cancel_pending))
+        return {
+            "id": "f" * 32,
+            "file": PurePath(path).name,
+            "path": path,
+            "before": {"device": "Ada", "path": "/desk/sales.ecf"},
+            "pending": {"added": 3, "deleted": 1},
+            "cancelled": 0,
+            "advice": None,
+        }
+
+    async def replace(self, mandate: str, file: str, path: str, dry_run: bool) -> JsonObject:
+        self._find(mandate)
+        self.calls.append(("replace", mandate, file, path, dry_run))
+        return {
+            "id": "f" * 32,
+            "file": file,
+            "path": path,
+            "before": {"device": "Ada", "path": "/desk/sales.ecf"},
+            "done": not dry_run,
+            "added": 3,
+            "deleted": 1,
+            "posted": 5,
+            "records": {"before": 5, "after": 7},
+            "advice": {"code": "repost", **message("{added} new", added=3)},
+        }
+
+    async def detach(self, mandate: str, file: str) -> JsonObject:
+        self.calls.append(("detach", mandate, file))
+        found = self._find(mandate)
+        path = f"/desk/{file}"
+        return {"id": "f" * 32, "file": file, "mandate": found["name"], "path": path}
+
+    async def reattach(self, mandate: str, file: str) -> JsonObject:
+        self.calls.append(("reattach", mandate, file))
+        found = self._find(mandate)
+        return {"id": "f" * 32, "file": file, "mandate": found["name"], "path": None}
+
+    async def removal_plan(self, mandate: str) -> JsonObject:
+        found = self._find(mandate)
+        return {
+            "id": found["id"],
+            "name": found["name"],
+            "case": "accounting-here",
+            "how": "closed",
+            "told": 2,
+            "detaches": [],
+            "blocking": [],
+            "undo_until": NOW,
+        }
+
+    async def mandate_remove(self, mandate: str) -> JsonObject:
+        self.calls.append(("mandate_remove", mandate))
+        plan = await self.removal_plan(mandate)
+        self.removed[plan["id"]] = self.mandates.pop(plan["id"])
+        return plan
+
+    async def removed_list(self) -> JsonObject:
+        return {
+            "mandates": [
+                {
+                    "id": each["id"],
+                    "name": each["name"],
+                    "kind": each["kind"],
+                    "state": "removed",
+                    "how": "closed",
+                    "removed": NOW,
+                    "undo_until": NOW,
+                }
+                for each in self.removed.values()
+            ]
+        }
+
+    async def mandate_restore(self, mandate: str) -> JsonObject:
+        for identifier, each in list(self.removed.items()):
+            if mandate == each["name"] or identifier.startswith(mandate):
+                self.mandates[identifier] = self.removed.pop(identifier)
+        found = self._find(mandate)
+        return {key: found[key] for key in ("id", "name", "kind")}
+
+    async def mandate_close(self, mandate: str) -> JsonObject:
+        found = self._find(mandate)
+        found["state"] = "closed"
+        return {"id": found["id"], "name": found["name"], "state": "closed", "undo_until": NOW}
+
+    async def mandate_reopen(self, mandate: str) -> JsonObject:
+        found = self._find(mandate)
+        found["state"] = "ok"
+        return {key: found[key] for key in ("id", "name", "kind")}
 
     async def mandate_share(self, mandate: str) -> JsonObject:
         found = self._find(mandate)
@@ -530,7 +640,7 @@ class FakeService:
         return {**hook, "secret": "whsec_made"} if url and not secret else hook
 
     async def hook_remove(self, hook: int) -> JsonObject:
-        self.hooks = [each for each in self.hooks if each["id"] != self._hook(hook)["id"]]
+        self.hooks.remove(self._hook(hook))
         return {"id": hook, "removed": True}
 
     async def hook_test(self, hook: int) -> JsonObject:
