@@ -67,6 +67,14 @@ def ask_passphrase(text: str, *, twice: bool = False) -> str | None:
         sys.stderr.write(_("the two differ; try again") + "\n")
 
 
+def ask_yes(text: str) -> bool:
+    """Ask at the terminal; what is not yes, in the reader's language or English, is no."""
+    yes, no = _("yes"), _("no")
+    sys.stderr.write(f"{text} [{yes[0]}/{no[0].upper()}]: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {yes, yes[0], "yes", "y"}
+
+
 def read_ticket(path: str, limit_bytes: int) -> str:
     """Return the text of a ticket file (``-``: standard input); raises ``TicketError``."""
     content = _read(path, limit_bytes + 1)
