@@ -10,6 +10,7 @@ from p2psync.node.store import Store
 _NOTE = b"delivered"
 """In place of a file: one note tells of all files of a mandate."""
 _MARK = b"1"
+NOTE_SECONDS = 2.0
 
 
 class Delivery:
@@ -35,6 +36,11 @@ class Delivery:
         opened.delivered_ms |= dict.fromkeys(came, now_ms)
         self.unkept[opened.id] = opened
         return True
+
+    async def keep_soon(self) -> None:
+        """Note it after a while: who saves often shall not wait for it."""
+        await trio.sleep(NOTE_SECONDS)
+        await self.keep()
 
     async def keep(self) -> None:
         """Note it."""

@@ -701,7 +701,7 @@ class Node:
         if any(peer.device == seat and peer.synced for peer in self.engine.peers(opened.id)):
             is_idle = not self.delivery.unkept
             if self.delivery.reached(opened, wall_ms()) and is_idle:
-                self._nursery.start_soon(self.delivery.keep)
+                self._nursery.start_soon(self.delivery.keep_soon)
 
     async def _note_peers(self) -> None:
         """Keep when and where members were reached; it only helps the next start.

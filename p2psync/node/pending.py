@@ -40,7 +40,9 @@ class Pending:
     async def view(self, mandate: str, names: list[str], records: int) -> Json:
         """What waits, of some files or of all, with at most so many records."""
         opened = find.mandate(self._node.opened.values(), mandate)
-        chosen = {file.id for file in find.files(opened, names)}
+        files = [file for file in find.files(opened, names) if views.counts(file)]
+        chosen = {file.id for file in files}
+        await self.tallies.read(opened, [file for file in files if file.pending() != (0, 0)])
         years = await self._content.years(opened)
         left = min(records, PENDING_LISTED_MAX)
         rows: list[Json] = []
@@ -48,7 +50,7 @@ class Pending:
         shown = opened.names()
         for file_id in sorted(chosen, key=lambda each: (shown.get(each, ""), each)):
             file = opened.state.files[file_id]
-            if not views.counts(file) or file.pending() == (0, 0):
+            if not file.added or file.pending() == (0, 0):
                 continue
             tally = await self.tallies.of(opened, file)
             listed = self.tallies.records(file, tally, left)

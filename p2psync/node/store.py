@@ -268,6 +268,15 @@ class Store:
         text = await self._thread(self._database.note, mandate, file, mark)
         return None if text is None else json.loads(text)
 
+    async def notes(self, mandate: bytes, marks: Mapping[bytes, bytes]) -> dict[bytes, Any]:
+        """The same of several files, by file, in one go; those that are not there are left out."""
+
+        def read() -> dict[bytes, Any]:
+            texts = {file: self._database.note(mandate, file, mark) for file, mark in marks.items()}
+            return {file: json.loads(text) for file, text in texts.items() if text is not None}
+
+        return await self._thread(read)
+
     async def put_note(self, mandate: bytes, file: bytes, mark: bytes, value: object) -> None:
         """Note something of a file's content; what cannot be written is found out again."""
         text = json.dumps(value, ensure_ascii=False)
@@ -429,9 +438,10 @@ class Store:
 
 
 def _event(row: EventRow) -> Event:
-    # What was kept before these were told has none.
-    absent = {"mandate_name": None, "device": None, "device_name": None, "data": {}}
-    event: Event = {"id": row.id, **absent, **json.loads(row.json)}
+    event: Event = {"id": row.id, **json.loads(row.json)}
+    for name in ("mandate_name", "device", "device_name"):
+        event.setdefault(name, None)  # what was kept before these were told has none
+    event.setdefault("data", {})
     if row.severity == "alert":
         event["open"] = row.open
         event["closed_by"] = row.closed_by

@@ -94,6 +94,21 @@ class Tallies:
                 self._known[key] = found
                 return found
 
+    async def read(self, opened: Opened, files: Sequence[FileState]) -> None:
+        """Take up, all at once, what was noted of files that nobody looked at since the start."""
+        wanted = {
+            file.id + _NOTE: _mark(opened, file)
+            for file in files
+            if not file.loaded and (opened.id, file.id) not in self._known
+        }
+        if len(wanted) < 2:
+            return
+        noted = await self._store.notes(opened.id, wanted)
+        for name, mark in wanted.items():
+            found = _from_note(mark, noted.get(name))
+            if found is not None:
+                self._known.setdefault((opened.id, name.removesuffix(_NOTE)), found)
+
     def records(self, file: FileState, tally: Tally, most: int) -> list[Listed]:
         """Return the first records that wait, right after ``of``."""
         if len(tally.listed) < most and not tally.complete:

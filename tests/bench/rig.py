@@ -20,6 +20,7 @@ TINY = Sizes(
     records=400,
     log_entries=20,
     reopened_records=50,
+    pending_records=40,
     mandates=2,
     starts=1,
     idle_seconds=0.1,
