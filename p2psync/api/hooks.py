@@ -1,9 +1,9 @@
 """The endpoints of notifications: alerts, messages, hooks, the desktop, promises to be saved."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from p2psync import limits
 from p2psync.api.parts import Body, Node, Segment, Text
@@ -37,6 +37,12 @@ class NewHook(Body):
     url: Text | None = None
     secret: Text | None = None
     allow_http: bool = False
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("give command or url")
+        return self
 
 
 class Expectation(Body):
