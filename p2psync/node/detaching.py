@@ -270,16 +270,17 @@ def check_cancelled(opened: Opened, file: FileState, shown: str) -> None:
 
 def _blocking(file: FileState) -> Iterator[str]:
     for item in file.pending_records():
-        yield _line("+" if item.change == "added" else "-", item.record)
+        yield record_line("+" if item.change == "added" else "-", item.record)
     left = Counter(file.posted)
     for _, value in file.segments.shown():
         for record in value.segment.records:
             if left[record.key] > 0:
                 left[record.key] -= 1
-                yield _line("=", record)
+                yield record_line("=", record)
 
 
-def _line(sign: str, record: Record) -> str:
+def record_line(sign: str, record: Record) -> str:
+    """A record in one line, with a sign that tells what is to be done with it."""
     parts = [
         sign,
         "" if record.date is None else record.date.isoformat(),

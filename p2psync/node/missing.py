@@ -101,6 +101,10 @@ class Missing:
             if by == place:
                 self._look_again(other)
 
+    def in_its_place(self, opened: Opened, copy: Copy) -> Place | None:
+        """The attached file that stands where another one is to be."""
+        return self._astray.get((opened.id, copy.file))
+
     def forget(self, opened: Opened, file: bytes) -> None:
         """A file is attached here no more, or somewhere else."""
         place = (opened.id, file)

@@ -13,6 +13,8 @@ from p2psync.node.attaching import Said
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import later_key
+from p2psync.node.overview import CANNOT_SYNC
+from p2psync.node.placing import Placing
 from p2psync.node.posting import Posting
 from p2psync.node.programs import Programs
 from p2psync.node.seat import Seat
@@ -36,6 +38,7 @@ class NodeService:
         self._tickets = Tickets(node, self._mandates)
         node.on_admitted = self._tickets.attach_later
         self.posting = Posting(node, self._mandates)
+        self._placing = Placing(node, self._mandates.attaching)
         self._seat = Seat(node)
         self._versions = Versions(node, self.posting)
 
@@ -63,7 +66,7 @@ class NodeService:
             "mandates": {
                 "local": sum(1 for each in listed if each["kind"] == "local"),
                 "shared": sum(1 for each in listed if each["kind"] == "shared"),
-                "offline": sum(1 for each in listed if each["state"] not in ("ok", "syncing")),
+                "offline": sum(1 for each in listed if each["state"] in CANNOT_SYNC),
             },
             "pending": {
                 "added": sum(each["pending"]["added"] for each in listed),
@@ -178,6 +181,24 @@ class NodeService:
     async def policy_set(self, mandate: str, refuse: list[str], minimums: dict[str, str]) -> Json:
         """Set which programs' files a mandate refuses."""
         return await self._programs.set_policy(mandate, refuse, minimums)
+
+    # -- placing ------------------------------------------------------------------------------
+
+    async def link(self, mandate: str, file: str) -> Json:
+        """Tell where a file is attached, and what it may be when it is not there."""
+        return await self._placing.link(mandate, file)
+
+    async def relink(self, mandate: str, file: str, candidate: str | None) -> Json:
+        """Restore a broken link."""
+        return await self._placing.relink(mandate, file, candidate)
+
+    async def migrate(self, mandate: str, file: str, path: str, cancel_pending: bool) -> Json:
+        """Point a mandate at a new place or name of a file."""
+        return await self._placing.migrate(mandate, file, path, cancel_pending=cancel_pending)
+
+    async def replace(self, mandate: str, file: str, path: str, dry_run: bool) -> Json:
+        """Put another file in the place of an attached one."""
+        return await self._placing.replace(mandate, file, path, dry_run=dry_run)
 
     # -- detaching, closing, removing ---------------------------------------------------------
 

@@ -6,8 +6,8 @@ hints about one file are one look. A save that meets a file in motion is looked 
 later.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import trio
@@ -414,44 +414,51 @@ class Shelf:
         self._watch()
 
     async def place(
-        self,
-        opened: Opened,
-        copy: Copy,
-        operation: Place,
-        found: Records | Whole | None,
-        *,
-        known: bool,
+        self, opened: Opened, copy: Copy, said: Place, found: Records | Whole | None
     ) -> None:
         """Make a copy the attached one of its file, under the operation that says so.
 
-        What was ``found`` in it becomes a version after ``copy.heads`` (``None``: a large file that
-        nobody has read), unless it is ``known`` to be what they hold. All of it is durable at
-        once, or nothing has changed. The caller holds the lock.
+        What was ``found`` in it (``None``: a large file that nobody has read) becomes a version
+        after ``copy.heads``. All of it is durable at once, or nothing has changed. The caller
+        holds the lock.
         """
-        place: tuple[bytes, Role] = (copy.file, "attached")
-        before = opened.copies.get(place)
-        draft: Draft | None = None
-        if not known:
-            records = isinstance(found, Records)
-            old = await self._saving.old(opened, copy) if records else NOTHING
-            draft = await self._saving.draft(opened, copy, found, old, [operation])
-            copy.seen = draft.stat if found is None else found.stat
-        opened.copies[place] = copy
+        old = await self._saving.old(opened, copy) if isinstance(found, Records) else NOTHING
+        draft = await self._saving.draft(opened, copy, found, old, [said])
+        copy.seen = draft.stat if found is None else found.stat
+        with self._placed(opened, [copy]):
+            await self._saving.write(opened, [draft])
+        await self._after_placing(opened, [copy])
+
+    async def place_known(
+        self, opened: Opened, copies: Sequence[Copy], said: Sequence[Place]
+    ) -> None:
+        """Do ``place`` for copies that hold what their heads hold."""
+        with self._placed(opened, copies):
+            await self._saving.say(opened, said, [self._writing.note(copy) for copy in copies])
+        await self._after_placing(opened, copies)
+
+    @contextmanager
+    def _placed(self, opened: Opened, copies: Sequence[Copy]) -> Iterator[None]:
+        """Have copies be the attached ones while the block makes that durable, and after it."""
+        before = [opened.copies.get((copy.file, "attached")) for copy in copies]
+        for copy in copies:
+            opened.copies[(copy.file, "attached")] = copy
         try:
-            if draft is not None:
-                await self._saving.write(opened, [draft])
-            else:
-                await self._saving.say(opened, [operation], [self._writing.note(copy)])
+            yield
         except P2PSyncError:
-            opened.copies.pop(place, None)
-            if before is not None:
-                opened.copies[place] = before
+            for copy, old in zip(copies, before, strict=True):
+                if old is None:
+                    opened.copies.pop((copy.file, "attached"), None)
+                else:
+                    opened.copies[(copy.file, "attached")] = old
             raise
-        if before is not None:
-            self._settle_held(opened, before)
-        self._moved_away(opened, copy.file)
+
+    async def _after_placing(self, opened: Opened, copies: Sequence[Copy]) -> None:
+        for copy in copies:
+            self._settle_held(opened, copy)
+            self._moved_away(opened, copy.file)
         await self.arrange(opened)
-        await self._write(opened, [copy.file])
+        await self._write(opened, [copy.file for copy in copies])
 
     async def take_last(self, opened: Opened, copy: Copy) -> None:
         """Take up what is on the disk, and bring no copy up to date; raises as ``take``."""
@@ -463,6 +470,7 @@ class Shelf:
         self._settle_held(opened, copy)
         self._moved_away(opened, copy.file)
         await self._writing.forget(copy)
+        self._idle()
 
     def _moved_away(self, opened: Opened, file: bytes) -> None:
         """What was wrong with the file where it was attached is no concern any more."""
