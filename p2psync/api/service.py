@@ -111,6 +111,74 @@ class Service(Protocol):
     ) -> JsonObject:
         """Set the policy; returns what ``policy_show`` returns."""
 
+    async def link(self, mandate: str, file: str) -> JsonObject:
+        """Tell where a file is attached here (B-MIG-1).
+
+        ``{"file", "broken", "path", "offered": path or None, "candidates": [{"path", "signals":
+        ["identity"|"content"|"records"|"name"]}]}``.
+        """
+
+    async def relink(self, mandate: str, file: str, candidate: str | None) -> JsonObject:
+        """Restore a broken link, to the one candidate that is offered or to the one named.
+
+        ``{"id", "file", "path", "before": path}``; ``candidate`` is an absolute path or a name.
+        """
+
+    async def migrate(self, mandate: str, file: str, path: str, cancel_pending: bool) -> JsonObject:
+        """Point the mandate at a new place or name of a file, on this device (B-MIG-2).
+
+        ``{"id", "file", "path", "before": {"device", "path"}, "pending": {"added", "deleted"},
+        "cancelled", "advice": ADVICE or None}``; ADVICE is ``{"code", "text"}``.
+        """
+
+    async def replace(self, mandate: str, file: str, path: str, dry_run: bool) -> JsonObject:
+        """Put another file in its place, or with ``dry_run`` only tell what changes (B-MIG-3).
+
+        ``{"id", "file", "path", "before", "done", "added", "deleted", "posted", "records":
+        {"before", "after"} or None, "advice": ADVICE}``; of an accounting also ``"accounts":
+        {"added": [number], "deleted": [number]}``.
+        """
+
+    async def detach(self, mandate: str, file: str) -> JsonObject:
+        """Detach a file (B-DET): ``{"id", "file", "mandate", "path": path or None}``.
+
+        Raises ``AccountingNotDetachable``, and ``DetachBlocked`` with the records that are pending
+        or posted in a shared mandate.
+        """
+
+    async def reattach(self, mandate: str, file: str) -> JsonObject:
+        """Undo it; returns the same. ``file`` may also be the beginning of an id."""
+
+    async def removal_plan(self, mandate: str) -> JsonObject:
+        """What removing would do (B-REM); nothing changes.
+
+        ``{"id", "name", "case": "local"|"all-here"|"accounting-here"|"accounting-elsewhere"|
+        "elsewhere", "how": "hidden"|"left"|"closed", "told", "detaches": [name], "blocking":
+        [name], "undo_until"}``; ``told`` is how many other devices hear of it.
+        """
+
+    async def mandate_remove(self, mandate: str) -> JsonObject:
+        """Take it off this device's list; returns what ``removal_plan`` does.
+
+        Raises ``RemovalBlocked`` with the files whose postings must be cancelled (B-REM-4).
+        """
+
+    async def removed_list(self) -> JsonObject:
+        """What was removed and can come back.
+
+        ``{"mandates": [{"id", "name", "kind", "state": "removed", "how", "removed",
+        "undo_until"}]}``
+        """
+
+    async def mandate_restore(self, mandate: str) -> JsonObject:
+        """Undo a removal: ``{"id", "name", "kind"}``."""
+
+    async def mandate_close(self, mandate: str) -> JsonObject:
+        """Close it for everyone (B-REM-5): ``{"id", "name", "state": "closed", "undo_until"}``."""
+
+    async def mandate_reopen(self, mandate: str) -> JsonObject:
+        """Undo the closing: ``{"id", "name", "kind"}``."""
+
     async def mandate_share(self, mandate: str) -> JsonObject:
         """Make it shared (B-MAN-4): ``{"id", "name", "kind": "shared"}``."""
 
