@@ -493,7 +493,8 @@ class Removal:
         opened.row = removed.telling(device).on(opened.row)
         node = self._node
         node.runner.hand_in([node.keep_row(opened)])
-        if not self._untold(opened):
+        if mandate in self._in_engine and not self._untold(opened):
+            # Several members may have become in step before the first of them is heard of here.
             self._in_engine.discard(mandate)
             node.leave_engine(opened)
             node.update_discovery()
