@@ -129,7 +129,8 @@ class Attaching:
         suggestions = self._node.suggestions
         found = []
         for copy in self._accountings(opened):
-            found += await suggestions.look_at_list(opened, copy.path, told=True)
+            with suggestions.quietly(opened):
+                found += await suggestions.look_at_list(opened, copy.path)
         if not found:
             raise NothingOffered(mandate=opened.name)
         attached = suggestions.attached()
@@ -255,14 +256,15 @@ class Attaching:
         accountings = [each for each in wanted if each.kind == "accounting"]
         claims = bool(accountings) and self._claim(opened, role, accountings)
         paths = [each.path for each in wanted]
-        async with opened.lock:
-            items = await self._items(opened, wanted)
-            _check_periods(opened, items)
-            also = self._also(opened, items, said, claims=claims)
-            await node.shelf.attach(opened, items, also, lambda: self._check_free(paths))
+        with node.suggestions.quietly(opened):
+            async with opened.lock:
+                items = await self._items(opened, wanted)
+                _check_periods(opened, items)
+                also = self._also(opened, items, said, claims=claims)
+                await node.shelf.attach(opened, items, also, lambda: self._check_free(paths))
+            for each in accountings:
+                await node.suggestions.look_at_list(opened, each.path)
         offered: list[str] = []
-        for each in accountings:
-            await node.suggestions.look_at_list(opened, each.path, told=True)
         if accountings:
             here = {each.path.parent for each in accountings}
             offered = [

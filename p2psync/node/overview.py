@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from p2psync.core.files import FileState
+from p2psync.core.records import Problem
 from p2psync.errors import IdentityLocked
 from p2psync.node import find, validity, views
 from p2psync.node.findings import Content
@@ -13,6 +14,8 @@ from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 
 Json = dict[str, Any]
+CANNOT_SYNC = frozenset(("read-only", "locked", "refused", "waiting", "offline"))
+"""States in which a shared mandate does not sync (B-MAN-6)."""
 CONDITION_TEXTS = {
     "closed": "{who} closed it for everyone on {when}: saves are not taken up any more",
     "waiting": "no member that may admit this device was reached yet",
@@ -60,12 +63,18 @@ class Overview:
                 "cause": _cause(error.template, {**error.params, "file": file.info.name}),
                 "action": "update-program",
             }
-        if opened.state.newer:
+        found = self._syncing(opened)
+        if opened.state.newer and found["state"] not in CANNOT_SYNC:
             return {
                 "state": "newer-version",
                 "cause": _cause(CONDITION_TEXTS["newer-version"]),
                 "action": "update",
             }
+        return found
+
+    def _syncing(self, opened: Opened) -> Json:
+        """Whether a mandate syncs, or why it cannot."""
+        node = self._node
         if not opened.shared:
             return {"state": "ok"}
         if node.identity.locked:
@@ -235,6 +244,11 @@ class Overview:
                 found.problems,
                 found.period,
             )
+            if (error := validity.refused(opened.state, file)) is not None:
+                problem = Problem(error.code, error.template, 0, error.params)
+                shown["problems"].append(views.problem(problem))
+                if shown["state"] == "ok":
+                    shown["state"] = "refused-program"
             follows = opened.state.files.get(file.info.follows or b"")
             known = follows is not None and follows.added is not None
             out.append(

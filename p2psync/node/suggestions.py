@@ -9,8 +9,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +109,17 @@ class Suggestions:
         self._told: dict[bytes, dict[str, str]] = {}
         """Paths that people were told of, or dismissed, by mandate; read when first needed."""
         self._lock = trio.Lock()
+        self._quiet: set[bytes] = set()
+        """Mandates whose person is just being told in the answer to a command."""
+
+    @contextmanager
+    def quietly(self, opened: Opened) -> Iterator[None]:
+        """Tell nothing of listed files by events meanwhile: a command's answer does."""
+        self._quiet.add(opened.id)
+        try:
+            yield
+        finally:
+            self._quiet.discard(opened.id)
 
     # -- hearing of files ---------------------------------------------------------------------
 
@@ -153,10 +164,8 @@ class Suggestions:
                 await self._look_at_year(opened, opened.state.files[file_id], path)
         self._looked()
 
-    async def look_at_list(
-        self, opened: Opened, accounting: Path, *, told: bool = False
-    ) -> list[tuple[Suggestion, bool]]:
-        """Read the list beside an accounting that is attached; ``told``: without an event.
+    async def look_at_list(self, opened: Opened, accounting: Path) -> list[tuple[Suggestion, bool]]:
+        """Read the list beside an accounting that is attached.
 
         Returns what it names, attached or not, and whether that is there.
         """
@@ -169,7 +178,7 @@ class Suggestions:
             if path.parent == beside and path not in {each.path for each in found}:
                 del known[path]
         for each in found:
-            await self._add(opened, each, told=told)
+            await self._add(opened, each)
         return every
 
     async def _look_at_year(self, opened: Opened, file: FileState, path: Path) -> None:
@@ -182,7 +191,7 @@ class Suggestions:
         else:
             self._found.get(opened.id, {}).pop(path, None)
 
-    async def _add(self, opened: Opened, suggestion: Suggestion, *, told: bool = False) -> None:
+    async def _add(self, opened: Opened, suggestion: Suggestion) -> None:
         async with self._lock:
             before = await self._said(opened.id)
             known = self._found.setdefault(opened.id, {})
@@ -195,7 +204,7 @@ class Suggestions:
             if is_new:
                 await self._say(opened.id, path, "told")
             known[suggestion.path] = suggestion
-        if is_new and not told:
+        if is_new and (suggestion.reason != "listed" or opened.id not in self._quiet):
             self._tell(opened, suggestion)
 
     def _tell(self, opened: Opened, suggestion: Suggestion) -> None:

@@ -165,6 +165,7 @@ async def test_b_man_3_creating_offers_what_the_list_beside_the_accounting_names
         sales, wages = anna.file("atelier_2025.ecf", V1), anna.file("atelier_2025.ecs", ECS)
         made = await anna.service.mandate_create("Books", anna.file("atelier_2025.crp", CRP))
         assert made["offered"] == [sales, wages]
+        assert await told(anna, "file-suggested") == []  # the answer has told it
         # Nothing happens by itself.
         assert [f.info.kind for f in anna.opened().state.present_files()] == ["accounting"]
         suggested = (await anna.service.suggestion_list("Books"))["suggestions"]

@@ -95,7 +95,7 @@ async def test_b_val_1_saves_of_a_refused_program_wait_until_it_is_valid_again(
         await anna.service.policy_set("Books", ["trial"], {"billing": "16.2"})
         await register(ben, "16.2.1", "trial")
         await in_step(anna, ben)
-        sales = ben.file("a.ecf", V2)
+        ben.file("a.ecf", V2)
         await ben.look()
         await in_step(anna, ben)
         for machine in (anna, ben):
@@ -107,6 +107,13 @@ async def test_b_val_1_saves_of_a_refused_program_wait_until_it_is_valid_again(
             assert "program-refused" in await machine.alerts()
             assert await machine.pending() == (7, 0)
             assert machine.copy("a.ecf").read_bytes() == V1
+            shown = await machine.shown("a.ecf")
+            assert shown["state"] == "refused-program"
+            assert [each["code"] for each in shown["problems"]] == ["program-trial"]
+            (version,) = (await machine.service.history("Books", "a.ecf", None))["versions"]
+            out = machine.root / "out.ecf"
+            await machine.service.restore("Books", "a.ecf", version["version"], str(out))
+            assert out.read_bytes() == V1
         # Nothing is lost: neither what was saved, nor what others do meanwhile.
         assert (ben.desk / "a.ecf").read_bytes() == V2
         await anna.service.post("Books", [], None)
@@ -121,7 +128,6 @@ async def test_b_val_1_saves_of_a_refused_program_wait_until_it_is_valid_again(
             assert (await listed(machine))["state"] == "ok"
             assert "program-refused" not in await machine.alerts()
             assert machine.copy("a.ecf").read_bytes() == V2
-        assert sales
 
 
 async def test_b_val_1_another_policy_takes_what_was_refused(tmp_path: Path) -> None:
