@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from p2psync import __version__, errors, limits
-from p2psync.api import hooks, posting, programs
+from p2psync.api import hooks, placing, posting, programs, removal
 from p2psync.api.answers import HEADERS, error_answer
 from p2psync.api.guard import Bounds
 from p2psync.api.parts import Body, Node, Segment, Text
@@ -306,6 +306,8 @@ def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI
     app.include_router(hooks.router)
     app.include_router(posting.router)
     app.include_router(programs.router)
+    app.include_router(placing.router)
+    app.include_router(removal.router)
     app.add_exception_handler(errors.P2PSyncError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

@@ -12,8 +12,10 @@ from p2psync.cli.commands import (
     identity,
     mandate,
     node,
+    placing,
     posting,
     program,
+    removal,
     seat,
     status,
     tickets,
@@ -69,6 +71,8 @@ app.add_typer(mandate.group, name="mandate")
 app.add_typer(files.group)
 app.add_typer(tickets.invite_group, name="invite")
 app.add_typer(tickets.group)
+app.add_typer(placing.group)
+app.add_typer(removal.group)
 app.add_typer(posting.group)
 app.add_typer(seat.group, name="seat")
 app.add_typer(watching.group)

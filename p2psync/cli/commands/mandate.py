@@ -34,9 +34,16 @@ def create(
 
 
 @command(group, "list", example="p2psync mandate list")
-def list_all() -> None:
+def list_all(
+    removed: Annotated[
+        bool, typer.Option("--removed", help="those that were removed and can come back")
+    ] = False,
+) -> None:
     """List all mandates with what waits in each."""
-    output.emit(node().get("mandates"), _show_list)
+    if removed:
+        output.emit(node().get("removed-mandates"), _show_removed)
+    else:
+        output.emit(node().get("mandates"), _show_list)
 
 
 @command(group, "show", example="p2psync mandate show Acme")
@@ -258,6 +265,31 @@ def _show_list(said: Mapping[str, Any]) -> None:
             )
 
 
+def _show_removed(said: Mapping[str, Any]) -> None:
+    if not said["mandates"]:
+        output.say(_("no mandate was removed within the last 30 days"))
+        return
+    output.table(
+        (
+            Column(_("mandate")),
+            Column(_("kind")),
+            Column(_("removed")),
+            Column(_("undo until")),
+            Column(_("id")),
+        ),
+        (
+            (
+                mandate["name"],
+                word(mandate["kind"]),
+                local_time(mandate["removed"]),
+                local_time(mandate["undo_until"]),
+                short(mandate["id"]),
+            )
+            for mandate in said["mandates"]
+        ),
+    )
+
+
 def _show_cause(mandate: Mapping[str, Any]) -> None:
     if mandate.get("cause"):
         action = output.action(mandate.get("action"))
@@ -307,7 +339,7 @@ def _show_members(members: list[Mapping[str, Any]]) -> None:
                 member.get("name"),
                 member.get("machine"),
                 word(member.get("role")),
-                output.yes(member.get("online")),
+                word("left") if member.get("left") else output.yes(member.get("online")),
                 local_time(member.get("last_seen")),
                 short(member.get("device")),
             )
