@@ -6,6 +6,7 @@ is noted on the disk a moment after the last change, so that nobody has to read 
 again.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,7 +31,7 @@ Json = dict[str, Any]
 Listed = tuple[int, Json]
 """A record's day, and how it is shown."""
 
-_VERSION = 1
+_VERSION = 2
 """Rises when the same file gives another tally."""
 _NOTE = b"pending"
 _AT_ONCE_RECORDS = 5_000
@@ -60,6 +61,8 @@ class Tally:
     """The first records, edited ones before others, each after what it was."""
     complete: bool = False
     """Whether these are all."""
+    noted: str | None = None
+    """The same as JSON, until somebody asks for it."""
     parts: dict[str | None, Part] | None = None
     """The sums by period, once somebody routed them."""
     parts_of: Sequence[object] = ()
@@ -111,6 +114,8 @@ class Tallies:
 
     def records(self, file: FileState, tally: Tally, most: int) -> list[Listed]:
         """Return the first records that wait, right after ``of``."""
+        if tally.noted is not None:
+            tally.listed, tally.noted = [tuple(each) for each in json.loads(tally.noted)], None
         if len(tally.listed) < most and not tally.complete:
             _list(file, tally, most)
         return tally.listed[:most]
@@ -134,9 +139,11 @@ class Tallies:
         """Note what was not noted yet."""
         async with self._noting:
             waiting, self._unnoted = self._unnoted, {}
-            for (_, file_id), opened in waiting.items():
+            for (mandate, file_id), opened in waiting.items():
                 file = opened.state.files.get(file_id)
-                if file is not None and file.added is not None and opened.live:
+                if not opened.live:
+                    self._known.pop((mandate, file_id), None)
+                elif file is not None and file.added is not None:
                     await self._note(opened, file)
 
     async def _note(self, opened: Opened, file: FileState) -> None:
@@ -147,12 +154,9 @@ class Tallies:
             return  # whoever asks for it is told
         self._unnoted.pop((opened.id, file.id), None)
         note = _to_note(tally)
+        if note["complete"] or len(tally.listed) <= PENDING_LISTED:
+            tally.listed, tally.noted = [], note["listed"]  # a tenth of the memory
         await self._store.put_note(opened.id, file.id + _NOTE, tally.mark, note)
-
-    def forget(self, mandate: bytes) -> None:
-        """Forget a mandate that is no more."""
-        for key in [key for key in self._known if key[0] == mandate]:
-            del self._known[key]
 
 
 def _mark(opened: Opened, file: FileState) -> bytes:
@@ -226,7 +230,7 @@ def _to_note(tally: Tally) -> Json:
             for day, sums in tally.days.items()
         },
         "changed": {str(day): count for day, count in tally.changed.items()},
-        "listed": tally.listed[:PENDING_LISTED],
+        "listed": json.dumps(tally.listed[:PENDING_LISTED], ensure_ascii=False),
         "complete": tally.complete and len(tally.listed) <= PENDING_LISTED,
     }
 
@@ -241,6 +245,6 @@ def _from_note(mark: bytes, note: Any) -> Tally | None:
             for day, (added, deleted, more, less, groups, gone) in note["days"].items()
         },
         {int(day): count for day, count in note["changed"].items()},
-        [(day, record) for day, record in note["listed"]],
-        note["complete"],
+        complete=note["complete"],
+        noted=note["listed"],
     )

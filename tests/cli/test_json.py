@@ -110,34 +110,6 @@ def test_subscribe(acme: CommandLine, tmp_path: Path) -> None:
     assert acme.service.calls[-1][3:] == (os.path.abspath("sales.ecf"), "invoicing")
 
 
-def test_pending(acme: CommandLine) -> None:
-    said = acme.json("pending", "Acme")
-    assert set(said) == {"added", "deleted", "files"}
-    [file] = said["files"]
-    assert set(file) == {"name", "period", "added", "deleted", "amount", "records"}
-    assert {"change", "text", "amount", "date"} <= set(file["records"][0])
-
-
-def test_post_unpost_receipts(acme: CommandLine) -> None:
-    posted = acme.json("post", "Acme", "sales.ecf", "./b.ecf", "-o", "out.txt")
-    assert set(posted) == {"receipt", "added", "deleted"}
-    assert acme.service.calls[-1] == (
-        *("post", "Acme", ["sales.ecf", os.path.abspath("b.ecf")], os.path.abspath("out.txt")),
-    )
-    [receipt] = acme.json("receipts", "Acme")["receipts"]
-    assert set(receipt) == {
-        *("receipt", "at", "by", "machine", "files", "added", "deleted", "state"),
-    }
-    acme.json("unpost", "Acme", posted["receipt"])
-    assert acme.json("receipts", "Acme")["receipts"][0]["state"] == "retracted"
-
-
-def test_post_without_files_means_all(acme: CommandLine) -> None:
-    """B-POS-3."""
-    acme.json("post", "Acme")
-    assert acme.service.calls[-1] == ("post", "Acme", [], None)
-
-
 def test_wait(acme: CommandLine) -> None:
     assert acme.json("wait", "Acme", "--synced", "--timeout", "5") == {
         "synced": True,
