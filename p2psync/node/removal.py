@@ -346,10 +346,10 @@ class Removal:
         """List a hidden mandate again, in one transaction; the caller holds the lock."""
         node = self._node
         contacts = await node.store.contacts(opened.id)
+        effects, _ = self._author(opened, operations, publish=False) if operations else ([], ())
         if opened.id in self._in_engine:
             node.leave_engine(opened)
             self._in_engine.discard(opened.id)
-        effects, _ = self._author(opened, operations, publish=False) if operations else ([], ())
         opened.row = replace(opened.row, state="active")
         ticket = node.runner.hand_in([*effects, node.keep_row(opened)])
         del self.hidden[opened.id]
