@@ -1278,7 +1278,7 @@ class PlaceSame(RefusedError):
 
     code = "place-same"
     template = "{file} is attached from {path} already"
-    hint_template = ""
+    hint_template = "nothing is to be done; for another place or name, give the path of that file"
 
 
 class PlaceOtherFormat(RefusedError):

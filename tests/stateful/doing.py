@@ -96,6 +96,8 @@ class Doing(Showing):
             alike.setdefault(text, set()).add(number)
         before = read(path)
         after = self._changed(before, change, at)
+        if _is_held_back(before, after):
+            return
         COUNTS[f"save: {change}"] += 1
         _write(path, after)
         gone = {number for text in set(before) - set(after) for number in alike[text]}
@@ -119,6 +121,8 @@ class Doing(Showing):
         before = read(Path(path))
         after = self._changed(before, change, at)
         texts, now = away.texts, Counter(after)
+        if _is_held_back(list(texts.elements()), after):
+            return
         if any(texts[t] != len(away.values[t]) for t in texts - now):
             return  # which of several like ones went cannot be told
         COUNTS[f"save away: {change}"] += 1
@@ -227,6 +231,11 @@ class Doing(Showing):
         if answer is not None and heir != seat:
             self.do(name, mandate, Handed(term, heir))
         await self.after(name)
+
+
+def _is_held_back(before: list[str], after: list[str]) -> bool:
+    """Whether a person has to confirm a save: nearly all of the file went (B-HIS-3)."""
+    return len(content(after)) * 10 < len(content(before))
 
 
 def _write(path: Path, texts: list[str]) -> None:

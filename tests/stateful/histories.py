@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("count", type=int, nargs="?", default=2000, help="how many histories")
     parser.add_argument("--seed", type=int, default=0, help=f"the first; each makes {CHUNK}")
     parser.add_argument("--steps", type=int, default=25, help="steps of a history, at most")
+    parser.add_argument("--shrink", action="store_true", help="make a history that fails small")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
     chosen = parser.parse_args()
     seeds = range(chosen.seed, chosen.seed + -(-chosen.count // CHUNK))
@@ -42,8 +43,8 @@ def main() -> int:
     counts: Counter[str] = Counter()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.jobs, mp_context=context) as pool:
-        steps = [chosen.steps] * len(seeds)
-        for chunk in pool.map(run, seeds, steps):
+        steps, shrink = [chosen.steps] * len(seeds), [chosen.shrink] * len(seeds)
+        for chunk in pool.map(run, seeds, steps, shrink):
             done += 1
             counts += chunk.counts
             if chunk.failure:
@@ -57,8 +58,8 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def run(number: int, steps: int) -> Chunk:
-    """Run the histories of a seed, and make the first failing one small."""
+def run(number: int, steps: int, shrink: bool) -> Chunk:
+    """Run the histories of a seed, until one fails."""
     COUNTS.clear()
     failure = ""
     try:
@@ -67,7 +68,7 @@ def run(number: int, steps: int) -> Chunk:
             settings=settings(
                 max_examples=CHUNK,
                 stateful_step_count=steps,
-                phases=[Phase.generate, Phase.shrink],
+                phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
                 deadline=None,
                 database=None,
                 suppress_health_check=[HealthCheck.too_slow],

@@ -47,6 +47,8 @@ class Away:
     """An attached file that its node does not look at: what was in it then, and its values."""
 
     texts: Counter[str]
+    now: Counter[str]
+    """What was in it when last somebody did something; a node that looks again may merge first."""
     values: dict[str, frozenset[int]]
 
 
@@ -165,6 +167,9 @@ class Showing:
                 self._learn()
             for name in sorted(circle):
                 await self.check(name)
+        for key, away in self.away.items():
+            path = Path(self.groups[key[1]].view(key[0]).place(key[2])[2])
+            self.away[key] = replace(away, now=Counter(read(path)))
 
     def _learn(self) -> None:
         """Tell the model what each device knows by now."""
@@ -229,13 +234,13 @@ class Showing:
                         if key not in self.away:
                             self.away[key] = _away(view, file, Path(path))
                     elif key in self.away:
-                        changed |= await self._back(key, self.away.pop(key), Path(path))
+                        changed |= await self._back(key, self.away.pop(key))
         return changed
 
-    async def _back(self, key: Key, away: Away, path: Path) -> bool:
+    async def _back(self, key: Key, away: Away) -> bool:
         """What was saved while nobody looked is a save now."""
         name, mandate, file = key
-        now = Counter(read(path))
+        now = away.now
         if now == away.texts:
             return False
         gone = [number for text in away.texts - now for number in away.values[text]]
@@ -376,4 +381,4 @@ def _away(view: View, file: int, path: Path) -> Away:
         text: frozenset(number for number, other in view.values(file).items() if other == text)
         for text in texts
     }
-    return Away(texts, values)
+    return Away(texts, texts, values)
