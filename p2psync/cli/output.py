@@ -142,6 +142,7 @@ def word(value: object) -> str:
         "held": _("held back"),
         "refused-program": _("program refused"),
         "newer-version": _("newer p2psync"),
+        "other-protocol": _("another p2psync"),
         "valid": _("valid"),
         "trial": _("trial version"),
         "no-updates": _("no right to updates"),

@@ -347,6 +347,9 @@ class Engine:
             raise WireError(cause="no greeting first")
         match message:
             case wire.Hello():
+                if message.version != wire.VERSION and self._is_member_anywhere(link.device):
+                    # Once for all mandates: it is the device that is another one.
+                    self._desk.out.append(Warn(None, "other-protocol", link.device))
                 link.handshake.greeted(message)
                 if link.handshake.outbound:
                     self._offer(link, self._held, first=True)
@@ -363,6 +366,9 @@ class Engine:
                 self._on_bye(link)
             case _:
                 self._session_message(link, message)
+
+    def _is_member_anywhere(self, device: bytes) -> bool:
+        return any(held.exchange.replica.is_member(device) for held in self._held.values())
 
     def _on_bye(self, link: _Link) -> None:
         """Tell of a member's complaint, in no words of its own; nobody else's is heard."""

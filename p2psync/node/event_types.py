@@ -89,6 +89,11 @@ EVENT_TYPES: dict[str, EventType] = {
     "suggestion-dismissed": _message("a person wants a file to be suggested no more"),
     "program-registered": _message("a program said that it writes a file (B-VAL-1)"),
     "policy-changed": _message("a mandate's policy for programs is another one (B-VAL-1)"),
+    "other-protocol": _alert(
+        "a member's p2psync speaks another version of the protocol (B-VAL-2)",
+        "update",
+        "the two understand each other again",
+    ),
     "program-refused": _alert(
         "a mandate's policy refuses the program that writes a file: its saves are not taken up "
         "(B-VAL-1)",

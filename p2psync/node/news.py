@@ -1,5 +1,6 @@
 """What people are told of what happened in a mandate: each kind of news in its words."""
 
+from collections.abc import Iterable
 
 from p2psync.core import clock
 from p2psync.core.files import FileState
@@ -36,6 +37,19 @@ def warn(notices: Notices, opened: Opened | None, effect: Warn) -> None:
         who=who,
         detail=effect.detail,
     )
+
+
+def other_protocol(notices: Notices, mandates: Iterable[Opened], device: bytes) -> None:
+    """B-VAL-2: a member's p2psync and this one do not understand each other."""
+    shared = [each for each in mandates if each.replica.is_member(device)]
+    if shared:
+        notices.alert_text(
+            "other-protocol",
+            "the p2psync of {who} and this one are too far apart to sync; bring both up to date",
+            key=f"other-protocol:{device.hex()}",
+            device=device,
+            who=views.person(shared[0].state, device),
+        )
 
 
 def file_added(notices: Notices, opened: Opened, file: FileState) -> None:

@@ -161,6 +161,8 @@ class Node:
         self._met: dict[tuple[bytes, bytes], None] = {}
         """Mandates and members that came or went, until that is noted."""
         self._noting = False
+        self.incompatible: set[bytes] = set()
+        """Members whose p2psync speaks another version of the protocol (B-VAL-2)."""
         self._nursery = nursery
         self.engine = Engine(identity.device, entropy, self.addresses, writes_files=True)
         self.runner = Runner(
@@ -562,6 +564,9 @@ class Node:
             case Refused(mandate=mandate, code=code):
                 if opened := self.opened.get(mandate):
                     self._refused(opened, code)
+            case Warn(code="other-protocol", device=bytes() as device):
+                self.incompatible.add(device)
+                news.other_protocol(self.notices, self.opened.values(), device)
             case Warn():
                 news.warn(self.notices, self.opened.get(effect.mandate or b""), effect)
             case Persist() | KeepLogKey() | CloseLog() | StoreChunk():
@@ -682,6 +687,10 @@ class Node:
 
     def _peer_changed(self, effect: PeerChanged) -> None:
         opened = self.opened.get(effect.mandate)
+        if effect.state != "offline" and effect.device in self.incompatible:
+            self.incompatible.discard(effect.device)
+            key = f"other-protocol:{effect.device.hex()}"
+            self.notices.settle("other-protocol", key=key)
         if opened is None and effect.state == "synced":
             self.removal.on_synced(effect.mandate, effect.device)
         if opened is not None and effect.state == "synced":

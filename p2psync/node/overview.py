@@ -14,12 +14,13 @@ from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 
 Json = dict[str, Any]
-CANNOT_SYNC = frozenset(("read-only", "locked", "refused", "waiting", "offline"))
+CANNOT_SYNC = frozenset(("read-only", "locked", "refused", "waiting", "other-protocol", "offline"))
 """States in which a shared mandate does not sync (B-MAN-6)."""
 CONDITION_TEXTS = {
     "closed": "{who} closed it for everyone on {when}: saves are not taken up any more",
     "waiting": "no member that may admit this device was reached yet",
     "offline": "no other device of the mandate is reachable",
+    "other-protocol": "a member was reached whose p2psync is too far from this one to sync",
     "newer-version": "somebody has a newer p2psync, which writes what this one does not understand",
 }
 
@@ -100,6 +101,12 @@ class Overview:
         if not opened.state.standing.going_on(members) - {node.identity.device}:
             return {"state": "ok"}
         if not node.engine.meets_anybody(opened.id):
+            if node.incompatible & members.keys():
+                return {
+                    "state": "other-protocol",
+                    "cause": _cause(CONDITION_TEXTS["other-protocol"]),
+                    "action": "update",
+                }
             return {
                 "state": "offline",
                 "cause": _cause(CONDITION_TEXTS["offline"]),
@@ -149,7 +156,7 @@ class Overview:
             "files": await self.files(opened, opened.state.present_files()),
             "detached": self._detached(opened),
             "suggestions": self._node.suggestions.view(opened),
-            "programs": validity.programs(opened),
+            "programs": validity.programs(opened, self._node.incompatible),
             "policy": validity.policy_view(opened.state.standing.policy),
             "members": await self.members(opened),
         }

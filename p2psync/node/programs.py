@@ -22,7 +22,10 @@ class Programs:
     def programs(self, mandate: str) -> Json:
         """Each program and its problems."""
         opened = find.mandate(self._node.opened.values(), mandate)
-        return {"programs": programs(opened), "policy": policy_view(opened.state.standing.policy)}
+        return {
+            "programs": programs(opened, self._node.incompatible),
+            "policy": policy_view(opened.state.standing.policy),
+        }
 
     async def register(
         self, mandate: str, file: str, name: str, version: str, licence: str

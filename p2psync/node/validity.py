@@ -5,7 +5,7 @@ nor migrated until the program or the policy is another one; reading is never ke
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 from p2psync.core.files import FileState
@@ -28,6 +28,8 @@ REFUSABLE = ("trial", "no-updates", "unknown")
 BEFORE = frozenset(("dev", "snapshot", "nightly", "alpha", "beta", "preview", "pre", "rc"))
 """Words for what comes before the version that they follow: ``16.2 beta`` is older than 16.2."""
 PROGRAM_TEXTS = {
+    "other-protocol": "this p2psync and the one there are too far apart to sync; bring both up to "
+    "date",
     "newer": "a newer p2psync writes there what this one does not understand; bring this one up "
     "to date",
 }
@@ -159,8 +161,10 @@ def tell(notices: Notices, opened: Opened) -> None:
 # -- what is shown ----------------------------------------------------------------------------
 
 
-def programs(opened: Opened) -> list[Json]:
-    """Each file's program and its problems, and each device with a newer p2psync: "learn more"."""
+def programs(opened: Opened, incompatible: Set[bytes]) -> list[Json]:
+    """Each file's program and its problems, and each device whose p2psync is newer than this one
+    or ``incompatible`` with it: "learn more".
+    """
     state = opened.state
     out: list[Json] = []
     names = opened.names()
@@ -194,9 +198,11 @@ def programs(opened: Opened) -> list[Json]:
                 ],
             }
         )
-    for device in sorted(state.newer):
-        template = PROGRAM_TEXTS["newer"]
-        problem = {"code": "newer", "refused": False, "template": template, "params": {}}
+    strange = [(device, "newer") for device in sorted(state.newer)]
+    known = sorted(incompatible & state.membership.members.keys())
+    for device, code in (*strange, *((each, "other-protocol") for each in known)):
+        template = PROGRAM_TEXTS[code]
+        problem = {"code": code, "refused": False, "template": template, "params": {}}
         out.append(
             {
                 "file": None,

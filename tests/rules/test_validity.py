@@ -1,5 +1,6 @@
 """B-VAL-1 and B-VAL-2: which programs' files a mandate takes, looked at from both sides."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2psync.core import ops
+from p2psync.engine import wire
+from p2psync.engine.handshake import Handshake
 from p2psync.errors import (
     LicenceUnknown,
     NotAllowed,
@@ -230,7 +233,7 @@ async def test_b_val_1_who_may_say_what(tmp_path: Path) -> None:
 
 
 async def test_b_val_2_a_newer_p2psync_is_shown_with_the_device_that_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     async with (
         running(tmp_path / "anna") as anna,
@@ -254,6 +257,35 @@ async def test_b_val_2_a_newer_p2psync_is_shown_with_the_device_that_has_it(
         assert await anna.pending() == (8, 0)
     async with running(tmp_path / "anna") as anna:  # and still so after a restart
         assert await learn_more(anna) == [(None, "p2psync", ["newer"], False)]
+
+
+async def test_b_val_2_a_member_that_speaks_another_protocol_is_shown_until_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        await ben.service.identity_set("Ben")
+        async with linked(anna, ben):
+            await joined(anna, ben)
+        with monkeypatch.context() as patched:
+            greet = Handshake.greet
+
+            def other(handshake: Handshake, software: str) -> wire.Hello:
+                hello = greet(handshake, software)
+                is_ben = handshake.me == ben.device
+                return replace(hello, version=wire.VERSION + 1) if is_ben else hello
+
+            patched.setattr(Handshake, "greet", other)
+            async with linked(anna, ben):
+                await anna.until(lambda: ben.device in anna.node.incompatible)
+        shown = await listed(anna)
+        assert (shown["state"], shown["action"]) == ("other-protocol", "update")
+        assert await learn_more(anna) == [(None, "p2psync", ["other-protocol"], False)]
+        assert "other-protocol" in await anna.alerts()
+        assert await anna.pending() == (7, 0)  # reading goes on
+        async with linked(anna, ben):
+            await anna.until(lambda: not anna.node.incompatible)
+            assert await learn_more(anna) == []
+            assert "other-protocol" not in await anna.alerts()
 
 
 # -- versions ---------------------------------------------------------------------------------
