@@ -23,6 +23,9 @@ from p2psync.node.searching import Candidate, Signal, Wanted
 from p2psync.storage.file_state import FileStat
 
 GRACE_SECONDS = 1.0
+SEARCH_AGAIN_SECONDS = 60.0
+SEARCH_AGAIN_SECONDS_MAX = 6 * 3600.0
+"""A file that stays missing is looked for again ever more seldom."""
 COMPARED_MAX = 20
 """With more missing files at once (a drive is gone), records are compared for likely ones only."""
 
@@ -64,6 +67,8 @@ class Missing:
         self._waiting: dict[Place, bool] = {}
         """Files that were just found missing, and whether their folder is missing too."""
         self._searched: set[Place] = set()
+        self._again: dict[Place, tuple[float, float]] = {}
+        """When missing files may be looked for again, and how long after the last time."""
         self._running = False
         self._told: dict[Place, _Told] = {}
         self._astray: dict[Place, Place] = {}
@@ -76,6 +81,9 @@ class Missing:
         """An attached file, or its folder, is not there."""
         copy.missing, copy.astray = True, False
         self._astray.pop((opened.id, copy.file), None)
+        due, _ = self._again.get((opened.id, copy.file), (0.0, 0.0))
+        if trio.current_time() < due:
+            return
         self._waiting[(opened.id, copy.file)] = folder
         if not self._running:
             self._running = True
@@ -85,9 +93,8 @@ class Missing:
         """An attached file is where it was."""
         place = (opened.id, copy.file)
         copy.missing = copy.astray = False
-        self._waiting.pop(place, None)
-        self._told.pop(place, None)
-        self._astray.pop(place, None)
+        for known in (self._waiting, self._told, self._astray, self._again):
+            known.pop(place, None)
         key = missing_key(copy.file)
         if self._notices.holds(key, opened.id):
             self._notices.settle("link-broken", mandate=opened.id, key=key)
@@ -108,7 +115,7 @@ class Missing:
     def forget(self, opened: Opened, file: bytes) -> None:
         """A file is attached here no more, or somewhere else."""
         place = (opened.id, file)
-        for known in (self._waiting, self._told, self._astray):
+        for known in (self._waiting, self._told, self._astray, self._again):
             known.pop(place, None)
         self._notices.settle("link-broken", mandate=opened.id, key=missing_key(file))
 
@@ -219,6 +226,9 @@ class Missing:
             return
         found_for = await self.search([(opened, copy) for opened, copy, _ in gone])
         for opened, copy, folder in gone:
+            _, waited = self._again.get((opened.id, copy.file), (0.0, SEARCH_AGAIN_SECONDS / 2))
+            wait = min(2 * waited, SEARCH_AGAIN_SECONDS_MAX)
+            self._again[(opened.id, copy.file)] = (trio.current_time() + wait, wait)
             if opened.live and copy.missing and opened.copies.get((copy.file, "attached")) is copy:
                 self._tell(opened, copy, folder, found_for[(opened.id, copy.file)])
 

@@ -14,6 +14,7 @@ from p2psync.core.changes import FilePlaced
 from p2psync.errors import FileBusy, P2PSyncError
 from p2psync.limits import WRITE_TRIES_MAX
 from p2psync.node import views
+from p2psync.node.copies import Copy
 from p2psync.node.opened import Opened
 
 if TYPE_CHECKING:
@@ -79,22 +80,26 @@ class Places:
                 copy = opened.copies.get((file_id, "attached"))
                 if copy is None or not opened.live or not self._lost(opened, file_id):
                     return
+                # Told first: after a crash in between it is told once all the same.
+                self._tell_lost(opened, copy)
                 await node.shelf.let_go(opened, copy)
-            file = opened.state.files[file_id]
-            assert file.placed is not None
-            by = file.placed[1][0].hex()[:16]
-            node.notices.alert_text(
-                "file-taken-over",
-                "{who} has {file} now, in {folder}: {path} here is no longer attached, and what is "
-                "saved there reaches nobody",
-                mandate=opened.id,
-                file=opened.names().get(file_id, file.info.name),
-                device=file.device,
-                key=f"taken-over:{file_id.hex()}:{by}",
-                who=views.person(opened.state, file.device),
-                folder=file.info.folder,
-                path=str(copy.path),
-            )
+
+    def _tell_lost(self, opened: Opened, copy: Copy) -> None:
+        file = opened.state.files[copy.file]
+        assert file.placed is not None
+        by = file.placed[1][0].hex()[:16]
+        self._node.notices.alert_text(
+            "file-taken-over",
+            "{who} has {file} now, in {folder}: {path} here is no longer attached, and what is "
+            "saved there reaches nobody",
+            mandate=opened.id,
+            file=opened.names().get(file.id, file.info.name),
+            device=file.device,
+            key=f"taken-over:{file.id.hex()}:{by}",
+            who=views.person(opened.state, file.device),
+            folder=file.info.folder,
+            path=str(copy.path),
+        )
 
     def _tell(self, opened: Opened, change: FilePlaced) -> None:
         file = opened.state.files[change.file]

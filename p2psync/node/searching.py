@@ -78,9 +78,10 @@ def offered(candidates: Iterable[Candidate]) -> Candidate | None:
 
 
 @dataclass(slots=True)
-class _Budget:
+class Budget:
     """What one search may still look at."""
 
+    folders: int = SEARCHED_FOLDERS_MAX
     names: int = SEARCHED_NAMES_MAX
     bytes: int = SEARCHED_BYTES_MAX
 
@@ -134,6 +135,7 @@ def search(
     others: Iterable[Path],
     attached: Iterable[Path],
     excluded: Path,
+    budget: Budget | None = None,
 ) -> dict[bytes, list[Candidate]]:
     """Look for missing files; return what may be each, best first, by file.
 
@@ -142,11 +144,11 @@ def search(
     attached files: what is there is named only when it is a missing one by its identity.
     """
     taken = set(attached)
-    budget = _Budget()
+    budget = budget or Budget()
     sieve = _Sieve.of(wanted)
     keys = [_Keys(each) for each in wanted]
     out: dict[bytes, list[Candidate]] = {each.file: [] for each in wanted}
-    for folder in _folders(wanted, others, excluded):
+    for folder in _folders(wanted, others, excluded, budget.folders):
         for entry in _entries(folder, budget):
             for number in sieve.caught(entry):
                 each = wanted[number]
@@ -168,7 +170,7 @@ def agreeing(wanted: Wanted, path: Path) -> tuple[Signal, ...]:
         entry = _Entry(path, to_stat(os.lstat(path)))
     except OSError:
         return ()
-    return _signals(wanted, _Keys(wanted), entry, _Budget())
+    return _signals(wanted, _Keys(wanted), entry, Budget())
 
 
 def there(path: Path) -> FileStat | None:
@@ -182,7 +184,9 @@ def there(path: Path) -> FileStat | None:
 # -- where ------------------------------------------------------------------------------------
 
 
-def _folders(wanted: Sequence[Wanted], others: Iterable[Path], excluded: Path) -> Iterator[Path]:
+def _folders(
+    wanted: Sequence[Wanted], others: Iterable[Path], excluded: Path, limit: int
+) -> Iterator[Path]:
     """Where to look, the likeliest places first, each once."""
     own = list(dict.fromkeys(each.directory for each in wanted))
     above = list(dict.fromkeys(folder.parent for folder in own))
@@ -192,7 +196,7 @@ def _folders(wanted: Sequence[Wanted], others: Iterable[Path], excluded: Path) -
         if folder not in seen and not _inside(folder, excluded):
             seen.add(folder)
             yield folder
-            if len(seen) >= SEARCHED_FOLDERS_MAX:
+            if len(seen) >= limit:
                 return
     for folder in (*own, *above):
         for below in _below(folder):
@@ -200,7 +204,7 @@ def _folders(wanted: Sequence[Wanted], others: Iterable[Path], excluded: Path) -
                 continue
             seen.add(below)
             yield below
-            if len(seen) >= SEARCHED_FOLDERS_MAX:
+            if len(seen) >= limit:
                 return
 
 
@@ -219,7 +223,7 @@ def _below(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _entries(folder: Path, budget: _Budget) -> Iterator[_Entry]:
+def _entries(folder: Path, budget: Budget) -> Iterator[_Entry]:
     """The plain files of a folder, but for hidden ones: what programs keep for themselves."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -254,7 +258,7 @@ class _Keys:
         return self._keys
 
 
-def _signals(wanted: Wanted, keys: _Keys, entry: _Entry, budget: _Budget) -> tuple[Signal, ...]:
+def _signals(wanted: Wanted, keys: _Keys, entry: _Entry, budget: Budget) -> tuple[Signal, ...]:
     found: set[Signal] = set()
     seen = wanted.seen
     if seen is not None and _same_file(seen, entry):
@@ -284,7 +288,7 @@ def _same_file(seen: FileStat, entry: _Entry) -> bool:
     return made_ns is None or made_ns <= seen.ctime_ns
 
 
-def _same_content(wanted: Wanted, entry: _Entry, budget: _Budget) -> bool:
+def _same_content(wanted: Wanted, entry: _Entry, budget: Budget) -> bool:
     digests = {digest for size, digest in wanted.contents if size == entry.stat.size_bytes}
     if not digests or not entry.stat.size_bytes:
         return False
@@ -297,7 +301,7 @@ def _same_content(wanted: Wanted, entry: _Entry, budget: _Budget) -> bool:
     return entry.digest in digests
 
 
-def _same_records(wanted: Wanted, keys: _Keys, entry: _Entry, budget: _Budget) -> bool:
+def _same_records(wanted: Wanted, keys: _Keys, entry: _Entry, budget: Budget) -> bool:
     """Whether most records of the two files are the same."""
     limit = min(RECORD_FILE_BYTES_MAX, _READ_BYTES_MAX)
     if entry.stat.size_bytes > limit:
@@ -322,7 +326,7 @@ def _same_records(wanted: Wanted, keys: _Keys, entry: _Entry, budget: _Budget) -
     return shared * 2 > max(entry.keys.total(), keys.get().total())
 
 
-def _may_read(entry: _Entry, budget: _Budget) -> bool:
+def _may_read(entry: _Entry, budget: Budget) -> bool:
     if entry.stat.size_bytes > budget.bytes:
         return False
     budget.bytes -= entry.stat.size_bytes

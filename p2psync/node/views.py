@@ -147,7 +147,7 @@ def file_state(opened: Opened, file: FileState) -> str:
     attached = opened.copies.get((file.id, "attached"))
     folder = opened.copies.get((file.id, "folder"))
     copies = [copy for copy in (attached, folder) if copy is not None]
-    if attached is not None and attached.missing:
+    if attached is not None and (attached.missing or attached.astray):
         return "missing"
     if any(copy.held for copy in copies):
         return "held"

@@ -191,12 +191,12 @@ _TOLD: Migration = (
     """,
 )
 
-_SEEN: Migration = (
+SEEN: Migration = (
     "ALTER TABLE copy ADD COLUMN seen BLOB",
     "UPDATE copy SET seen = stat",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES, _TOLD, _SEEN)
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES, _TOLD, SEEN)
 """Step ``n`` leads from version ``n`` to ``n + 1``; a step that was released never changes."""
 
 VERSION = len(MIGRATIONS)

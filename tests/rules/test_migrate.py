@@ -31,6 +31,7 @@ from p2psync.errors import (
     PlaceUnreadable,
     ProgramRefused,
 )
+from p2psync.formats.cresus_settings import read_settings
 from p2psync.node.copies import Role
 from tests.node.rig import (
     CRP,
@@ -95,6 +96,10 @@ async def state(machine: Machine) -> tuple[object, ...]:
         {place: copy.path for place, copy in opened.copies.items()},
         await machine.pending(),
     )
+
+
+def rename(path: str, name: str) -> Path:
+    return Path(path).rename(Path(path).with_name(name))
 
 
 def write(path: Path, data: bytes) -> None:
@@ -728,6 +733,66 @@ async def test_b_mig_2_a_cut_leaves_the_old_place_or_the_new_one(tmp_path: Path)
     assert outcomes == {"a.ecf", "new.ecf"}
 
 
+async def test_b_mig_2_who_lost_a_file_lets_go_of_it_at_the_next_start(tmp_path: Path) -> None:
+    """Though the node ended between hearing of it and doing so."""
+    async with running(tmp_path / "anna") as anna:
+        async with running(tmp_path / "ben") as ben, linked(anna, ben):
+            await joined(anna, ben)
+            path = await attached(ben)
+            await in_step(anna, ben)
+            (copy,) = [c for (_, role), c in ben.opened().copies.items() if role == "attached"]
+            await anna.service.migrate("Books", "a.ecf", anna.file("b.ecf", V1), False)
+            await ben.until(lambda: not any(r == "attached" for _, r in ben.opened().copies))
+            await ben.node.runner.hand_in([ben.store.keep_copy(copy)]).wait()
+        write(path, V2)
+        async with running(tmp_path / "ben") as ben, linked(anna, ben):
+            await ben.until(lambda: not any(r == "attached" for _, r in ben.opened().copies))
+            await in_step(anna, ben)
+            # What was saved there while nobody told its person is not lost.
+            assert await anna.pending() == await ben.pending() == (8, 0)
+            assert desk(anna)["b.ecf"] == V2
+
+
+async def test_b_mig_2_a_large_file_is_known_again_and_migrates(tmp_path: Path) -> None:
+    async with running(tmp_path) as machine:
+        await founded(machine)
+        data = os.urandom(3 << 20)
+        path = machine.file("scan.pdf", data)
+        await machine.service.attach("Books", [path], "other", None, None)
+        new = rename(path, "moved.pdf")
+        alert = await broken(machine)
+        assert alert["data"]["offered"] == str(new)
+        await machine.service.relink("Books", "scan.pdf", None)
+        other = machine.file("other.pdf", data + b"more")
+        await machine.service.migrate("Books", "moved.pdf", other, False)
+        assert machine.copy("other.pdf").read_bytes() == data + b"more"
+        assert await machine.alerts() == []
+
+
+async def test_b_mig_2_what_others_changed_meanwhile_reaches_the_file_that_was_found(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path / "anna") as anna,
+        running(tmp_path / "ben") as ben,
+        linked(anna, ben),
+    ):
+        await joined(anna, ben, "accounting")
+        path = await attached(ben)
+        await in_step(anna, ben)
+        new = path.rename(path.with_name("b.ecf"))
+        await broken(ben)
+        anna.copy("a.ecf").write_bytes(V2)
+        await anna.look()
+        await in_step(anna, ben)
+        assert desk(ben).get("b.ecf") == V1
+        assert "a.ecf" not in desk(ben)  # never a second one in its place
+        await ben.service.relink("Books", "a.ecf", None)
+        await in_step(anna, ben)
+        assert new.read_bytes() == V2
+        assert await anna.pending() == await ben.pending() == (8, 0)
+
+
 # -- B-MIG-3: replacing -----------------------------------------------------------------------
 
 
@@ -777,6 +842,14 @@ async def test_b_mig_3_an_accounting_is_replaced_too(tmp_path: Path) -> None:
         )
         assert (await machine.shown("mended.crp"))["kind"] == "accounting"
         assert machine.copy("mended.crp").read_bytes() == CRP
+        accounts = sorted(read_settings(CRP).accounts)
+        less = CRP.replace(accounts[0].encode(), b"9" + accounts[0].encode())
+        said = await machine.service.replace(
+            "Books", "mended.crp", machine.file("less.crp", less), False
+        )
+        assert said["accounts"]["deleted"] == [accounts[0]]
+        assert said["advice"]["code"] == "settings"
+        assert await machine.pending() == (7, 0)
 
 
 async def test_b_mig_3_a_missing_file_is_replaced(tmp_path: Path) -> None:

@@ -24,9 +24,10 @@ from p2psync.errors import (
     StorageError,
     SystemTooOld,
 )
-from p2psync.storage import schema
+from p2psync.storage import rows, schema
 from p2psync.storage import sqlite as sqlite_module
 from p2psync.storage.database import Database, HighWater, NewEvent
+from p2psync.storage.file_state import FileStat
 from p2psync.storage.sqlite import check, connect, sqlite_errors, storage_error
 from tests.storage.conftest import unprivileged
 from tests.storage.database_rig import LOG, MANDATE, SEED, chain, entry
@@ -385,6 +386,23 @@ def test_a_step_changes_all_or_nothing(path: Path) -> None:
         assert connection.execute("SELECT note FROM setting").fetchall() == [("kept Anna",)]
         schema.migrate(connection, (*schema.MIGRATIONS, NEXT))
         assert schema.version_of(connection) == schema.VERSION + 1
+
+
+def test_what_a_copy_was_like_last_is_taken_over_from_before_that_was_kept(path: Path) -> None:
+    place = schema.MIGRATIONS.index(schema.SEEN)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        schema.migrate(connection, schema.MIGRATIONS[:place])
+        connection.execute("INSERT INTO mandate_number (number, id) VALUES (1, ?)", (bytes(32),))
+        for role, stat in (("attached", rows.dump_stat(FileStat(1, 2, 3, 4, 5))), ("folder", None)):
+            connection.execute(
+                "INSERT INTO copy (mandate, file, role, directory, name, heads, digest, stat, held)"
+                " VALUES (1, ?, ?, '/desk', 'a', ?, x'', ?, x'')",
+                (bytes(16), role, rows.dump_heads(()), stat),
+            )
+    with Database.open(path) as database:
+        attached, folder = database.copies()
+    assert attached.seen == attached.stat == FileStat(1, 2, 3, 4, 5)
+    assert (folder.seen, folder.stat) == (None, None)
 
 
 # -- another process ------------------------------------------------------------------------------
