@@ -553,8 +553,6 @@ class Engine:
         """Follow changes of membership, and what these bring."""
         held = self._held[mandate]
         left, held.left = held.left, held.standing_left
-        if held.left - left:
-            self._update_peers()
         while self._has_changed(held) or held.left != left:
             left = held.left
             if held.open:
@@ -563,9 +561,10 @@ class Engine:
             held.exchange.admit_late()
 
     def _wanted(self, held: _Held) -> list[bytes]:
-        """The devices to dial for a mandate: who has left comes by itself if it has to."""
-        members = held.exchange.replica.state.membership.members
-        return [each for each in (*held.contacts, *members) if each not in held.left]
+        """The devices to dial for a mandate, who has left too: of two that left and came back while
+        apart each would wait for the other.
+        """
+        return [*held.contacts, *held.exchange.replica.state.membership.members]
 
     def _has_changed(self, held: _Held) -> bool:
         before = held.members, held.open, held.closed

@@ -3,7 +3,7 @@
 import pytest
 
 from p2psync.core.ops import Close, Leave, Operation, Reopen, Return
-from tests.engine.joined import Network
+from tests.engine.joined import Network, mandate_of_two
 from tests.engine.machine import Machine
 
 
@@ -29,3 +29,23 @@ def test_who_asked_while_nobody_could_admit_is_admitted_when_that_is_undone(
     network.settle(1)
     assert anna.engine.replica(mandate).is_member(ben.device)
     assert ben.engine.replica(mandate).is_member(ben.device)
+
+
+def test_two_that_left_and_came_back_while_apart_meet_again() -> None:
+    """(Seed 642 of the simulator: each believed the other gone, and waited to be dialled.)"""
+    network = Network()
+    anna, ben, mandate = mandate_of_two(network)
+    for machine in (anna, ben):
+        machine.author(mandate, Leave())
+    network.settle(1)
+    network.reachable = False
+    for link in network.links_of("anna"):
+        network.cut(link)
+    network.settle(1)
+    for machine in (anna, ben):
+        machine.author(mandate, Return())
+    network.reachable = True
+    network.settle(300)
+    tips = [machine.engine.replica(mandate).tips() for machine in (anna, ben)]
+    assert tips[0] == tips[1]
+    assert not anna.engine.replica(mandate).state.standing.left()
