@@ -198,6 +198,13 @@ def _folders(
             yield folder
             if len(seen) >= limit:
                 return
+    for folder in own:
+        for renamed in _renamed(folder):
+            if renamed not in seen and not _inside(renamed, excluded):
+                seen.add(renamed)
+                yield renamed
+                if len(seen) >= limit:
+                    return
     for folder in (*own, *above):
         for below in _below(folder):
             if below in seen or _inside(below, excluded) or on_network(below):
@@ -206,6 +213,21 @@ def _folders(
             yield below
             if len(seen) >= limit:
                 return
+
+
+def _renamed(folder: Path) -> list[Path]:
+    """What a missing folder may be called if it, or one above it, was renamed."""
+    rest: list[str] = []
+    above = folder
+    while not above.is_dir():
+        if above == above.parent:
+            return []
+        rest.insert(0, above.name)
+        above = above.parent
+    if not rest:
+        return []
+    places = (below.joinpath(*rest[1:]) for below in _below(above) if not on_network(below))
+    return [place for place in places if place.is_dir()]
 
 
 def _inside(folder: Path, excluded: Path) -> bool:

@@ -144,6 +144,15 @@ def test_a_folder_that_is_gone_is_looked_for_by_its_files(file: Path, tmp_path: 
     assert candidate.signals == ("identity", "content", "name")
 
 
+def test_a_folder_far_above_that_was_renamed_is_found(file: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "desk" / "clients" / "acme" / "2025"
+    deep.mkdir(parents=True)
+    what = wanted(file.rename(deep / "a.ecf"))
+    (tmp_path / "desk").rename(tmp_path / "office")
+    (candidate,) = found(what)
+    assert candidate.path == tmp_path / "office" / "clients" / "acme" / "2025" / "a.ecf"
+
+
 def test_of_attached_files_only_the_very_file_counts(file: Path) -> None:
     what = wanted(file)
     other = file.with_name("b.ecf")
