@@ -1064,6 +1064,7 @@ class RemovalBlocked(RefusedError):
 class RemovalBlockedByDrive(RemovalBlocked):
     """Postings of a file that is on a network drive must be cancelled first (B-REM-4)."""
 
+    code = "removal-blocked-by-drive"
     template = (
         "{mandate} cannot be removed: {elsewhere} is on a network drive, and {count} files have "
         "records that wait to be posted (+ and -) or are posted (=): {files}"

@@ -270,6 +270,32 @@ async def test_b_det_3_the_same_path_may_go_to_another_mandate_or_come_again(
         assert (await anna.service.reattach("Books", chosen))["file"] == "a.ecf"
 
 
+async def test_b_det_3_undone_elsewhere_while_the_file_belongs_to_another_mandate(
+    tmp_path: Path,
+) -> None:
+    """B-ATT-4: the file on the disk stays with the other mandate, and its person is told."""
+    async with office(tmp_path) as (anna, ben):
+        await detached(anna, ben)
+        books = ben.opened()
+        ben.file("a.ecf", V1)
+        await ben.service.mandate_create("Mine", None)
+        await ben.service.attach("Mine", [str(ben.desk / "a.ecf")], "invoicing", None, None)
+        await anna.service.reattach("Books", "a.ecf")
+        async with linked(anna, ben):
+            await ben.until(lambda: len(books.state.present_files()) == 2)
+            await ben.rest()
+        assert (ben.desk / "a.ecf").read_bytes() == V1, "it is not written for Books"
+        assert (books.folder / "a.ecf").read_bytes() == HEADER
+        assert await ben.alerts() == ["link-broken"]
+        ben.file("a.ecf", V2)
+        await ben.look()
+        assert (await ben.shown("a.ecf", "Mine"))["records"] == 8
+        assert (await ben.shown("a.ecf", "Books"))["records"] == 0
+    async with running(tmp_path / "ben") as ben:
+        await ben.look()
+        assert (await ben.shown("a.ecf", "Books"))["records"] == 0
+
+
 async def books(machine: Machine) -> dict[str, str]:
     return await machine.service.mandate_show("Books")
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2psync.errors import (
     AttachedAlready,
@@ -90,6 +91,23 @@ async def test_b_rem_1_a_reader_too(tmp_path: Path) -> None:
             left = ben.device
             await anna.until(lambda: left in anna.opened().state.standing.left())
         assert await names(ben) == [] and await names(anna) == ["Books"]
+
+
+async def test_b_rem_1_a_subscription_that_nobody_admitted_yet(tmp_path: Path) -> None:
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        await founded(anna)
+        ticket = await invited(anna)
+        with trio.move_on_after(0.5):
+            await ben.service.subscribe(ticket, None, None, None)
+        assert (await state(ben))["state"] == "waiting"
+        assert (await ben.service.mandate_remove("Books"))["how"] == "hidden"
+        assert await names(ben) == []
+        # The same ticket begins anew.
+        async with linked(anna, ben):
+            await ben.service.subscribe(ticket, None, None, None)
+            await in_step(anna, ben)
+        assert await names(ben) == ["Books"]
+        assert len(anna.opened().state.membership.members) == 2
 
 
 # -- B-REM-2 --------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def _show_detached(said: Mapping[str, Any]) -> None:
 
 def _show_plan(said: Mapping[str, Any]) -> None:
     name, told = str(said["name"]), int(said["told"])
-    match said["how"]:
+    match said["how"] if told else "hidden":
         case "closed":
             output.say(
                 _(
@@ -115,7 +115,7 @@ def _show_plan(said: Mapping[str, Any]) -> None:
 
 def _show_removed(said: Mapping[str, Any]) -> None:
     name = str(said["name"])
-    if said["how"] == "closed":
+    if said["how"] == "closed" and said["told"]:
         text = _("{name} is closed for everyone and left this device's list", name=name)
     else:
         text = _("{name} left this device's list", name=name)
