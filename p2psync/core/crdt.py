@@ -287,11 +287,12 @@ class SegmentSet:
 
     def read(self, raw: bytes) -> Segment:
         """Read one segment by the file's format."""
-        if self.memo is None:
+        memo = self.memo  # somebody else may end it at any moment: a thread may read, too
+        if memo is None:
             return self.reader(self.format, raw)
-        found = self.memo.get(raw)
+        found = memo.get(raw)
         if found is None:
-            found = self.memo[raw] = self.reader(self.format, raw)
+            found = memo[raw] = self.reader(self.format, raw)
         return found
 
     # -- applying -------------------------------------------------------------------------------
