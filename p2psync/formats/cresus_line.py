@@ -23,6 +23,8 @@ from p2psync.limits import LINE_BYTES_MAX
 FIELD_COUNT = 21
 FIELD_COUNT_MIN = 6
 """Date, accounts, voucher, text and amount: with fewer a line is no posting."""
+LINES_KEPT = 4096
+"""Lines that are not read again when the file is saved anew."""
 MANY = (b"...", b"\x85")
 """Three dots, or the one character for them: the many-sided half of a group."""
 ZERO = Decimal(0)
@@ -190,6 +192,18 @@ def read_line(raw: bytes, number: int) -> Line:
     if plain is not None:
         return Line(PlainLine(raw), None, ZERO, plain[1])
     return _read_fields(raw, number)
+
+
+@lru_cache(LINES_KEPT)
+def plain_line_again(raw: bytes) -> Line | None:
+    """Does ``read_line`` for a plain line, ``None`` for others; remembers the last of them.
+
+    From one save of a file to the next nearly all lines stay.
+    """
+    if len(raw) > LINE_BYTES_MAX:
+        return None
+    plain = _PLAIN_LINE.match(raw)
+    return None if plain is None else Line(PlainLine(raw), None, ZERO, plain[1])
 
 
 def _read_fields(raw: bytes, number: int) -> Line:

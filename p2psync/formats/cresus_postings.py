@@ -21,11 +21,13 @@ from p2psync.formats.base import (
 from p2psync.formats.cresus_header import kind_of
 from p2psync.formats.cresus_line import (
     FIELD_COUNT_PROBLEM,
+    LINES_KEPT,
     TOO_LONG_PROBLEM,
     UNBALANCED_PROBLEM,
     ZERO,
     Line,
     plain_line,
+    plain_line_again,
     read_line,
 )
 from p2psync.formats.values import clean, decode_cp1252, digest
@@ -130,8 +132,9 @@ def _read(raws: list[bytes]) -> _Reading:
     segments = reading.segments
     ids: set[bytes] = set()
     run: list[Line] = []
+    again = plain_line_again if len(raws) <= LINES_KEPT // 2 else _no_line
     for number, raw in enumerate(raws, 1):
-        line = read_line(raw, number)
+        line = again(raw) or read_line(raw, number)
         segment, group, _, idno = line
         if segment.problem is not None:
             reading.codes.add(segment.problem.code)
@@ -148,6 +151,10 @@ def _read(raws: list[bytes]) -> _Reading:
             run.append(line)
     segments += _group_run(run)
     return reading
+
+
+def _no_line(_raw: bytes) -> None:
+    return None
 
 
 def _group_run(run: list[Line]) -> list[Segment]:

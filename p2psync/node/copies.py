@@ -106,11 +106,14 @@ def check_room(copy: Copy, size_bytes: int) -> None:
     check_disk_room(os.fspath(folder), size_bytes)
 
 
-def write_many(writes: Sequence[Write]) -> list[FileStat | P2PSyncError]:
+def write_many(
+    writes: Sequence[Write], ready: Callable[[], None] = lambda: None
+) -> list[FileStat | P2PSyncError]:
     """Put contents where copies are, unless somebody changed them since; few syncs for all.
 
     Returns what each file is like now, or its error (``TargetChanged``, storage errors, what the
-    content raises). A folder copy's directory is made when it is missing (it is ours).
+    content raises). A folder copy's directory is made when it is missing (it is ours). ``ready`` is
+    waited for before any of them takes its name; what it raises keeps all from it.
     """
     results: dict[int, FileStat | P2PSyncError] = {}
     by_folder: dict[tuple[Path, Role], list[int]] = {}
@@ -127,7 +130,7 @@ def write_many(writes: Sequence[Write]) -> list[FileStat | P2PSyncError]:
                         able.append(number)
                     except P2PSyncError as error:
                         results[number] = error
-                results.update(zip(able, folder.replace_many(wanted), strict=True))
+                results.update(zip(able, folder.replace_many(wanted, ready), strict=True))
         except P2PSyncError as error:
             for number in numbers:
                 results.setdefault(number, error)

@@ -7,8 +7,9 @@ what follows from it.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -126,13 +127,17 @@ def look_first(paths: Sequence[Path], secret: bytes) -> list[First]:
                 head = data[:FILE_HEAD_BYTES]
                 format_ = registry.find(path.name, head)
                 digest = crypto.content_digest(data)
+                folders.sync_soon(path.parent, path.name)
                 out.append(First(format_.name, head, _found(data, stat, digest, format_, secret)))
                 continue
             with folder.open_stable(path.name) as blocks:
                 head = next(iter(blocks), b"")[:FILE_HEAD_BYTES]
             format_ = registry.find(path.name, head)
-            out.append(First(format_.name, head, _first_large(folder, path.name, format_, secret)))
-        folders.sync(path for path, first in zip(paths, out, strict=True) if first.found)
+            found_large = _first_large(folder, path.name, format_, secret)
+            if found_large is not None:
+                folders.sync_soon(path.parent, path.name)
+            out.append(First(format_.name, head, found_large))
+        folders.synced()
     return out
 
 
@@ -168,13 +173,8 @@ def look_many(copies: Sequence[tuple[Copy, str]], secret: bytes) -> list[Look | 
                 out.append(_look(folders, copy, format_name, secret))
             except P2PSyncError as error:
                 out.append(error)
-        changed = [
-            copy.path
-            for (copy, _), found in zip(copies, out, strict=True)
-            if isinstance(found, Records) or (isinstance(found, Whole) and found.sealed)
-        ]
         try:
-            folders.sync(changed)
+            folders.synced()
         except P2PSyncError as error:
             return [error if isinstance(found, Records | Whole) else found for found in out]
     return out
@@ -196,6 +196,7 @@ def _look(folders: "_Folders", copy: Copy, format_name: str, secret: bytes) -> L
             digest = crypto.content_digest(data)
             if digest == copy.digest:
                 return Unchanged(stat, stat.settled(now_ns))
+            folders.sync_soon(copy.directory, copy.name)
             return _found(data, stat, digest, format_, secret)
         now_ns = time.time_ns()
         with folder.open_stable(copy.name) as blocks:
@@ -293,6 +294,8 @@ class _Folders:
 
     def __init__(self) -> None:
         self._open: dict[Path, Folder] = {}
+        self._to_sync: dict[Path, list[str]] = {}
+        self._under_way: list[Callable[[], None]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -303,16 +306,27 @@ class _Folders:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for wait in self._under_way:
+            with suppress(P2PSyncError):
+                wait()
         for folder in self._open.values():
             folder.close()
 
-    def sync(self, paths: Iterable[Path]) -> None:
-        """Make files durable; see ``Folder.sync``."""
-        names: dict[Path, list[str]] = {}
-        for path in paths:
-            names.setdefault(path.parent, []).append(path.name)
-        for parent, of_folder in names.items():
-            self.open(parent).sync(of_folder)
+    def sync_soon(self, directory: Path, name: str) -> None:
+        """Begin to make a file durable that was read; of several, the others wait for ``synced``,
+        which does them in one go.
+        """
+        if self._under_way:
+            self._to_sync.setdefault(directory, []).append(name)
+        else:
+            self._under_way.append(self.open(directory).begin_sync([name]))
+
+    def synced(self) -> None:
+        """Return when all are durable; see ``Folder.sync``."""
+        for directory, names in self._to_sync.items():
+            self._under_way.append(self.open(directory).begin_sync(names))
+        for wait in self._under_way:
+            wait()
 
     def open(self, path: Path) -> Folder:
         folder = self._open.get(path)

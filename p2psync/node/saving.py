@@ -31,6 +31,8 @@ from p2psync.node.store import Store
 from p2psync.storage.file_state import FileStat
 
 TIE_BYTES = 8
+COMPARED_AT_ONCE = 1000
+"""Segments that are compared where everything else waits: a thread would take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,11 @@ class Saving:
             # Of this save alone: what two saves insert at one place must not get one position, or
             # the next save between them would have to write all records anew.
             tie = opened.replica.entropy(TIE_BYTES)
-            lines = await trio.to_thread.run_sync(
-                diff, copy.file, old.shown, found.document.segments, tie
-            )
+            segments = found.document.segments
+            if len(old.shown) + len(segments) <= COMPARED_AT_ONCE:
+                lines = diff(copy.file, old.shown, segments, tie)
+            else:
+                lines = await trio.to_thread.run_sync(diff, copy.file, old.shown, segments, tie)
             return Draft(
                 copy,
                 lines,

@@ -10,6 +10,8 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_all
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,8 @@ from p2psync.storage.file_state import (
 from p2psync.storage.reading import StableReader, blocks_digest, read_whole
 
 DIGESTED_AT_ONCE_BYTES_MAX = 1 << 20
+_SYNCS = ThreadPoolExecutor(2, "sync")
+"""Waits for the disk, so that others can work meanwhile."""
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _TEMPORARY_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -243,11 +247,14 @@ class Folder:
             raise result
         return result
 
-    def replace_many(self, wanted: Sequence["Replacement"]) -> list[FileStat | P2PSyncError]:
+    def replace_many(
+        self, wanted: Sequence["Replacement"], ready: Callable[[], None] = lambda: None
+    ) -> list[FileStat | P2PSyncError]:
         """Do ``replace`` for many files with few syncs; return the new state of each, or its error.
 
         An error of one keeps none of the others from being replaced. What a content raises while
-        it is read is its error.
+        it is read is its error. ``ready`` is waited for once the contents are durable and before
+        any takes its name; what it raises is the error of all.
         """
         results: list[FileStat | P2PSyncError | None] = [None] * len(wanted)
         written: list[tuple[int, str, _Temporary]] = []
@@ -260,6 +267,9 @@ class Folder:
                     results[number] = error
             with disk_errors(os.fspath(self.path)):
                 self._sync([temporary for _, temporary, made in written if not made.synced])
+            ready()
+            if written:
+                self._check_present()
             named = False
             for number, temporary, made in written:
                 try:
@@ -445,9 +455,26 @@ class Folder:
 
         Few programs sync what they save, and a save that others know of must outlast a power cut.
         """
-        with disk_errors(os.fspath(self.path)):
-            self._sync(names)
-            fsync_directory(self._descriptor, self._calls)
+        self.begin_sync(names)()
+
+    def begin_sync(self, names: Sequence[str]) -> Callable[[], None]:
+        """Begin to do ``sync`` in other threads; what is returned waits for the end and raises.
+
+        It has to be called before the folder is closed. The file and its name go to the disk at the
+        same time, where a file system with a journal writes both with one wait.
+        """
+        under_way = [
+            _SYNCS.submit(self._sync, tuple(names)),
+            _SYNCS.submit(fsync_directory, self._descriptor, self._calls),
+        ]
+
+        def wait() -> None:
+            wait_for_all(under_way)
+            with disk_errors(os.fspath(self.path)):
+                for each in under_way:
+                    each.result()
+
+        return wait
 
     def _sync(self, names: Sequence[str]) -> None:
         if len(names) >= SYNC_ALL_FROM and self._calls.sync_file_system(self._descriptor):
@@ -463,7 +490,9 @@ class Folder:
                 os.close(descriptor)
 
     def _put(self, temporary: str, wanted: "Replacement", sure: FileStat | None) -> FileStat:
-        target = self._expect(wanted.name, wanted.expected if sure is None else sure)
+        target = None
+        if wanted.expected is not None:  # else taking the name tells whether it is free
+            target = self._expect(wanted.name, wanted.expected if sure is None else sure)
         with disk_errors(self.path_of(wanted.name)):
             self._take_name(temporary, wanted.name, target)
             if target is not None:
@@ -498,6 +527,8 @@ class Folder:
     def _take_free_name(self, temporary: str, name: str) -> None:
         try:
             if not rename_new(self._descriptor, temporary, name):
+                if self._lstat(name) is not None:
+                    raise TargetChanged(path=self.path_of(name))
                 os.rename(temporary, name, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
         except FileExistsError as error:
             raise TargetChanged(path=self.path_of(name)) from error

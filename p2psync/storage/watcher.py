@@ -86,7 +86,6 @@ class Watcher:
         self._unwatched: set[Path] = set()
         self._missing: set[Path] = set()
         self._to_scan: set[Path] = set()
-        self._to_learn: set[_Key] = set()
         self._hints: dict[Hint, None] = {}
         self._work = trio.Event()
         self._hinted = trio.Event()
@@ -166,12 +165,15 @@ class Watcher:
 
     def _on_touch(self, key: _Key, touch: Touch, now_ns: int) -> None:
         if self._gate.touched(key, touch, now_ns):
-            # The hint goes out before the look that only the next scan needs.
             self._hint(*key)
-            self._to_learn.add(key)
+            # For the next scan. It does not block: the system has just told of this very name, and
+            # of what lies on other machines it tells nothing.
+            found = _stat(*key)
+            self._gate.took(key, found)
+            self._forget_if_gone(key, found)
 
     async def _wait_for_work(self) -> None:
-        if self._to_scan or self._to_learn:
+        if self._to_scan:
             return
         next_look = self._gate.next_look_ns()
         if next_look is None:
@@ -234,16 +236,10 @@ class Watcher:
 
     async def _look(self) -> None:
         due = self._gate.due(self._clock_ns())
-        learn, self._to_learn = list(self._to_learn), set()
-        if not due and not learn:
-            return
-        found = await trio.to_thread.run_sync(_stat_all, due + learn)
-        for key in due:
-            self._on_look(key, found[key])
-        for key in learn:
-            if self._wanted(*key):
-                self._gate.took(key, found[key])
-                self._forget_if_gone(key, found[key])
+        if due:
+            found = await trio.to_thread.run_sync(_stat_all, due)
+            for key in due:
+                self._on_look(key, found[key])
 
     def _on_look(self, key: _Key, found: FileStat | None) -> None:
         if self._gate.looked(key, found, self._clock_ns()):
@@ -318,7 +314,7 @@ def _stat_all(keys: Iterable[_Key]) -> dict[_Key, FileStat | None]:
 
 def _stat(directory: Path, name: str) -> FileStat | None:
     try:
-        return to_stat(os.lstat(directory / name))
+        return to_stat(os.lstat(f"{directory}/{name}"))
     except OSError:
         return None
 
