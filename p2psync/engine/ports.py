@@ -45,6 +45,9 @@ class Link(Protocol):
         Raises ``LinkBroken`` when the link is gone.
         """
 
+    def send_now(self, frames: Sequence[bytes]) -> bool:
+        """Send frames if that takes no waiting; false when it would, and nothing was sent."""
+
     async def receive(self) -> bytes:
         """Return the next frame; raises ``LinkEnded`` or ``LinkBroken``."""
 

@@ -86,6 +86,10 @@ class Connection:
         self._reason = "the connection was closed here"
         self._sent_at = trio.current_time()
         self._ending = False
+        self._writing = True
+        """Whether the task that writes has something in hand."""
+        self._unsent = b""
+        """The end of what ``flush`` sealed, for which the system had no room."""
         self._small_left = 0.0
         self._paused = 0.0
         self._paced_at = self._sent_at - _BURST_SECONDS
@@ -197,8 +201,29 @@ class Connection:
         # At least a checkpoint: who reads a stream has its turn while the bytes are in the cache.
         await trio.sleep(pause)
 
+    def flush(self) -> None:
+        """Hand what is queued to the system now, unless something is being sent already.
+
+        The task that writes would do so a little later.
+        """
+        if self._writing or self._unsent or self._scope.cancel_called:
+            return
+        parts = self._muxer.collect(_BATCH_BYTES)
+        if parts:
+            self._sent_at = trio.current_time()
+            try:
+                self._unsent = self._session.send_now(parts)
+            except LinkBroken as error:
+                self.abort(str(error))
+            if self._unsent:
+                self._muxer.wake_output()
+
     async def _write(self) -> None:
         while True:
+            self._writing = True
+            if self._unsent:
+                unsent, self._unsent = self._unsent, b""
+                await self._session.stream.send(unsent)
             parts = self._muxer.collect(_BATCH_BYTES)
             if parts:
                 self._sent_at = trio.current_time()
@@ -207,6 +232,7 @@ class Connection:
                 self._session.stream.end()
                 return
             else:
+                self._writing = False
                 await self._muxer.output()
 
     async def _watch(self) -> None:

@@ -1,5 +1,6 @@
 """A link: whole frames on one stream; a clean end differs from a cut (docs/spec/link.md)."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import trio
@@ -62,6 +63,19 @@ class StreamLink:
             self._stream.put(len(frame).to_bytes(LENGTH_BYTES, "big"), frame)
         finally:
             self._sending.release()
+
+    def send_now(self, frames: Sequence[bytes]) -> bool:
+        """Queue frames and hand them to the system; false when there is no room for all of them.
+
+        What the system does not take at once follows by itself.
+        """
+        size = sum([LENGTH_BYTES + len(frame) for frame in frames])
+        if self._sending.locked() or not self._stream.has_room(size):
+            return False
+        for frame in frames:
+            self._stream.put(len(frame).to_bytes(LENGTH_BYTES, "big"), frame)
+        self._connection.flush()
+        return True
 
     async def receive(self) -> bytes:
         """The next frame; a cancelled call loses nothing. Raises ``LinkEnded``, ``LinkBroken``."""

@@ -172,6 +172,20 @@ class NoiseSession:
         finally:
             _give_back(buffer)
 
+    def send_now(self, pieces: Sequence[Piece]) -> bytes:
+        """Seal the pieces and write what the kernel has room for; return the rest, to be written
+        before anything else.
+        """
+        size = sum(map(len, pieces))
+        messages = len(pieces) + size // _JOINED_BYTES + 1
+        buffer = _buffer(size + messages * (_LENGTH.size + _TAG_BYTES))
+        try:
+            with memoryview(buffer) as view:
+                sealed = view[: self._seal_all(pieces, view)]
+                return bytes(sealed[self.stream.send_now(sealed) :])
+        finally:
+            _give_back(buffer)
+
     def _seal_all(self, pieces: Sequence[Piece], wire: memoryview) -> int:
         at = 0
         short: list[Piece] = []

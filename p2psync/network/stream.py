@@ -118,6 +118,14 @@ class Stream:
             self.outbox.add(piece)
         self._muxer.want_to_send(self)
 
+    def has_room(self, count: int) -> bool:
+        """Whether ``count`` more bytes may be queued now."""
+        return (
+            self.broken is None
+            and not self.ending
+            and len(self.outbox) + count <= limits.LINK_OUTBOX_BYTES_MAX
+        )
+
     async def room(self, count: int) -> None:
         """Wait until ``count`` more bytes may be queued; an empty outbox takes any frame."""
         while self.outbox and len(self.outbox) + count > limits.LINK_OUTBOX_BYTES_MAX:

@@ -6,7 +6,7 @@ a description (which entries, which chunks), not as bytes, and is read when its 
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -33,6 +33,8 @@ from p2psync.node.runner import Runner, Ticket
 Send = SendFrame | SendEntries | SendOpening | SendChunks
 Frames = Callable[[SendEntries | SendOpening | SendChunks], AsyncGenerator[bytes, None]]
 """Reads what a send stands for and yields it in frames of bounded size."""
+SENT_AT_ONCE_MAX = 16
+"""Frames that are sent where everything else waits."""
 CLOSING_SECONDS = 30.0
 """How long a peer may take to read what was under way when its link is ended."""
 
@@ -46,6 +48,8 @@ class _Standing:
     waiting_bytes: int = 0
     """What ``sends`` take up."""
     work: trio.Event = field(default_factory=trio.Event)
+    idle: bool = False
+    """Whether the task that writes has nothing to do."""
     closing: str | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
@@ -57,9 +61,15 @@ class Links:
         self,
         runner: Runner,
         frames: Frames,
+        at_once: Callable[[Send], Sequence[bytes] | None] = lambda _: None,
     ) -> None:
+        """``at_once`` gives the frames that a send stands for if that takes no waiting."""
         self._runner = runner
         self._frames = frames
+        self._at_once = at_once
+        runner.performed = self.flush
+        self._queued: dict[int, _Standing] = {}
+        """Links that were idle and have something to send since the last ``flush``."""
         self._links: dict[int, _Standing] = {}
         self._next = 1
 
@@ -114,7 +124,9 @@ class Links:
                     break
                 elif not standing.sends:
                     standing.work = trio.Event()
+                    standing.idle = True
                     await standing.work.wait()
+                    standing.idle = False
         except LinkBroken:
             pass
         except P2PSyncError:
@@ -148,7 +160,27 @@ class Links:
         else:
             standing.sends.append(send)
             standing.waiting_bytes = size
+        if standing.idle:
+            self._queued[send.link] = standing
         standing.work.set()
+
+    def flush(self) -> None:
+        """Send what was queued: at once where little waits, before other tasks have their turn."""
+        queued, self._queued = self._queued, {}
+        for standing in queued.values():
+            if standing.idle and not standing.chunks and standing.closing is None:
+                self._send_now(standing)
+
+    def _send_now(self, standing: _Standing) -> None:
+        frames: list[bytes] = []
+        for send in standing.sends:
+            found = self._at_once(send)
+            if found is None or len(frames) > SENT_AT_ONCE_MAX:
+                return
+            frames += found
+        if standing.link.send_now(frames):
+            standing.sends.clear()
+            standing.waiting_bytes = 0
 
     def close(self, number: int, error: str) -> None:
         """End a link: at once after a mistake of the peer's, else when all is sent."""

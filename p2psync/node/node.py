@@ -79,7 +79,7 @@ from p2psync.node.detaching import Detaching
 from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
-from p2psync.node.links import Links
+from p2psync.node.links import Links, Send
 from p2psync.node.missing import Missing
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
@@ -87,7 +87,7 @@ from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
 from p2psync.node.refusals import refusal
 from p2psync.node.removal import Removal
-from p2psync.node.runner import InBatch, Runner, Ticket, wall_ms
+from p2psync.node.runner import InBatch, Runner, Ticket, Work, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.silence import Silence
 from p2psync.node.store import Store, Surroundings
@@ -168,7 +168,8 @@ class Node:
         self.runner = Runner(
             self.engine, store, self.pieces.store, self._perform, self._disk_failed
         )
-        self.links = Links(self.runner, self._frames)
+        self.runner.ahead = self._ahead
+        self.links = Links(self.runner, self._frames, self._frames_at_once)
         clock = clock or Clock()
         self.notices = Notices(store, lambda: views.iso(clock.now_ms()), self._named)
         self.detaching = Detaching(self)
@@ -575,6 +576,27 @@ class Node:
                 assert_never(effect)
         self._pulse()
 
+    def _ahead(self, work: Sequence[Work]) -> Sequence[Work]:
+        """Begin to write out what came while it is made durable; it takes its name after that."""
+        chunks = [effect for effect in work if isinstance(effect, StoreChunk)]
+        stored = bool(chunks) and self.pieces.store_small(chunks)
+        for effect in work:
+            match effect:
+                case Changed(mandate=mandate, changes=changes) if mandate in self.opened:
+                    opened = self.opened[mandate]
+                    for change in changes:
+                        if isinstance(change, FileSaved) and _of_records(opened, change):
+                            self.shelf.write_out(opened, change.file)
+                case ContentReady(mandate=mandate, file=file_id) if stored:
+                    self.pieces.whole(effect.version)
+                    if opened_ := self.opened.get(mandate):
+                        self.shelf.write_out(opened_, file_id)
+                case _:
+                    pass
+        if not stored:
+            return work
+        return tuple([effect for effect in work if not isinstance(effect, StoreChunk)])
+
     def _pulse(self) -> None:
         pulse, self.pulse = self.pulse, trio.Event()
         pulse.set()
@@ -615,6 +637,15 @@ class Node:
         async with aclosing(frames):
             async for frame in frames:
                 yield frame
+
+    def _frames_at_once(self, send: Send) -> Sequence[bytes] | None:
+        match send:
+            case SendFrame(frame=frame):
+                return [frame]
+            case SendChunks():
+                return self.pieces.recent_frames(send)
+            case _:
+                return self.store.fresh_frames(send)
 
     def _ask(self, effect: FindChunks) -> None:
         """Tell the engine what of a version is here: at once what a copy holds, the rest soon."""
@@ -930,3 +961,10 @@ class Node:
         self.notices.disk_works()
         self.look_at_all()
         self._pulse()
+
+
+def _of_records(opened: Opened, saved: FileSaved) -> bool:
+    """Whether a version is made of records, which came with it."""
+    file = opened.state.files.get(saved.file)
+    version = None if file is None else file.versions.get(saved.version)
+    return version is not None and version.content is None

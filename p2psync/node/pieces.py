@@ -33,6 +33,8 @@ Known = ChunksKnown | tuple[FindChunks, DiskFull]
 """What is not here of a version, or that there is no room for it."""
 RECENT_SECONDS = 20.0
 """What was saved is sent from memory for at least so long, and at most twice."""
+STORED_AT_ONCE_BYTES = 64 * 1024
+"""Of small contents that are opened where everything else waits: a thread would take longer."""
 SERVED_AT_ONCE = 8
 """Pieces that are read and sealed in one go while those before are sent."""
 
@@ -427,6 +429,17 @@ class Pieces:
             where.name, where.version.size_bytes, spot.number * CHUNK_BYTES, piece
         )
 
+    def store_small(self, chunks: Sequence[StoreChunk]) -> bool:
+        """Do ``store`` for what stays in memory, without blocking; false when it does not."""
+        size = sum([len(chunk.data) for chunk in chunks])
+        whole = all(chunk.places for chunk in chunks) and all(
+            place.size_bytes <= CHUNK_BYTES for chunk in chunks for place in chunk.places
+        )
+        if not whole or size > STORED_AT_ONCE_BYTES or not self._contents.incoming.in_memory(size):
+            return False
+        self.store(chunks)
+        return True
+
     def store(self, chunks: Sequence[StoreChunk]) -> None:
         """Put what came where it belongs; blocks. What lists references is durable then."""
         lists: list[tuple[bytes, bytes]] = []
@@ -450,13 +463,23 @@ class Pieces:
         if lists:
             self._contents.chunks.put_many(lists)
 
+    def recent_frames(self, send: SendChunks) -> list[bytes] | None:
+        """The frames that carry a few pieces when all were just sealed; ``None`` else."""
+        recent = [self._recent.get(address) for address in send.addresses[:SERVED_AT_ONCE]]
+        if len(recent) < len(send.addresses) or None in recent:
+            return None
+        return [
+            wire.chunk_frame(send.handle, address, data or b"")
+            for address, data in zip(send.addresses, recent, strict=True)
+        ]
+
     async def frames(self, opened: Opened, send: SendChunks) -> AsyncGenerator[bytes, None]:
         """Yield the frames that carry some pieces; the next are read while these are sent."""
         missing: list[bytes] = []
-        recent = [self._recent.get(address) for address in send.addresses[:SERVED_AT_ONCE]]
-        if len(recent) == len(send.addresses) and None not in recent:
-            for address, data in zip(send.addresses, recent, strict=True):
-                yield wire.chunk_frame(send.handle, address, data or b"")
+        recent = self.recent_frames(send)
+        if recent is not None:
+            for frame in recent:
+                yield frame
             return
         starts = range(0, len(send.addresses), SERVED_AT_ONCE)
         groups = [send.addresses[start : start + SERVED_AT_ONCE] for start in starts]

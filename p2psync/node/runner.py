@@ -6,6 +6,7 @@ entries cost one fsync. A send never goes before the commit that it depends on.
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,8 @@ class InBatch:
     write: Callable[[Batch], None]
 
 
+AHEAD_MAX = 4
+"""Hand-ins that wait while ``ahead`` is told of the next."""
 Work = Effect | InBatch
 Durable = Persist | KeepLogKey | CloseLog | InBatch
 """What belongs into a transaction."""
@@ -56,16 +59,38 @@ class Machine(Protocol):
 class Ticket:
     """Stands for effects that were handed in; done when all of them have run."""
 
-    __slots__ = ("_done", "error")
+    __slots__ = ("_done", "_durable", "error")
 
     def __init__(self) -> None:
         self._done = trio.Event()
+        self._durable: threading.Event | None = None
         self.error: P2PSyncError | None = None
 
     def settle(self, error: P2PSyncError | None = None) -> None:
         """Let go of who waits."""
         self.error = error
+        self.written()
         self._done.set()
+
+    def written(self) -> None:
+        """Let go of who waits in a thread until it is durable; called in any thread."""
+        if self._durable is not None:
+            self._durable.set()
+
+    def durable(self) -> Callable[[], None]:
+        """Return what waits in a thread until the effects are durable, before they have run; it
+        raises what kept them from it.
+        """
+        durable = self._durable = self._durable or threading.Event()
+        if self.done:
+            durable.set()
+
+        def wait() -> None:
+            durable.wait()
+            if self.error is not None:
+                raise self.error
+
+        return wait
 
     @property
     def done(self) -> bool:
@@ -113,8 +138,18 @@ class Runner:
         self._failed = failed
         self._queue: deque[tuple[Sequence[Work], Ticket]] = deque()
         self._running = False
+        self._batch: Sequence[tuple[Sequence[Work], Ticket]] = ()
+        self._last = Ticket()
+        self._last.settle()
+        # Its own: others that hold all threads may wait for what is made durable.
+        self._thread = trio.CapacityLimiter(1)
         self._work = trio.Event()
         self._rearm = trio.Event()
+        self.ahead: Callable[[Sequence[Work]], Sequence[Work]] = lambda work: work
+        """Told of work as it is handed in while little waits; does what need not wait until it is
+        durable, and returns the rest."""
+        self.performed: Callable[[], None] = lambda: None
+        """Called when effects were performed, before others have their turn."""
         self.broken: P2PSyncError | None = None
         """Why nothing is taken now; ``None`` while all is well."""
 
@@ -136,8 +171,13 @@ class Runner:
         """Queue effects, in order, behind all that was handed in before."""
         if self.broken is not None:
             return _refused(self.broken)
-        ticket = Ticket()
-        self._queue.append((tuple(work), ticket))
+        ticket = self._last = Ticket()
+        whole = tuple(work)
+        # Of much that comes at a time all is written with few syncs, once it is durable.
+        few = len(self._queue) < AHEAD_MAX
+        self._queue.append((whole, ticket))
+        if few and whole:
+            self._queue[-1] = (self.ahead(whole), ticket)
         self._work.set()
         self._rearm.set()
         return ticket
@@ -146,6 +186,13 @@ class Runner:
     def settled(self) -> bool:
         """Whether all that was handed in has run."""
         return not self._queue and not self._running
+
+    def durable(self) -> Callable[[], None]:
+        """Return what waits in a thread until all that was handed in before is durable.
+
+        It raises what kept it from being so.
+        """
+        return self._last.durable()
 
     async def flushed(self) -> None:
         """Return when all that was handed in before has run."""
@@ -157,14 +204,14 @@ class Runner:
             await self._run_all()
         finally:
             self.broken = NodeEnding()
-            self._drop(self.broken, ())
+            self._drop(self.broken, self._batch)
 
     async def _run_all(self) -> None:
         while True:
             if not self._queue:
                 self._work = trio.Event()
                 await self._work.wait()
-            batch = self._drain()
+            batch = self._batch = self._drain()
             self._running = True
             try:
                 await self._commit(batch)
@@ -178,6 +225,8 @@ class Runner:
                     if not isinstance(effect, Durable | StoreChunk):
                         self._run(effect)
                 ticket.settle()
+            self._batch = ()
+            self.performed()
             await trio.lowlevel.checkpoint()
 
     def _run(self, effect: Effect) -> None:
@@ -204,6 +253,8 @@ class Runner:
     def resume(self, engine: Machine) -> None:
         """Take work again, with an engine that was made from what is on the disk."""
         self._engine = engine
+        self._last = Ticket()
+        self._last.settle()
         self.broken = None
         self._rearm.set()
 
@@ -222,13 +273,20 @@ class Runner:
         if chunks or durable:
             # Never abandoned half-way: what a peer or a command is told depends on how it ended.
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._write, chunks, durable)
+                tickets = [ticket for _, ticket in batch]
+                await trio.to_thread.run_sync(
+                    self._write, chunks, durable, tickets, limiter=self._thread
+                )
 
-    def _write(self, chunks: Sequence[StoreChunk], durable: Sequence[Durable]) -> None:
+    def _write(
+        self, chunks: Sequence[StoreChunk], durable: Sequence[Durable], tickets: Sequence[Ticket]
+    ) -> None:
         if chunks:
             self._store_chunks(chunks)
         if durable:
             self._disk.commit(durable)
+        for ticket in tickets:
+            ticket.written()
 
     async def keep_time(self, tick: Callable[[], None]) -> None:
         """Call ``tick`` whenever the engine wants to be woken, until cancelled."""

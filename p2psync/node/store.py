@@ -237,6 +237,15 @@ class Store:
                 raws = await self.raws(mandate, ids)
                 yield wire.encode(wire.Opening(handle, tuple(raws)))
 
+    def fresh_frames(self, send: SendEntries | SendOpening) -> list[bytes] | None:
+        """The frames that a send stands for when all was just written; ``None`` else."""
+        raws = [raw for id in send.ids if (raw := self._fresh.get(id)) is not None]
+        if len(raws) < len(send.ids) or len(raws) > _ENTRIES_READ:
+            return None
+        if isinstance(send, SendOpening):
+            return [wire.encode(wire.Opening(send.handle, tuple(raws)))]
+        return list(wire.entries_frames(send.handle, raws))
+
     # -- copies -------------------------------------------------------------------------------
 
     def keep_copy(self, copy: Copy) -> InBatch:

@@ -136,15 +136,14 @@ class Writing:
         if merged:
             for plan in merged:
                 plan.copy.writing = (plan.heads, plan.digest)
-            await self._runner.hand_in([self.note(plan.copy) for plan in merged]).wait()
-        elif plans and not self._runner.settled:
-            # Nothing that is not durable reaches a file: after a crash nobody could tell it from
-            # a person's change, and it would count twice.
-            await self._runner.flushed()
+            self._runner.hand_in([self.note(plan.copy) for plan in merged])
         writes = [plan.write for _, plan in plans if plan.write is not None]
         results: list[FileStat | P2PSyncError] = []
         if writes:
-            results = await trio.to_thread.run_sync(disk.write_many, writes)
+            # Nothing that is not durable reaches a file: after a crash nobody could tell it from
+            # a person's change, and it would count twice.
+            durable = self._runner.durable()
+            results = await trio.to_thread.run_sync(disk.write_many, writes, durable)
         opened.check_live()
         notes: list[InBatch] = []
         result = iter(results)

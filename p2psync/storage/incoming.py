@@ -60,6 +60,11 @@ class Incoming:
                 descriptor = self._descriptor(name, size_bytes)
                 pwrite_all(descriptor, piece, offset, self._calls)
 
+    def in_memory(self, size_bytes: int) -> bool:
+        """Whether contents of one piece each, of so many bytes together, stay in memory."""
+        with self._lock:
+            return self._small_bytes + size_bytes <= INCOMING_MEMORY_BYTES_MAX
+
     def piece(self, name: str, offset: int, length: int) -> bytes:
         """Return what stands at a place, to be checked by the caller; short when nothing does."""
         with self._lock:

@@ -1,7 +1,7 @@
 """``wait --synced`` ends when the others have the files on their disks, not before."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,12 @@ async def test_a_member_is_in_step_once_it_has_written_the_file(
     token = trio.lowlevel.current_trio_token()
     office_folder = tmp_path / "office" / "home" / "mandates"
 
-    def gated(writes: Sequence[Write]) -> list[FileStat | P2PSyncError]:
+    def gated(writes: Sequence[Write], ready: Callable[[], None]) -> list[FileStat | P2PSyncError]:
         there = any(office_folder in write.copy.directory.parents for write in writes)
         if there and not gate.is_set():
             token.run_sync_soon(reached.set)
             assert gate.wait(20)
-        return write_many(writes)
+        return write_many(writes, ready)
 
     monkeypatch.setattr(copies, "write_many", gated)
     async with running(tmp_path / "office") as office, running(tmp_path / "clerk") as clerk:
