@@ -20,6 +20,8 @@ _RESERVED_STEMS = frozenset(
     ["con", "prn", "aux", "nul", "conin$", "conout$", "clock$"]
     + [f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789"]
 )
+_PLAIN = re.compile(r"[0-9A-Za-z ._~()+,=@&'-]+")
+"""No character of these is refused; most names have no others."""
 _SHORT_SHAPE = re.compile(r"[^.]{0,6}~[0-9]{1,6}(\.[^.]{0,3})?")
 """What Windows gives as the 8.3 alias of another file; opening it may open that file."""
 
@@ -74,6 +76,8 @@ def name_key(name: str) -> str:
     Case-folded NFKC: Unicode 16, section 3.13, D146, composed at the end. ``name_key`` of a key is
     the key itself.
     """
+    if name.isascii():
+        return name.lower()  # what the rest comes to, far sooner
     text = unicodedata.normalize("NFD", name).casefold()
     text = unicodedata.normalize("NFKD", text).casefold()
     return unicodedata.normalize("NFKC", text)
@@ -130,10 +134,11 @@ def safe_folder_name(mandate_name: str) -> str:
 def _cause_to_refuse(name: str) -> str | None:
     if not name:
         return "it is empty"
-    for character in name:
-        cause = _character_refused(character)
-        if cause is not None:
-            return f"it holds {cause}"
+    if not _PLAIN.fullmatch(name):
+        for character in name:
+            cause = _character_refused(character)
+            if cause is not None:
+                return f"it holds {cause}"
     # Only now is it sure that the name has no surrogates and can be encoded.
     if len(name.encode()) > NAME_BYTES_MAX:
         return f"it is longer than {NAME_BYTES_MAX} bytes"

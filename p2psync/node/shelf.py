@@ -162,10 +162,16 @@ class Shelf:
             ]
             found = await trio.to_thread.run_sync(look_many, group, secret)
             self._missing.renew()
-            await together(
-                lambda pair: self._take_quietly(opened, *pair),
-                [(copy, each) for (copy, _), each in zip(group, found, strict=True)],
-            )
+            changed: list[tuple[Copy, Look | P2PSyncError]] = []
+            for (copy, _), each in zip(group, found, strict=True):
+                if isinstance(each, Unchanged):
+                    await self._take_quietly(opened, copy, each)
+                else:
+                    changed.append((copy, each))
+            if len(changed) == 1:
+                await self._take_quietly(opened, *changed[0])
+            elif changed:
+                await together(lambda pair: self._take_quietly(opened, *pair), changed)
 
     def _later(self, opened: Opened, seconds: float, job: Job, *, busy: bool = False) -> None:
         async def wait() -> None:

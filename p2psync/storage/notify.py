@@ -17,6 +17,7 @@ from typing import Protocol
 import trio
 from watchfiles import Change, awatch
 
+from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.storage.stability import Touch
 
 
@@ -112,6 +113,7 @@ _MASK = _WHOLE | _WRITTEN | _GONE | _IN_DELETE_SELF | _IN_MOVE_SELF | _IN_ONLYDI
 _HEAD = struct.Struct("iIII")
 """Watch, mask, cookie, length of the name with its padding."""
 _READ_BYTES = 64 * 1024
+_TEMPORARY = TEMPORARY_PREFIX.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def parse_inotify(data: bytes) -> Iterator[InotifyEvent]:
         offset += _HEAD.size
         name = data[offset : offset + length].rstrip(b"\0")
         offset += length
-        yield InotifyEvent(watch, mask, os.fsdecode(name))
+        if not name.startswith(_TEMPORARY):  # our own, of which nobody wants to know
+            yield InotifyEvent(watch, mask, os.fsdecode(name))
 
 
 class InotifyNotifier:
@@ -194,7 +197,8 @@ class InotifyNotifier:
     def _news(self, event: InotifyEvent) -> list[News]:
         if event.mask & _IN_Q_OVERFLOW:
             return [Overflow()]
-        directories = sorted(self._directories_of.get(event.watch, ()))
+        known = self._directories_of.get(event.watch, ())
+        directories = sorted(known) if len(known) > 1 else list(known)
         if event.mask & _FOLDER_GONE:
             for directory in directories:
                 self.unwatch(directory)
