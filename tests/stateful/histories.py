@@ -39,20 +39,18 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at the same time")
     chosen = parser.parse_args()
     seeds = range(chosen.seed, chosen.seed + -(-chosen.count // CHUNK))
-    began, done, failed = time.monotonic(), 0, list[Chunk]()
+    began, failed = time.monotonic(), list[Chunk]()
     counts: Counter[str] = Counter()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.jobs, mp_context=context) as pool:
         steps, shrink = [chosen.steps] * len(seeds), [chosen.shrink] * len(seeds)
         for chunk in pool.map(run, seeds, steps, shrink):
-            done += 1
             counts += chunk.counts
             if chunk.failure:
                 failed.append(chunk)
                 say(f"seed {chunk.seed} failed:\n{chunk.failure}")
-            if done % 4 == 0 or done == len(seeds):
-                seconds = time.monotonic() - began
-                say(f"{counts['histories']} histories, {len(failed)} seeds failed, {seconds:.0f} s")
+            seconds = time.monotonic() - began
+            say(f"{counts['histories']} histories, {len(failed)} seeds failed, {seconds:.0f} s")
     for what, count in sorted(counts.items()):
         say(f"{count:8,}  {what}")
     return 1 if failed else 0

@@ -46,7 +46,9 @@ class House:
     """The nodes by name, and who is linked with whom."""
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.root = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
+        self.root = Path(
+            tempfile.mkdtemp(prefix="p2psync-house-", dir=MEMORY if MEMORY.is_dir() else None)
+        )
         self.running: dict[str, Running] = {}
         self.links: dict[frozenset[str], trio.Event] = {}
         self.faults = Faults()
