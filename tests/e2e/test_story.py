@@ -221,7 +221,7 @@ def test_a_missing_file_is_never_a_deletion(both: Pair) -> None:
     for there, away in moves:
         shutil.move(there, away)
         eventually(lambda: state() == "missing")
-        assert clerk.alerts("link-broken", name)
+        eventually(lambda: bool(clerk.alerts("link-broken", name)))
         assert held(both.copy) == held(clerk.folder(name) / SALES) == V1
         assert accountant.pending(name) == (7, 0)
         shutil.move(away, there)
