@@ -19,6 +19,8 @@ from p2psync.node.tallies import Listed, Part, Tallies, Tally
 Json = dict[str, Any]
 
 _OUTSIDE = Problem("no-period", "the dates of these records are in no accounting period")
+LOOKED_THROUGH_RECORDS_MAX = 20_000
+"""Larger files are looked through when somebody asks."""
 _PERIODS_TOLD_MAX = 5
 """Periods that one message names."""
 
@@ -33,6 +35,7 @@ class Pending:
         self._wanted: dict[tuple[bytes, bytes], Opened] = {}
         self.telling = False
         """Whether somebody is still to be told of a save."""
+        self.tallies.on_rest = self._look_through
         node.on_saved = self.saved
         node.on_posted = self.posted
         node.start_soon(self.tallies.run)
@@ -67,6 +70,12 @@ class Pending:
             "left_out": sum(row["left_out"] for row in rows),
             "files": rows,
         }
+
+    async def _look_through(self, opened: Opened, file: FileState) -> None:
+        """Find out what is wrong with a file before the accountant asks for it."""
+        has_seat = opened.state.seat() == self._node.identity.device
+        if has_seat and file.present and file.records <= LOOKED_THROUGH_RECORDS_MAX:
+            await self._content.findings(opened, file, await self._content.years(opened))
 
     # -- telling --------------------------------------------------------------------------------
 

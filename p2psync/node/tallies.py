@@ -7,7 +7,8 @@ again.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -78,6 +79,8 @@ class Tallies:
         self._unnoted: dict[tuple[bytes, bytes], Opened] = {}
         self._changed = trio.Event()
         self._noting = trio.Lock()
+        self.on_rest: Callable[[Opened, FileState], Awaitable[object]] | None = None
+        """Called with each file a moment after its last change."""
 
     async def of(self, opened: Opened, file: FileState) -> Tally:
         """Return what waits of a file now; may raise ``StateDamaged``."""
@@ -145,6 +148,9 @@ class Tallies:
                     self._known.pop((mandate, file_id), None)
                 elif file is not None and file.added is not None:
                     await self._note(opened, file)
+                    if self.on_rest is not None:
+                        with suppress(P2PSyncError):  # whoever asks for it is told
+                            await self.on_rest(opened, file)
 
     async def _note(self, opened: Opened, file: FileState) -> None:
         try:
