@@ -75,7 +75,11 @@ FRENCH = {
     "Invoicing goes back to its older file: what was posted is not overwritten silently": (
         "La facturation revient à l'ancien fichier : rien de comptabilisé n'est écrasé en silence"
     ),
+    "The accountant posts the correction as well": "La comptable comptabilise aussi la correction",
     "Both mandate folders hold the same": "Les deux dossiers du mandat contiennent la même chose",
+    "The work is done: she closes the mandate for everyone; no file is touched": (
+        "Le travail est fini : elle ferme le mandat pour tous ; aucun fichier n'est touché"
+    ),
     "after the save": "après l'enregistrement",
     "after the command was given": "après que la commande a été donnée",
     "{file} is there, byte for byte: {ms} ms {since}": (
@@ -236,9 +240,18 @@ class Demo:
         self._save("atelier_2025_v1.ecf")
         self._pending(2, 3)
 
+        screen.heading("The accountant posts the correction as well")
+        self._run(ACCOUNTANT, "post", MANDATE, "-o", "books/corrections.txt")
+        self._pending(0, 0)
+
         screen.heading("Both mandate folders hold the same")
         self._run(ACCOUNTANT, "wait", MANDATE, "--synced", "--timeout", "20")
         self._compare()
+
+        screen.heading("The work is done: she closes the mandate for everyone; no file is touched")
+        self._run(ACCOUNTANT, "mandate", "close", MANDATE)
+        self._until("state", lambda: self._ask(WORKSHOP)["state"], "closed")
+        self._run(WORKSHOP, "mandate", "list")
 
     # -- its parts ----------------------------------------------------------------------------
 
@@ -289,13 +302,14 @@ class Demo:
             check=False,
         )
 
-    def _ask(self, home: str, path: str) -> dict[str, object]:
+    def _ask(self, home: str, *path: str) -> dict[str, object]:
         """Ask the node over its local API: what is checked is not what was printed."""
         folder = self._folder / home
         address = json.loads((folder / "api.json").read_text("utf-8"))["address"]
         token = (folder / "api.token").read_text("ascii").strip()
         request = urllib.request.Request(  # noqa: S310 - the node's own address
-            f"{address}/v1/mandates/{MANDATE}/{path}", headers={"Authorization": f"Bearer {token}"}
+            "/".join((address, "v1/mandates", MANDATE, *path)),
+            headers={"Authorization": f"Bearer {token}"},
         )
         with self._opener.open(request, timeout=COMMAND_SECONDS_MAX) as answer:
             said: dict[str, object] = json.load(answer)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMAND_SECONDS_MAX = 60.0
+COMMAND_SECONDS_MAX = 240.0
 COLUMNS = 400
 """So wide that no table is folded."""
 # What is left in the background goes on when the shell ends, as it does at a person's terminal.
