@@ -2,8 +2,9 @@
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -169,18 +170,19 @@ class Attaching:
         """Check paths before anything is changed; returns them without links in their folders."""
         mandates = self._node.mandates_folder
 
-        def look(text: str) -> tuple[Path, FileStat]:
-            path = local_path(text)
-            parent = path.parent
-            if parent == mandates or mandates in parent.parents:
-                raise FileInMandateFolder(path=str(path))
-            with Folder.open(parent) as folder:
-                found = folder.stat(path.name)
-                if found is None:
-                    raise FileAbsent(path=str(path))
-            return path, found
+        def look_at_all() -> Iterator[tuple[Path, FileStat]]:
+            by_folder = groupby(map(local_path, texts), lambda path: path.parent)
+            for parent, paths in by_folder:
+                if parent == mandates or mandates in parent.parents:
+                    raise FileInMandateFolder(path=str(next(paths)))
+                with Folder.open(parent) as folder:
+                    for path in paths:
+                        found = folder.stat(path.name)
+                        if found is None:
+                            raise FileAbsent(path=str(path))
+                        yield path, found
 
-        looked = await trio.to_thread.run_sync(lambda: [look(text) for text in texts])
+        looked = await trio.to_thread.run_sync(lambda: list(look_at_all()))
         paths = [path for path, _ in looked]
         self._check_free(paths)
         await self._check_other_names(looked)
