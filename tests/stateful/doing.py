@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.node.rig import CRP
-from tests.stateful.naive import Attached, Group, Handed, Lines, Saved, Unposted, View
+from tests.stateful.naive import (
+    Attached,
+    Group,
+    Handed,
+    Lines,
+    Posted,
+    Saved,
+    Unposted,
+    View,
+)
 from tests.stateful.showing import COUNTS, Showing, content, read
 
 CHANGES = ("add", "again", "delete", "edit", "empty")
@@ -83,29 +92,53 @@ class Doing(Showing):
 
     async def save(self, name: str, mandate: str, at: int, change: str, *, in_folder: bool) -> None:
         """A program changes a file, where it was attached or in the mandate folder (B-ATT-6)."""
+        saved = self._save(name, mandate, at, change, in_folder=in_folder)
+        if saved is not None:
+            await self.machine(name).look()
+            self.do(name, mandate, saved)
+            await self.after(name)
+
+    async def save_and_meet(
+        self, name: str, other: str, at: int, change: str, *, in_folder: bool
+    ) -> None:
+        """What others did comes in while the node has not looked yet at what was saved."""
+        group = self.groups[self.books]
+        unheard = set().union(*(group.known[each] for each in self.house.circle(other)))
+        for number in unheard - group.known[name]:
+            if not isinstance(group.facts[number].what, Attached | Saved | Posted | Unposted):
+                return  # whether it is taken up depends on which of both is first
+        saved = self._save(name, self.books, at, change, in_folder=in_folder)
+        if saved is not None:
+            COUNTS["save: unseen, and meet"] += 1
+            await self.house.link(name, other)
+            await self.machine(name).look()
+            await self.house.settle(self.house.circle(name))
+            self.do(name, self.books, saved)
+            await self.after(name)
+
+    def _save(
+        self, name: str, mandate: str, at: int, change: str, *, in_folder: bool
+    ) -> Saved | None:
+        """Change a file on the disk; tell what that means, if it is anything."""
         view = self.groups[mandate].view(name)
         files = view.files()
         if not files or view.closings():
-            return
+            return None
         file = files[at % len(files)]
         places = self.copies(name, mandate, view, file)
         path = places[0] if in_folder else places[-1]
-        live = view.live(file)
         alike: dict[str, set[int]] = {}
-        for number, text in live.items():
+        for number, text in view.live(file).items():
             alike.setdefault(text, set()).add(number)
         before = read(path)
         after = self._changed(before, change, at)
-        if _is_held_back(before, after):
-            return
+        if after == before or _is_held_back(before, after):
+            return None
         COUNTS[f"save: {change}"] += 1
         _write(path, after)
         gone = {number for text in set(before) - set(after) for number in alike[text]}
         come = {self.fresh(): text for text in (Counter(after) - Counter(before)).elements()}
-        await self.machine(name).look()
-        if after != before:
-            self.do(name, mandate, Saved(file, frozenset(gone), come))
-        await self.after(name)
+        return Saved(file, frozenset(gone), come)
 
     async def save_away(self, name: str, at: int, change: str) -> None:
         """A program changes a file that its node does not look at any more, or not for now."""

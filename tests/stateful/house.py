@@ -21,6 +21,9 @@ from tests.node.rig import PATIENCE_SECONDS, Machine, running
 
 MEMORY = Path("/dev/shm")  # homes of a test in memory, where that is: much faster
 
+SETTLE_SECONDS = 60.0
+"""Before a test gives up; a machine may be busy with other things."""
+
 
 class Faults(logging.Handler):
     """Notes what nodes log as their own mistake: they go on, but a test must not."""
@@ -90,7 +93,7 @@ class House:
         self._raise()
 
         async def bounded() -> Any:
-            with trio.fail_after(2 * PATIENCE_SECONDS):
+            with trio.fail_after(2 * SETTLE_SECONDS):
                 return await work()
 
         try:
@@ -181,37 +184,39 @@ class House:
 
     async def settle(self, names: Iterable[str]) -> None:
         """Return when nodes that reach each other have the same and have written it out."""
-        machines = [self.machine(name) for name in names]
+        machines = {name: self.machine(name) for name in names}
         before: object = None
-        with trio.fail_after(PATIENCE_SECONDS):
+        with trio.move_on_after(SETTLE_SECONDS):
             while True:
-                for machine in machines:
+                for machine in machines.values():
                     await machine.rest()
                 # Twice the same: what came in last is on the disk, too, and what followed is done.
-                now = _tips(machines) if self._settled(machines) else None
+                now = None if self._unsettled(machines) else _tips(machines.values())
                 if now is not None and now == before:
                     return
                 if now is None:
                     await trio.sleep(0.002)
                 before = now
+        raise AssertionError(f"not settled: {self._unsettled(machines) or 'it goes on and on'}")
 
-    def _settled(self, machines: list[Machine]) -> bool:
-        for machine in machines:
+    def _unsettled(self, machines: dict[str, Machine]) -> str:
+        """What is still to be waited for; nothing when all is done."""
+        for name, machine in machines.items():
             for mandate, opened in machine.node.opened.items():
                 if not machine.node.shelf.at_rest(opened):
-                    return False
+                    return f"{name} is at work on {opened.name}"
                 if not machine.node.engine.in_step(mandate):
-                    return False
+                    return f"{name} is not in step with {opened.name}"
         for pair in self.links:
-            one, two = (self.machine(name) for name in pair)
+            one, two = pair
             if one not in machines:
                 continue
-            there = _in_engine(two)
-            for mandate, opened in _in_engine(one).items():
+            there = _in_engine(self.machine(two))
+            for mandate, opened in _in_engine(machines[one]).items():
                 other = there.get(mandate)
                 if other is not None and opened.replica.tips() != other.replica.tips():
-                    return False
-        return True
+                    return f"{one} and {two} differ in {opened.name}"
+        return ""
 
 
 def replicas(machine: Machine) -> dict[bytes, Opened]:

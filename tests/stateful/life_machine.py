@@ -100,6 +100,13 @@ class LifeMachine(RuleBasedStateMachine):
         if mandate := self.mandate(name, at):
             self.run(lambda: self.life.save(name, mandate, file, change, in_folder=True))
 
+    @rule(pair=pairs, file=number, change=changes, in_folder=st.booleans())
+    def save_and_meet(self, pair: tuple[str, str], file: int, change: str, in_folder: bool) -> None:
+        if self.has_books(*pair):
+            self.run(
+                lambda: self.life.save_and_meet(*pair, at=file, change=change, in_folder=in_folder)
+            )
+
     @rule(name=who, file=number, change=changes)
     def save_away(self, name: str, file: int, change: str) -> None:
         self.run(lambda: self.life.save_away(name, file, change))
