@@ -91,9 +91,10 @@ from p2psync.node.runner import InBatch, Runner, Ticket, Work, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.silence import Silence
 from p2psync.node.store import Store, Surroundings
-from p2psync.node.suggestions import Suggestions
+from p2psync.node.suggestions import Suggestions, said_key
 from p2psync.node.timing import Clock
 from p2psync.storage.contents import ContentStore
+from p2psync.storage.database import Batch
 from p2psync.storage.probe import try_writing
 from p2psync.storage.rows import MandateRow
 
@@ -387,7 +388,8 @@ class Node:
         self.update_discovery()
         self.watch_soon()
         with suppress(P2PSyncError):
-            await self.runner.hand_in([InBatch(lambda b: b.delete_mandate(opened.id))]).wait()
+            await self.runner.hand_in([InBatch(partial(_delete, opened.id))]).wait()
+        self.suggestions.forget(opened.id)
         async with opened.lock:
             await trio.to_thread.run_sync(disk.remove_folder, opened.folder, opened.ours())
             await trio.to_thread.run_sync(self.pieces.forget, opened.id)
@@ -968,3 +970,8 @@ def _of_records(opened: Opened, saved: FileSaved) -> bool:
     file = opened.state.files.get(saved.file)
     version = None if file is None else file.versions.get(saved.version)
     return version is not None and version.content is None
+
+
+def _delete(mandate: bytes, batch: Batch) -> None:
+    batch.delete_mandate(mandate)
+    batch.put_setting(said_key(mandate), None)

@@ -37,6 +37,7 @@ from p2psync.node.detaching import check_free, detachment, is_cancelled, posted_
 from p2psync.node.opened import Opened, later_key
 from p2psync.node.removed import How, Removed
 from p2psync.node.runner import InBatch
+from p2psync.node.suggestions import said_key
 from p2psync.node.timing import Clock
 from p2psync.node.writing import conflict_name
 from p2psync.storage.mounts import on_network
@@ -557,7 +558,9 @@ class Removal:
             def delete(batch: Any) -> None:
                 batch.delete_mandate(opened.id)
                 batch.put_setting(key, None)
+                batch.put_setting(said_key(opened.id), None)
 
+            node.suggestions.forget(opened.id)
             await node.runner.hand_in([InBatch(delete)]).wait()
             self.hidden.pop(opened.id, None)
         node.left_list(opened)

@@ -230,11 +230,16 @@ class Suggestions:
             command=command,
         )
 
+    def forget(self, mandate: bytes) -> None:
+        """A mandate is on this machine no more; who deletes it deletes ``said_key``, too."""
+        self._found.pop(mandate, None)
+        self._told.pop(mandate, None)
+
     # -- what was said before -----------------------------------------------------------------
 
     async def _said(self, mandate: bytes) -> dict[str, str]:
         if mandate not in self._told:
-            text = await self._store.setting(_key(mandate))
+            text = await self._store.setting(said_key(mandate))
             self._told[mandate] = json.loads(text) if text else {}
         return self._told[mandate]
 
@@ -244,7 +249,7 @@ class Suggestions:
         said[path] = word
         while len(said) > SUGGESTIONS_PER_MANDATE_MAX:
             del said[next(iter(said))]
-        await self._store.put_setting(_key(mandate), json.dumps(said))
+        await self._store.put_setting(said_key(mandate), json.dumps(said))
         self._told[mandate] = said
 
     # -- showing ------------------------------------------------------------------------------
@@ -330,7 +335,7 @@ class Suggestions:
         raise SuggestionUnknown(file=text, mandate=opened.name)
 
 
-def _key(mandate: bytes) -> str:
+def said_key(mandate: bytes) -> str:
     """The setting that says what people were told for a mandate."""
     return f"suggestions:{mandate.hex()}"
 

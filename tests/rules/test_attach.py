@@ -223,6 +223,7 @@ async def test_b_att_3_a_suggestion_goes_with_its_file_and_outlasts_no_dismissal
         await anna.service.suggestion_dismiss("Books", "atelier_2026.crp")
         assert await looked() == 0
         assert len(await told(anna, "file-suggested")) == 1
+        assert any(key.startswith("suggestions:") for key in await anna.store.settings())
     async with running(tmp_path) as anna:
         anna.node.targets()
         done = anna.node.pulse
