@@ -4,8 +4,7 @@ All three keep the file's identity: what is pending and what is posted stays so,
 """
 
 import os
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from p2psync.core.files import FileState
 from p2psync.core.membership import MAY_WRITE
 from p2psync.errors import (
     CandidateUnknown,
-    FileAbsent,
     FileAstray,
     FileHeldBack,
     FileNotAttached,
@@ -26,21 +24,14 @@ from p2psync.errors import (
     LinkOtherFile,
     LinkSeveral,
     LinkWithoutCandidate,
-    MigrateBlocked,
-    MigrateGutted,
     NotAdmittedYet,
     NotAllowed,
     P2PSyncError,
     PlaceNeedsSeat,
-    PlaceOtherFormat,
-    PlaceOtherPeriod,
     PlaceSame,
-    PlaceUnreadable,
 )
-from p2psync.formats import registry
 from p2psync.formats.cresus_settings import Settings, read_settings
 from p2psync.limits import (
-    BLOCKING_RECORDS_LISTED_MAX,
     CANDIDATES_LISTED_MAX,
     RECORD_FILE_BYTES_MAX,
 )
@@ -49,14 +40,13 @@ from p2psync.node import find, searching, validity, views
 from p2psync.node.attaching import Attaching
 from p2psync.node.closed import check_open
 from p2psync.node.copies import Copy
-from p2psync.node.detaching import record_line
-from p2psync.node.looking import First, Records, look_first
+from p2psync.node.looking import Records
 from p2psync.node.missing import link_data
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.paths import local_path
 from p2psync.node.searching import Candidate
-from p2psync.storage.file_state import FileStat
+from p2psync.node.successor import New, check_blocked, read
 from p2psync.storage.folder import Folder
 
 Json = dict[str, Any]
@@ -69,29 +59,6 @@ ADVICE_TEXTS = {
     "longer fit, and post again what changed",
     "whole": "the file is another one; its old versions are kept: see p2psync history",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _New:
-    """A file that is to be the attached one: where it is, what it is like, what it holds.
-
-    ``digest`` is ``None`` for a large file whose content cannot be what is known already.
-    """
-
-    path: Path
-    stat: FileStat
-    first: First
-    digest: bytes | None
-
-    @property
-    def keys(self) -> Counter[bytes]:
-        """How often each record stands in it."""
-        found = self.first.found
-        if not isinstance(found, Records):
-            return Counter()
-        return Counter(
-            record.key for segment in found.document.segments for record in segment.records
-        )
 
 
 class Placing:
@@ -130,7 +97,7 @@ class Placing:
                 return await self._swap(opened, copy, other)
             path = await self._candidate(opened, copy, shown, candidate)
             await self._attaching.check_attachable([str(path)])
-            new = await self._read(opened, file, path, shown)
+            new = await read(opened, file, path, shown)
             signals = await self._node.missing.agreeing(opened, copy, path)
             if not {"identity", "content", "records"} & set(signals):
                 raise LinkOtherFile(path=str(path), file=shown)
@@ -139,7 +106,7 @@ class Placing:
         return self._restored(opened, file, before)
 
     async def _restore(
-        self, opened: Opened, file: FileState, copy: Copy, new: _New, shown: str
+        self, opened: Opened, file: FileState, copy: Copy, new: New, shown: str
     ) -> None:
         """Attach a file that is the missing one, perhaps with changes: what it was taken up as
         stands, and what others changed meanwhile is written to it.
@@ -252,7 +219,7 @@ class Placing:
         self._check_seat(opened, file, shown)
         new_path = await self._free(opened, file, path, shown)
         async with opened.lock:
-            new = await self._read(opened, file, new_path, shown)
+            new = await read(opened, file, new_path, shown)
             file = await self._taken_up(opened, file, shown)
             held = opened.copies.get((file.id, "attached"))
             if held is not None and held.held and not held.astray:
@@ -261,7 +228,7 @@ class Placing:
             known = self._is_current(file, new)
             lost_pending = lost_posted = 0
             if not known:
-                lost_pending, lost_posted = _check_blocked(file, new, shown, cancel=cancel_pending)
+                lost_pending, lost_posted = check_blocked(file, new, shown, cancel=cancel_pending)
             await self._put(opened, file, new, known=known)
         added, deleted = file.pending() if views.counts(file) else (0, 0)
         answer: Json = {
@@ -285,7 +252,7 @@ class Placing:
         self._check_seat(opened, file, shown)
         new_path = await self._free(opened, file, path, shown)
         async with opened.lock:
-            new = await self._read(opened, file, new_path, shown)
+            new = await read(opened, file, new_path, shown)
             file = await self._taken_up(opened, file, shown)
             before = _place(opened, file)
             known = self._is_current(file, new)
@@ -316,7 +283,7 @@ class Placing:
         return answer
 
     async def _changes(
-        self, opened: Opened, file: FileState, new: _New, *, known: bool
+        self, opened: Opened, file: FileState, new: New, *, known: bool
     ) -> tuple[Json, str]:
         """What replacing a file would change, and which advice goes with it."""
         if isinstance(new.first.found, Records) and views.counts(file):
@@ -340,17 +307,17 @@ class Placing:
         return changes, "same" if known else "whole"
 
     async def _settings(
-        self, opened: Opened, file: FileState, new: _New
+        self, opened: Opened, file: FileState, new: New
     ) -> tuple[Settings, Settings]:
         content, _, size_bytes = await self._node.shelf.content(opened, file, None)
 
-        def read() -> tuple[Settings, Settings]:
+        def both() -> tuple[Settings, Settings]:
             old = b"".join(content()) if size_bytes <= RECORD_FILE_BYTES_MAX else b""
             with Folder.open(new.path.parent) as folder:
                 now, _ = folder.read(new.path.name, RECORD_FILE_BYTES_MAX)
             return read_settings(old), read_settings(now)
 
-        return await trio.to_thread.run_sync(read)
+        return await trio.to_thread.run_sync(both)
 
     # -- what they share ----------------------------------------------------------------------
 
@@ -396,41 +363,6 @@ class Placing:
         (checked,) = await self._attaching.check_attachable([text])
         return checked
 
-    async def _read(self, opened: Opened, file: FileState, path: Path, shown: str) -> _New:
-        """Read a file that is to take the place; refuse another format, another year."""
-        current = file.current()
-        sizes = {0 if current is None else current.size_bytes}
-        if (copy := opened.copies.get((file.id, "attached"))) and copy.seen is not None:
-            sizes.add(copy.seen.size_bytes)
-
-        def read() -> _New:
-            (first,) = look_first([path], opened.replica.chunk_secret)
-            with Folder.open(path.parent) as folder:
-                stat = folder.stat(path.name) if first.found is None else first.found.stat
-                if stat is None:
-                    raise FileAbsent(path=str(path))
-                digest = None if first.found is None else first.found.digest
-                if digest is None and stat.size_bytes in sizes:
-                    digest = folder.digest(path.name)
-            return _New(path, stat, first, digest)
-
-        new = await trio.to_thread.run_sync(read)
-        if new.first.format != file.info.format:
-            raise PlaceOtherFormat(
-                path=str(path), found=new.first.format, file=shown, format=file.info.format
-            )
-        if isinstance(new.first.found, Records):
-            segments = new.first.found.document.segments
-            unreadable = sum(segment.problem is not None for segment in segments)
-            if unreadable > new.keys.total():
-                raise PlaceUnreadable(path=str(path), file=shown, lines=unreadable)
-        if file.info.kind == "accounting":
-            period = views.file_period(file)
-            found = views.period_text(read_settings(new.first.head).period)
-            if period is not None and found is not None and period != found:
-                raise PlaceOtherPeriod(path=str(path), found=found, file=shown, period=period)
-        return new
-
     async def _taken_up(self, opened: Opened, file: FileState, shown: str) -> FileState:
         """Have what stands on the disk, and was not looked at yet, become a version first."""
         await self._node.detaching.take_up(opened, file.id)
@@ -439,7 +371,7 @@ class Placing:
             raise FileNotAttached(file=shown, mandate=opened.name)
         return file
 
-    def _is_current(self, file: FileState, new: _New) -> bool:
+    def _is_current(self, file: FileState, new: New) -> bool:
         """Whether a new file holds what the mandate's file holds now."""
         current = file.current()
         if current is None or new.digest is None:
@@ -448,7 +380,7 @@ class Placing:
             return crypto.content_digest(file.segments.emit()) == new.digest
         return current.digest == new.digest
 
-    async def _put(self, opened: Opened, file: FileState, new: _New, *, known: bool) -> None:
+    async def _put(self, opened: Opened, file: FileState, new: New, *, known: bool) -> None:
         """Attach a file in the place of another: what it holds counts, whatever was there."""
         current = file.current()
         assert current is not None
@@ -458,7 +390,7 @@ class Placing:
         digest = new.digest if known and new.digest is not None else b""
         await self._place(opened, new, _copy(opened, file, new, heads, digest), known=known)
 
-    async def _place(self, opened: Opened, new: _New, copy: Copy, *, known: bool) -> None:
+    async def _place(self, opened: Opened, new: New, copy: Copy, *, known: bool) -> None:
         said = ops.Place(copy.file, copy.name, str(copy.directory))
         if known:
             await self._node.shelf.place_known(opened, [copy], [said])
@@ -472,7 +404,7 @@ def _file(opened: Opened, name: str) -> tuple[FileState, str]:
 
 
 def _copy(
-    opened: Opened, file: FileState, new: _New, heads: tuple[ops.OpId, ...], digest: bytes
+    opened: Opened, file: FileState, new: New, heads: tuple[ops.OpId, ...], digest: bytes
 ) -> Copy:
     found = new.first.found
     stat = found.stat if found is not None and found.steady and digest else None
@@ -503,55 +435,3 @@ def _advice(word: str, file: str, added: int, deleted: int) -> Json:
     params = {"file": file, "added": str(added), "deleted": str(deleted)}
     text = template.format_map(params)
     return {"code": word, "text": text, "template": template, "params": params}
-
-
-def _check_blocked(file: FileState, new: _New, shown: str, *, cancel: bool) -> tuple[int, int]:
-    """Raise ``MigrateBlocked`` for records, pending or posted, that the new file has not.
-
-    Returns how many of both are missing; ``cancel``: they may.
-    """
-    current = file.current()
-    if not isinstance(new.first.found, Records) or registry.by_name(file.info.format).merge != (
-        "records"
-    ):
-        size_bytes = 0 if current is None else current.size_bytes
-        if disk.is_suspicious((size_bytes, 0), (new.stat.size_bytes, 0)) and not cancel:
-            raise MigrateGutted(path=str(new.path), file=shown)
-        return 0, 0
-    held, keys = file.segments.balance.current, new.keys
-    missing = held - keys
-    if not missing:
-        return 0, 0
-    posted: Counter[bytes] = Counter()
-    for key, count in missing.items():
-        # What is left stands for what is posted, as far as it goes.
-        was = min(held[key], file.posted[key])
-        posted[key] = min(count, max(0, was - keys[key]))
-    posted = +posted
-    pending = missing - posted
-    if not cancel:
-        listed = _listed(file, pending, posted)
-        raise MigrateBlocked(
-            file=shown,
-            path=str(new.path),
-            pending=pending.total(),
-            posted=posted.total(),
-            listed=len(listed),
-            records="; ".join(listed),
-        )
-    return pending.total(), posted.total()
-
-
-def _listed(file: FileState, pending: Counter[bytes], posted: Counter[bytes]) -> list[str]:
-    left = (Counter(pending), Counter(posted))
-    out: list[str] = []
-    for _, value in file.segments.shown():
-        for record in value.segment.records:
-            for sign, counts in zip("+=", left, strict=True):
-                if counts[record.key] > 0 and len(out) < BLOCKING_RECORDS_LISTED_MAX:
-                    counts[record.key] -= 1
-                    out.append(record_line(sign, record))
-                    break
-        if len(out) >= BLOCKING_RECORDS_LISTED_MAX:
-            break
-    return out
