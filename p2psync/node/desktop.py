@@ -4,6 +4,7 @@ The library (``desktop-notifier``, the extra ``p2psync[desktop]``) is imported w
 shown, in a thread; without it, without a session, or when it is switched off, nothing is loaded.
 """
 
+import asyncio
 import importlib.util
 import os
 import sys
@@ -41,31 +42,47 @@ class Screen(Protocol):
     def show(self, title: str, text: str, *, urgent: bool) -> None:
         """Show one; ``urgent`` ones stay until somebody closes them."""
 
+    def close(self) -> None:
+        """Let go of the desktop."""
+
 
 class NotifierScreen:
-    """The desktop through ``desktop-notifier``; its calls come from one thread at a time."""
+    """The desktop through ``desktop-notifier``; its calls come from one thread at a time.
+
+    The library wants an asyncio loop. The connection stays open from one notification to the next:
+    some desktops take away what somebody showed who is gone.
+    """
 
     def __init__(self) -> None:
         try:
-            from desktop_notifier import Urgency
-            from desktop_notifier.sync import DesktopNotifierSync
+            from desktop_notifier import DesktopNotifier, Urgency
         except ImportError as error:
             raise DesktopLibraryMissing from error
         self._urgency = {False: Urgency.Normal, True: Urgency.Critical}
-        self._notifier = DesktopNotifierSync(app_name="p2psync", notification_limit=20)
+        self._loop = asyncio.new_event_loop()
+        self._notifier = DesktopNotifier(app_name="p2psync", notification_limit=20)
 
     def show(self, title: str, text: str, *, urgent: bool) -> None:
         """Show one."""
         shown: list[bool] = []
         # The library logs why it cannot, and raises nothing.
-        self._notifier.send(
+        send = self._notifier.send(
             title=title,
             message=text,
             urgency=self._urgency[urgent],
             on_dispatched=lambda: shown.append(True),
         )
+        self._loop.run_until_complete(send)
         if not shown:
             raise DesktopSilent
+
+    def close(self) -> None:
+        """Let go of the desktop."""
+        # The library has no way to end its connection.
+        bus = getattr(getattr(self._notifier, "_backend", None), "bus", None)
+        if bus is not None:
+            bus.disconnect()
+        self._loop.close()
 
 
 def lacking(environment: Mapping[str, str] | None = None) -> DesktopMissing | None:
@@ -109,6 +126,14 @@ class Desktop:
         """Show what comes until cancelled."""
         self.on = self._missing() is None and await self._store.setting(SETTING) != "off"
         self._notices.on_kept.append(self._heard)
+        try:
+            await self._show_what_comes()
+        finally:
+            screen, self._screen = self._screen, None
+            if screen is not None and not self._lock.locked():
+                screen.close()
+
+    async def _show_what_comes(self) -> None:
         while True:
             await self._work.wait()
             self._work = trio.Event()
@@ -117,7 +142,6 @@ class Desktop:
             try:
                 await self._show_all(waiting, over)
             except DesktopMissing:
-                self._screen = None
                 await self._clock.sleep(AGAIN_SECONDS)
                 self._waiting, self._over = [], 0  # what is old interrupts nobody
                 self._work = trio.Event()
@@ -156,11 +180,16 @@ class Desktop:
             def show() -> None:
                 screen.show(_plain(title), _plain(said["text"]), urgent=urgent)
 
-            with trio.move_on_after(SHOW_SECONDS_MAX) as scope:
-                await trio.to_thread.run_sync(
-                    show,
-                    abandon_on_cancel=True,  # type: ignore[call-arg]  # not in trio-typing's stubs
-                )
+            try:
+                with trio.move_on_after(SHOW_SECONDS_MAX) as scope:
+                    await trio.to_thread.run_sync(
+                        show,
+                        abandon_on_cancel=True,  # type: ignore[call-arg]  # newer than the stubs
+                    )
+            except DesktopMissing:
+                self._screen = None
+                await trio.to_thread.run_sync(screen.close)
+                raise
             if scope.cancelled_caught:
                 self._screen = None  # that thread may go on with it
                 raise DesktopSilent
