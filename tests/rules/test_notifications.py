@@ -80,28 +80,31 @@ def test_b_not_1_every_event_of_the_rule_has_its_type() -> None:
 
 
 async def test_b_not_1_both_sides_hear_who_did_what_to_which_file(tmp_path: Path) -> None:
-    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
-        async with linked(anna, ben):
-            await joined(anna, ben)
-            shared = await only(anna, "mandate-shared")
-            assert (shared["device"], shared["mandate_name"]) == (anna.device.hex(), "Books")
-            new = await only(anna, "member-joined")
-            assert (new["device"], new["severity"]) == (ben.device.hex(), "message")
-            for machine in (anna, ben):
-                waiting = (await told(machine, "records-waiting"))[-1]
-                assert waiting["mandate"] == machine.opened().id.hex()
-                assert waiting["mandate_name"] == "Books"
-                assert (waiting["file"], waiting["action"]) == ("a.ecf", "post")
-                assert (waiting["device"], waiting["device_name"]) == (ben.device.hex(), "Ben")
-                assert waiting["data"]["added"] == 7
-            made = await anna.service.post("Books", [], None)
-            await in_step(anna, ben)
-            for machine in (anna, ben):
-                posted = await only(machine, "posted")
-                assert (posted["device_name"], posted["data"]["receipt"]) == (
-                    "Anna",
-                    made["receipt"],
-                )
+    async with (
+        running(tmp_path / "anna") as anna,
+        running(tmp_path / "ben") as ben,
+        linked(anna, ben),
+    ):
+        await joined(anna, ben)
+        shared = await only(anna, "mandate-shared")
+        assert (shared["device"], shared["mandate_name"]) == (anna.device.hex(), "Books")
+        new = await only(anna, "member-joined")
+        assert (new["device"], new["severity"]) == (ben.device.hex(), "message")
+        for machine in (anna, ben):
+            waiting = (await told(machine, "records-waiting"))[-1]
+            assert waiting["mandate"] == machine.opened().id.hex()
+            assert waiting["mandate_name"] == "Books"
+            assert (waiting["file"], waiting["action"]) == ("a.ecf", "post")
+            assert (waiting["device"], waiting["device_name"]) == (ben.device.hex(), "Ben")
+            assert waiting["data"]["added"] == 7
+        made = await anna.service.post("Books", [], None)
+        await in_step(anna, ben)
+        for machine in (anna, ben):
+            posted = await only(machine, "posted")
+            assert (posted["device_name"], posted["data"]["receipt"]) == (
+                "Anna",
+                made["receipt"],
+            )
 
 
 async def test_b_not_1_a_broken_link_is_told_and_settled(tmp_path: Path) -> None:
@@ -235,25 +238,27 @@ async def test_b_not_1_one_timer_waits_for_all_files_of_all_mandates(tmp_path: P
 
 async def test_b_not_1_a_mandate_that_meets_nobody_for_a_day_is_told(tmp_path: Path) -> None:
     clock = FakeClock()
-    async with running(tmp_path / "ben", clock=clock) as ben:
-        async with running(tmp_path / "anna", clock=clock) as anna:
-            async with linked(anna, ben):
-                await joined(anna, ben)
-                await clock.advance(3 * DAY)  # together all the time
-                assert "cannot-sync" not in await anna.alerts()
-            await anna.until(lambda: not anna.node.engine.meets_anybody(anna.opened().id))
-            assert (await anna.service.mandate_list())["mandates"][0]["state"] == "offline"
-            await clock.advance(0.9 * DAY)
+    async with (
+        running(tmp_path / "ben", clock=clock) as ben,
+        running(tmp_path / "anna", clock=clock) as anna,
+    ):
+        async with linked(anna, ben):
+            await joined(anna, ben)
+            await clock.advance(3 * DAY)  # together all the time
             assert "cannot-sync" not in await anna.alerts()
-            await clock.advance(0.2 * DAY)
-            await late(anna, "cannot-sync")
-            apart = await only(anna, "cannot-sync")
-            assert (apart["mandate_name"], apart["action"]) == ("Books", "connect")
-            async with linked(anna, ben):
-                await anna.until(lambda: anna.node.engine.meets_anybody(anna.opened().id))
-                await anna.node.runner.flushed()
-                assert "cannot-sync" not in await anna.alerts()
-                assert (await only(anna, "cannot-sync"))["closed_by"] == "cause"
+        await anna.until(lambda: not anna.node.engine.meets_anybody(anna.opened().id))
+        assert (await anna.service.mandate_list())["mandates"][0]["state"] == "offline"
+        await clock.advance(0.9 * DAY)
+        assert "cannot-sync" not in await anna.alerts()
+        await clock.advance(0.2 * DAY)
+        await late(anna, "cannot-sync")
+        apart = await only(anna, "cannot-sync")
+        assert (apart["mandate_name"], apart["action"]) == ("Books", "connect")
+        async with linked(anna, ben):
+            await anna.until(lambda: anna.node.engine.meets_anybody(anna.opened().id))
+            await anna.node.runner.flushed()
+            assert "cannot-sync" not in await anna.alerts()
+            assert (await only(anna, "cannot-sync"))["closed_by"] == "cause"
 
 
 async def test_b_not_1_who_was_asleep_first_gets_time_to_meet_somebody(tmp_path: Path) -> None:
