@@ -248,6 +248,16 @@ class Life:
         file = self.model.files[f"{NAMES[owner]}.bin"]
         self._save(file, self.rng.randbytes(size_bytes))
 
+    def overwrite(self, index: int, owner: int, size_bytes: int) -> None:
+        """Somebody saves another content over the copy of another one's file."""
+        file = self.model.files[f"{NAMES[owner]}.bin"]
+        content = self.rng.randbytes(size_bytes)
+        copy = self.hosts[index].home / "mandates" / MANDATE / file.name
+        beside = copy.with_name(f".{file.name}.saving")
+        beside.write_bytes(content)
+        file.contents.append(content)
+        beside.replace(copy)
+
     def arrived(self, host: Host) -> bool:
         """Whether a node has written out what was saved last, all of it."""
         return all(self._holds(host, file) for file in self.model.attached())

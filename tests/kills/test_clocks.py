@@ -60,6 +60,18 @@ def test_a_clock_a_year_behind(life: Life) -> None:
     assert not told_of_clocks(life.hosts[0])
 
 
+def test_the_last_writer_of_an_opaque_file(life: Life) -> None:
+    """Who saw a version and overwrote it comes after it, whatever the clocks say."""
+    life.hosts[1].meter.set_clock(YEAR_SECONDS)
+    life.replace(1, 300_000)
+    life.settle()
+    life.hosts[2].meter.set_clock(-YEAR_SECONDS)
+    life.overwrite(2, 1, 290_000)
+    life.settle()
+    life.replace(1, 310_000)
+    life.settle()
+
+
 def test_clocks_that_jump_while_people_work(life: Life) -> None:
     rng = random.Random(11)
     jumps = (0.0, HOUR_SECONDS, -HOUR_SECONDS, YEAR_SECONDS, -YEAR_SECONDS)
