@@ -1156,6 +1156,14 @@ class SeatHeirMayNot(RefusedError):
     hint_template = "only a device with the role owner or accounting can have the seat"
 
 
+class SeatHeirLeft(RefusedError):
+    """Who removed the mandate from its list cannot post in it (B-POS-7)."""
+
+    code = "seat-heir-left"
+    template = "{heir} removed {mandate} from their machine: it cannot have the seat there"
+    hint_template = "let them subscribe again first, or hand the seat to another device"
+
+
 class DeviceUnknown(UsageError):
     """No member is called so."""
 

@@ -184,11 +184,11 @@ class Attaching:
 
         looked = await trio.to_thread.run_sync(lambda: list(look_at_all()))
         paths = [path for path, _ in looked]
-        self._check_free(paths)
+        self.check_free(paths)
         await self._check_other_names(looked)
         return paths
 
-    def _check_free(self, paths: Sequence[Path]) -> None:
+    def check_free(self, paths: Sequence[Path]) -> None:
         """Raise ``AttachedAlready`` for a path that is attached to any mandate, or twice
         (B-ATT-4).
         """
@@ -199,8 +199,14 @@ class Attaching:
             taken[path] = "it"
 
     async def _check_other_names(self, looked: Sequence[tuple[Path, FileStat]]) -> None:
-        """Raise ``AttachedAlready`` for another name (a hard link) of a file that is attached."""
-        wanted = {(found.device, found.inode): path for path, found in looked}
+        """Raise ``AttachedAlready`` for another name (a hard link) of a file that is attached, or
+        about to be.
+        """
+        wanted: dict[tuple[int, int], Path] = {}
+        for path, found in looked:
+            first = wanted.setdefault((found.device, found.inode), path)
+            if first is not path:
+                raise AttachedAlready(file=str(path), mandate="it")
         suspects: list[tuple[Path, str]] = []
         for opened in self._node.opened.values():
             for (file_id, role), copy in opened.copies.items():
@@ -260,10 +266,11 @@ class Attaching:
         paths = [each.path for each in wanted]
         with node.suggestions.quietly(opened):
             async with opened.lock:
+                opened.check_listed()
                 items = await self._items(opened, wanted)
                 _check_periods(opened, items)
                 also = self._also(opened, items, said, claims=claims)
-                await node.shelf.attach(opened, items, also, lambda: self._check_free(paths))
+                await node.shelf.attach(opened, items, also, lambda: self.check_free(paths))
             for each in accountings:
                 await node.suggestions.look_at_list(opened, each.path)
         offered: list[str] = []

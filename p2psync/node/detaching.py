@@ -77,9 +77,10 @@ class Detaching:
         node.check_writable()
         check_open(opened)
         self._check_role(opened)
-        file = find.detached(opened, name)
-        copy = opened.copies.get((file.id, "attached"))
+        find.detached(opened, name)
         async with opened.lock:
+            file = find.detached(opened, name)
+            copy = opened.copies.get((file.id, "attached"))
             if copy is not None:
                 check_free(node, [copy])
             await node.author(opened, [reattachment(file)]).wait()
@@ -139,7 +140,7 @@ class Detaching:
         file = opened.state.files.get(change.file)
         if file is None or not file.present:
             return
-        self._make_way(opened, file)
+        self.make_way(opened, file)
         node.watch_soon()
         for role in ROLES:
             copy = opened.copies.get((file.id, role))
@@ -193,7 +194,7 @@ class Detaching:
             count=str(posted),
         )
 
-    def _make_way(self, opened: Opened, file: FileState) -> None:
+    def make_way(self, opened: Opened, file: FileState) -> None:
         """Let go of an attached file that belongs to something else by now."""
         copy = opened.copies.get((file.id, "attached"))
         if copy is None:

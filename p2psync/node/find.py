@@ -141,7 +141,7 @@ def member(opened: Opened, text: str) -> bytes:
 
 
 def files(opened: Opened, texts: Sequence[str]) -> list[FileState]:
-    """Return the named files; all of them when none is named."""
+    """Return the named files, each once; all of them when none is named."""
     if not texts:
         return opened.state.present_files()
-    return [file(opened, text) for text in texts]
+    return list(dict.fromkeys(file(opened, text) for text in texts))

@@ -399,11 +399,11 @@ class Node:
         """Write entries, in one transaction; the ticket is done when they are durable and on
         their way.
 
-        Raises ``StateReloaded`` when the disk failed since the mandate was looked up, and
-        ``MandateIsClosed``.
+        Raises ``StateReloaded`` when the disk failed since the mandate was looked up,
+        ``MandateUnknown`` when it was removed here since, and ``MandateIsClosed``.
         """
         self.check_writable()
-        opened.check_live()
+        opened.check_listed()
         for operations in entries:
             check_may_write(opened, operations)
         work: list[Effect] = []

@@ -11,7 +11,7 @@ from p2psync.core.membership import MAY_WRITE
 from p2psync.core.names import unique_names
 from p2psync.core.ops import OpId
 from p2psync.engine.replica import Replica
-from p2psync.errors import P2PSyncError, StateReloaded
+from p2psync.errors import MandateUnknown, P2PSyncError, StateReloaded
 from p2psync.node.copies import Copies, Role
 from p2psync.storage.rows import MandateRow
 
@@ -64,6 +64,14 @@ class Opened:
         """Raise ``StateReloaded`` when another replica has taken over."""
         if not self.live:
             raise StateReloaded()
+
+    def check_listed(self) -> None:
+        """Raise ``MandateUnknown`` when the mandate was removed here while somebody waited, or
+        ``StateReloaded``: nothing is written in it then.
+        """
+        self.check_live()
+        if self.row.is_removed:
+            raise MandateUnknown(mandate=self.name)
 
     @property
     def id(self) -> bytes:

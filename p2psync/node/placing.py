@@ -89,8 +89,10 @@ class Placing:
     async def relink(self, mandate: str, name: str, candidate: str | None) -> Json:
         """Restore a broken link: to the one candidate that is offered, or to the one named."""
         opened, file, shown = self._begin(mandate, name)
-        copy = self._attached(opened, file, shown)
+        self._attached(opened, file, shown)
         async with opened.lock:
+            file = self._still(opened, file, shown)
+            copy = self._attached(opened, file, shown)
             await self._check_broken(opened, copy, shown)
             other = self._swapped(opened, copy)
             if other is not None and candidate in (None, str(other.path), other.name):
@@ -219,6 +221,7 @@ class Placing:
         self._check_seat(opened, file, shown)
         new_path = await self._free(opened, file, path, shown)
         async with opened.lock:
+            file = self._still(opened, file, shown)
             new = await read(opened, file, new_path, shown)
             file = await self._taken_up(opened, file, shown)
             held = opened.copies.get((file.id, "attached"))
@@ -252,6 +255,7 @@ class Placing:
         self._check_seat(opened, file, shown)
         new_path = await self._free(opened, file, path, shown)
         async with opened.lock:
+            file = self._still(opened, file, shown)
             new = await read(opened, file, new_path, shown)
             file = await self._taken_up(opened, file, shown)
             before = _place(opened, file)
@@ -339,6 +343,15 @@ class Placing:
         validity.check(opened, file)
         return opened, file, shown
 
+    def _still(self, opened: Opened, file: FileState, shown: str) -> FileState:
+        """The file as it is now that the lock is held."""
+        opened.check_listed()
+        check_open(opened)
+        file = opened.state.files[file.id]
+        if not file.present:
+            raise FileNotAttached(file=shown, mandate=opened.name)
+        return file
+
     def _attached(self, opened: Opened, file: FileState, shown: str) -> Copy:
         copy = opened.copies.get((file.id, "attached"))
         if copy is None or file.device != self._node.identity.device:
@@ -391,11 +404,16 @@ class Placing:
         await self._place(opened, new, _copy(opened, file, new, heads, digest), known=known)
 
     async def _place(self, opened: Opened, new: New, copy: Copy, *, known: bool) -> None:
+        def check() -> None:
+            # Another command may have taken the place since it was looked at (B-ATT-4).
+            self._attaching.check_free([copy.path])
+
         said = ops.Place(copy.file, copy.name, str(copy.directory))
         if known:
+            check()
             await self._node.shelf.place_known(opened, [copy], [said])
         else:
-            await self._node.shelf.place(opened, copy, said, new.first.found)
+            await self._node.shelf.place(opened, copy, said, new.first.found, check)
 
 
 def _file(opened: Opened, name: str) -> tuple[FileState, str]:

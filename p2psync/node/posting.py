@@ -72,6 +72,9 @@ class Posting:
         years = [] if output is None else await self._mandates.content.years(opened)
         unexpressed = 0
         async with opened.lock:
+            opened.check_listed()
+            check_open(opened)
+            self._check_seat(opened)
             files = [file for file in find.files(opened, names) if views.counts(file)]
             added = deleted = 0
             adds: list[tuple[FileState, Pair]] = []

@@ -285,6 +285,8 @@ class Removal:
             )
         async with opened.lock:
             opened.check_live()
+            if self.hidden.get(opened.id) is not opened:
+                raise RemovedUnknown(mandate=mandate)  # somebody else was quicker
             back = self._back(opened, removed)
             check_free(node, self._attached(opened, back))
             operations: list[ops.Operation] = []
@@ -329,7 +331,8 @@ class Removal:
     async def resubscribe(self, mandate: bytes) -> Opened | None:
         """A new ticket came for a mandate that was removed here: list it again.
 
-        Its detached files stay so; ``None`` when it has to be subscribed to from the beginning.
+        Its detached files stay so, and what another mandate has by now stays there; ``None`` when
+        it has to be subscribed to from the beginning.
         """
         opened = self.hidden.get(mandate)
         if opened is None:
@@ -339,6 +342,10 @@ class Removal:
             return None
         async with opened.lock:
             opened.check_live()
+            if self.hidden.get(mandate) is not opened:
+                return self._node.opened.get(mandate)
+            for file in opened.state.present_files():
+                self._node.detaching.make_way(opened, file)
             left = self._node.identity.device in opened.state.standing.left()
             await self._come_back(opened, [ops.Return()] if left else [])
         return opened
@@ -547,6 +554,8 @@ class Removal:
         ours = [*opened.ours(), *_beside(opened)]
         async with opened.lock:
             opened.check_live()
+            if self.hidden.get(opened.id) is not opened:
+                return  # it came back in the last moment
             if opened.id in self._in_engine:
                 self._in_engine.discard(opened.id)
                 node.leave_engine(opened)

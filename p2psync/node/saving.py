@@ -157,12 +157,12 @@ class Saving:
 
         Raises ``MandateIsClosed``.
         """
-        opened.check_live()
+        opened.check_listed()
         check_open(opened)
         lists = [each for draft in drafts if draft.sealed for each in draft.sealed.lists]
         if lists:
             await trio.to_thread.run_sync(self._contents.pieces.keep_lists, lists)
-            opened.check_live()
+            opened.check_listed()
         for draft in drafts:
             if draft.sealed is not None:
                 self._contents.pieces.remember(draft.sealed.recent)
@@ -195,7 +195,7 @@ class Saving:
         """Write operations, and what belongs to them, in one transaction; returns when it is
         durable. Raises ``MandateIsClosed``.
         """
-        opened.check_live()
+        opened.check_listed()
         check_open(opened)
         work: list[Effect | InBatch] = []
         try:

@@ -6,6 +6,7 @@ from p2psync.core import ops
 from p2psync.core.membership import MAY_POST
 from p2psync.errors import (
     NotAdmittedYet,
+    SeatHeirLeft,
     SeatHeirMayNot,
     SeatNotYours,
     SeatUnclaimed,
@@ -31,6 +32,7 @@ class Seat:
     def _view(self, opened: Opened) -> Json:
         state, own = opened.state, self._node.identity.device
         seat, handed = state.seating()
+        left = state.standing.left()
         return {
             "mandate": opened.name,
             "seat": None if seat is None else self._device(opened, seat),
@@ -40,7 +42,7 @@ class Seat:
             "heirs": [
                 self._device(opened, device)
                 for device in sorted(state.membership.members)
-                if device != seat and state.membership.may(device, MAY_POST)
+                if device not in {seat, *left} and state.membership.may(device, MAY_POST)
             ],
             "this_device": seat == own,
         }
@@ -84,6 +86,8 @@ class Seat:
                 heir=views.person(state, heir),
                 role=state.membership.role(heir),
             )
+        if heir in state.standing.left():
+            raise SeatHeirLeft(mandate=opened.name, heir=views.person(state, heir))
         if heir != seat or state.contested():
             await node.author(opened, [ops.HandSeat(handed + 2, heir)]).wait()
         return self._view(opened)

@@ -420,17 +420,23 @@ class Shelf:
         self._watch()
 
     async def place(
-        self, opened: Opened, copy: Copy, said: Place, found: Records | Whole | None
+        self,
+        opened: Opened,
+        copy: Copy,
+        said: Place,
+        found: Records | Whole | None,
+        check: Callable[[], None],
     ) -> None:
         """Make a copy the attached one of its file, under the operation that says so.
 
         What was ``found`` in it (``None``: a large file that nobody has read) becomes a version
-        after ``copy.heads``. All of it is durable at once, or nothing has changed. The caller
-        holds the lock.
+        after ``copy.heads``. All of it is durable at once, or nothing has changed. ``check`` is
+        asked once more before anything is written. The caller holds the lock.
         """
         old = await self._saving.old(opened, copy) if isinstance(found, Records) else NOTHING
         draft = await self._saving.draft(opened, copy, found, old, [said])
         copy.seen = draft.stat if found is None else found.stat
+        check()
         with self._placed(opened, [copy]):
             await self._saving.write(opened, [draft])
         await self._after_placing(opened, [copy])
