@@ -14,7 +14,7 @@ class P2PSyncError(Exception):
 
     code: ClassVar[str] = "internal"
     exit_code: ClassVar[int] = 1
-    template: ClassVar[str] = "something went wrong inside p2psync: {cause}"
+    template: str = "something went wrong inside p2psync: {cause}"
     hint_template: ClassVar[str] = "please report this with the lines above"
 
     def __init__(self, **params: object) -> None:
@@ -433,7 +433,10 @@ class FileAbsent(UnavailableError):
 
     code = "file-absent"
     template = "{path} is not there"
-    hint_template = "if it was moved or renamed, restore the link"
+    hint_template = (
+        "see that the path is right; if an attached file was moved or renamed, p2psync relink "
+        "restores the link"
+    )
 
 
 class FileTooLarge(BadInputError):
@@ -1006,7 +1009,7 @@ class AccountingNotDetachable(RefusedError):
 
     code = "accounting-not-detachable"
     template = "{file} is the accounting of {mandate}: it cannot be detached"
-    hint_template = "remove the whole mandate instead: p2psync mandate remove {mandate}"
+    hint_template = "remove the whole mandate instead: {command}"
 
 
 class DetachBlocked(RefusedError):
@@ -1014,13 +1017,26 @@ class DetachBlocked(RefusedError):
 
     code = "detach-blocked"
     template = (
-        "{file} cannot be detached from {mandate}: {added} records wait to be posted (+), "
-        "{deleted} to be taken back (-), {posted} are posted (=); {listed} of them: {records}"
+        "{file} cannot be detached from {mandate}: {posted} records are posted: {posted_records}; "
+        "{waiting} wait to be posted: {waiting_records}"
     )
+    texts: ClassVar[dict[str, str]] = {
+        "posted": "{file} cannot be detached from {mandate}: {posted} records are posted: "
+        "{posted_records}",
+        "waiting": "{file} cannot be detached from {mandate}: {waiting} records wait to be "
+        "posted: {waiting_records}",
+    }
     hint_template = (
         "delete the postings in the program, save, and let the accounting post that (or take its "
         "receipt back with p2psync unpost); then detach"
     )
+
+    def __init__(self, **params: object) -> None:
+        if not params.get("waiting"):
+            self.template = self.texts["posted"]
+        elif not params.get("posted"):
+            self.template = self.texts["waiting"]
+        super().__init__(**params)
 
 
 class FileDetachedAlready(RefusedError):
@@ -1028,7 +1044,7 @@ class FileDetachedAlready(RefusedError):
 
     code = "file-detached"
     template = "{file} is detached from {mandate}"
-    hint_template = "attach it again first: p2psync detach {mandate} {file} --undo"
+    hint_template = "attach it again first: {command}"
 
 
 class NoDetachedFile(UsageError):

@@ -61,16 +61,20 @@ def ask_passphrase(text: str, *, twice: bool = False) -> str | None:
     import getpass
 
     while True:
-        passphrase = getpass.getpass(f"{text}: ").strip()
-        if not twice or passphrase == getpass.getpass(_("once more") + ": ").strip():
+        passphrase = getpass.getpass(_question(text)).strip()
+        if not twice or passphrase == getpass.getpass(_question(_("once more"))).strip():
             return passphrase or None
         sys.stderr.write(_("the two differ; try again") + "\n")
+
+
+def _question(text: str) -> str:
+    return _("{text}: ", text=text)
 
 
 def ask_yes(text: str) -> bool:
     """Ask at the terminal; what is not yes, in the reader's language or English, is no."""
     yes, no = _("yes"), _("no")
-    sys.stderr.write(f"{text} [{yes[0]}/{no[0].upper()}]: ")
+    sys.stderr.write(_question(f"{text} [{yes[0]}/{no[0].upper()}]"))
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {yes, yes[0], "yes", "y"}
 

@@ -214,6 +214,33 @@ def yes(value: object) -> str:
     return _("yes") if value else _("no")
 
 
+def end_with_reader() -> None:
+    """Have the process end once nobody reads its standard output, when that is a pipe.
+
+    A write would tell, but who waits for events may not write for days.
+    """
+    import os
+    import select
+    import stat
+    import threading
+
+    try:
+        pipe = sys.stdout.fileno()
+    except (AttributeError, OSError):
+        return
+    if not hasattr(select, "poll") or not stat.S_ISFIFO(os.fstat(pipe).st_mode):
+        return
+    waiting = select.poll()
+    waiting.register(pipe, 0)
+
+    def wait() -> None:
+        waiting.poll()
+        # Every line was written out when it was printed, and nobody is left to read another.
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def _print_rich(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -225,8 +225,11 @@ def _repeated_ids(lines: list[int]) -> Problem:
     Two devices that add a posting while apart both take the next number, so a sound merge of
     their files holds it twice.
     """
-    template = "{count} line(s) carry a number (idno) that an earlier line has"
-    return Problem("duplicate-id", template, lines[0], {"count": str(len(lines))})
+    more = len(lines) - 1
+    if not more:
+        return Problem("duplicate-id", "its number (idno) is that of an earlier line", lines[0])
+    template = "its number (idno) is that of an earlier line; further lines like that: {count}"
+    return Problem("duplicate-id", template, lines[0], {"count": str(more)})
 
 
 def _embedded_id(raws: list[bytes]) -> str | None:

@@ -1,5 +1,6 @@
 """Detaches files, undoes that, and tells of both (B-DET-1, B-DET-2, B-DET-3)."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -52,7 +53,8 @@ class Detaching:
         shown = opened.names()[file.id]
         self._check_role(opened)
         if file.info.kind == "accounting":
-            raise AccountingNotDetachable(file=shown, mandate=opened.name)
+            command = shlex.join(("p2psync", "mandate", "remove", opened.name))
+            raise AccountingNotDetachable(file=shown, mandate=opened.name, command=command)
         async with opened.lock:
             # What stands on the disk and was not looked at yet becomes a version first.
             await self.take_up(opened, file.id)
@@ -256,28 +258,35 @@ def check_cancelled(opened: Opened, file: FileState, shown: str) -> None:
     """Raise ``DetachBlocked``, with the records, unless all is cancelled."""
     if is_cancelled(file):
         return
-    added, deleted = file.pending()
-    listed = list(islice(_blocking(file), BLOCKING_RECORDS_LISTED_MAX))
+    waiting, posted = sum(file.pending()), posted_count(file)
     raise DetachBlocked(
         file=shown,
         mandate=opened.name,
-        added=added,
-        deleted=deleted,
-        posted=posted_count(file),
-        listed=len(listed),
-        records="; ".join(listed),
+        posted=posted,
+        posted_records=_told(_posted_records(file), posted),
+        waiting=waiting,
+        waiting_records=_told((item.record for item in file.pending_records()), waiting),
     )
 
 
-def _blocking(file: FileState) -> Iterator[str]:
-    for item in file.pending_records():
-        yield record_line("+" if item.change == "added" else "-", item.record)
+def _told(records: Iterable[Record], count: int) -> str:
+    """The first of some records; dots stand for the others."""
+    listed = [record_line("", each) for each in islice(records, BLOCKING_RECORDS_LISTED_MAX)]
+    return "; ".join(listed if len(listed) == count else [*listed, "…"])
+
+
+def _posted_records(file: FileState) -> Iterator[Record]:
+    """What is posted and not cancelled: in the file still, or to be taken back."""
     left = Counter(file.posted)
     for _, value in file.segments.shown():
         for record in value.segment.records:
             if left[record.key] > 0:
                 left[record.key] -= 1
-                yield record_line("=", record)
+                yield record
+    for item in file.pending_records():
+        if item.change != "added" and left[item.record.key] > 0:
+            left[item.record.key] -= 1
+            yield item.record
 
 
 def record_line(sign: str, record: Record) -> str:

@@ -143,5 +143,5 @@ def member(opened: Opened, text: str) -> bytes:
 def files(opened: Opened, texts: Sequence[str]) -> list[FileState]:
     """Return the named files, each once; all of them when none is named."""
     if not texts:
-        return opened.state.present_files()
+        return opened.listed()
     return list(dict.fromkeys(file(opened, text) for text in texts))

@@ -1,5 +1,6 @@
 """A mandate that this node has open: its replica, its place on the disk, its work in progress."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,6 +126,14 @@ class Opened:
             files = [(file.id, file.info.name) for file in self.state.present_files()]
             self._names = (mark, unique_names(files))
         return self._names[1]
+
+    def listed(self, files: Iterable[FileState] | None = None) -> list[FileState]:
+        """Attached files, or these, in the order that people find them in: by name, then id."""
+        names = self.names()
+        return sorted(
+            self.state.present_files() if files is None else files,
+            key=lambda file: (names.get(file.id, file.info.name).casefold(), file.id),
+        )
 
     def ours(self) -> list[tuple[str, bytes]]:
         """What this node wrote into the mandate folder: names and digests."""

@@ -172,7 +172,7 @@ class Overview:
                 "device": views.person(opened.state, file.device),
                 "folder": file.info.folder,
             }
-            for file in sorted(gone, key=lambda each: (each.info.name, each.id))
+            for file in opened.listed(gone)
         ]
 
     def _seat(self, opened: Opened) -> str | None:
@@ -241,7 +241,7 @@ class Overview:
             if each.info.follows is not None:
                 followers.setdefault(each.info.follows, []).append(names[each.id])
         out = []
-        for file in sorted(chosen, key=lambda each: names.get(each.id, "")):
+        for file in opened.listed(chosen):
             found = await self._content.findings(opened, file, years)
             shown = views.file_view(
                 opened,
@@ -265,7 +265,7 @@ class Overview:
                     "follows": names.get(follows.id, follows.info.name)
                     if follows is not None and known
                     else None,
-                    "followed_by": sorted(followers.get(file.id, ())),
+                    "followed_by": sorted(followers.get(file.id, ()), key=str.casefold),
                     "contested": file.info.kind == "accounting" and file.device in contested,
                     "expect_seconds": file.expected_seconds or None,
                     "program": validity.program_view(file),

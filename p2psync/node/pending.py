@@ -50,8 +50,8 @@ class Pending:
         left = min(records, PENDING_LISTED_MAX)
         rows: list[Json] = []
         every = Sums()
-        shown = opened.names()
-        for file_id in sorted(chosen, key=lambda each: (shown.get(each, ""), each)):
+        every_file = opened.listed(opened.state.files[file_id] for file_id in chosen)
+        for file_id in [file.id for file in every_file]:
             file = opened.state.files[file_id]
             if not file.added or file.pending() == (0, 0):
                 continue
@@ -123,7 +123,10 @@ class Pending:
         self._node.notices.message(
             "records-waiting",
             "{file}: {added} added and {deleted} deleted records wait to be posted, {amount} in "
-            "all ({periods}); saved by {who} at {when}",
+            "all; saved by {who} at {when}"
+            if len(parts) == 1
+            else "{file}: {added} added and {deleted} deleted records wait to be posted, {amount} "
+            "in all ({periods}); saved by {who} at {when}",
             mandate=opened.id,
             file=opened.names().get(file.id, file.info.name),
             device=latest.device,

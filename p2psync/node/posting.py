@@ -71,6 +71,7 @@ class Posting:
         self._check_seat(opened)
         years = [] if output is None else await self._mandates.content.years(opened)
         unexpressed = 0
+        written: Path | None = None
         async with opened.lock:
             opened.check_listed()
             check_open(opened)
@@ -95,7 +96,7 @@ class Posting:
                     exports.write, format_name, came, gone, currency
                 )
                 unexpressed = made_of.unexpressed
-                await trio.to_thread.run_sync(_hand_over, place, made_of)
+                written = await trio.to_thread.run_sync(_hand_over, place, made_of)
             known = set(opened.state.receipts)
             # One transaction: a post that is broken off has posted all of it or nothing.
             await node.author(opened, *([operation] for operation in operations)).wait()
@@ -108,6 +109,8 @@ class Posting:
             answer["receipts"] = [receipt.name for receipt in made]
         if output is not None:
             answer |= {"output": output, "format": format_name}
+            if written is not None:
+                answer["output_deleted"] = str(written)
             if unexpressed:
                 answer["unexpressed"] = unexpressed
         return answer
@@ -148,11 +151,11 @@ class Posting:
         names, own = opened.names(), self._node.identity.device
         waiting = [
             views.waiting_view(opened, file, names[file.id], own)
-            for file in opened.state.present_files()
+            for file in opened.listed()
             if views.counts(file) and file.current() is not None and file.pending() != (0, 0)
         ]
         return {
-            "waiting": sorted(waiting, key=lambda each: str(each["file"])),
+            "waiting": waiting,
             "receipts": [views.receipt_view(opened, receipt) for receipt in every],
         }
 
@@ -253,8 +256,8 @@ def _without(items: Sequence[exports.Item], left: Counter[tuple[str, bytes]]) ->
     return kept
 
 
-def _hand_over(output: Path, made: exports.Outputs) -> None:
-    """Write the outputs, durably.
+def _hand_over(output: Path, made: exports.Outputs) -> Path | None:
+    """Write the outputs, durably; returns the second file, when there is one.
 
     A file that is there already counts when it holds just that: a post that was broken off before
     its receipt can be made again. Raises ``OutputExists`` for any other, before anything is
@@ -277,3 +280,4 @@ def _hand_over(output: Path, made: exports.Outputs) -> None:
         for name, content in wanted.items():
             if name in missing:
                 folder.replace(name, [content], None)
+    return None if made.deleted is None else deleted

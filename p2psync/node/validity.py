@@ -168,7 +168,7 @@ def programs(opened: Opened, incompatible: Set[bytes]) -> list[Json]:
     state = opened.state
     out: list[Json] = []
     names = opened.names()
-    for file in sorted(state.present_files(), key=lambda each: names[each.id]):
+    for file in opened.listed():
         wrong = faults(state, file)
         if file.program is None and not wrong:
             continue

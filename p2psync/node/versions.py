@@ -1,6 +1,7 @@
 """Commands on what was: history, restore, and confirming a save that was held back."""
 
 import datetime
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,8 @@ class Versions:
         node.check_writable()
         check_open(opened)
         if not file.present:
-            raise FileDetachedAlready(file=shown, mandate=opened.name)
+            command = shlex.join(("p2psync", "detach", opened.name, shown, "--undo"))
+            raise FileDetachedAlready(file=shown, mandate=opened.name, command=command)
         self._posting.check_may_write(opened, "restore a version")
         async with opened.lock:
             # What stands on the disk and was not looked at yet becomes a version first.

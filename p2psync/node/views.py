@@ -11,6 +11,7 @@ from p2psync.core import clock
 from p2psync.core.files import FileState, PendingRecord, Receipt, Version
 from p2psync.core.mandate import Mandate
 from p2psync.core.records import Problem
+from p2psync.formats import registry
 from p2psync.node.opened import Opened
 
 Json = dict[str, Any]
@@ -105,6 +106,7 @@ def file_view(
         "machine": machine(state, file.device),
         "folder": str(copy.directory) if here and copy else file.info.folder,
         "period": file_period(file) or period,
+        "merge": registry.by_name(file.info.format).merge,
         "records": file.records,
         "bytes": current.size_bytes if current else 0,
         "changed": iso_of(current.hlc) if current else None,

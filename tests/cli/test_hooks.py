@@ -1,10 +1,19 @@
 """``hook``, ``notify``, ``alerts``, ``messages`` and ``expect`` over the fake service."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.cli.rig import CommandLine
+
+
+def test_a_program_of_the_folder_of_who_types_is_found_by_the_node(cli: CommandLine) -> None:
+    for typed, kept in (("./tell.sh loud", "tell.sh"), ("bin/tell ./x", "bin/tell")):
+        added = cli.json("hook", "add", "--event", "all", "--command", typed)
+        assert added["command"] == [os.path.abspath(kept), typed.split()[1]]
+    added = cli.json("hook", "add", "--event", "all", "--command", "notify-send")
+    assert added["command"] == ["notify-send"]
 
 
 def test_a_command_is_split_into_words_and_no_shell_runs(cli: CommandLine) -> None:

@@ -26,6 +26,11 @@ def test_relink_takes_a_path_a_name_or_what_is_offered(acme: CommandLine) -> Non
     )
 
 
+def test_relink_says_what_it_was_and_what_it_is(acme: CommandLine) -> None:
+    said = acme("relink", "Acme", "sales.ecf").out
+    assert said == "/desk/sales.ecf is /desk/moved.ecf now\n"
+
+
 def test_relink_lists_what_the_file_may_be(acme: CommandLine) -> None:
     said = acme.json("relink", "Acme", "sales.ecf", "--list")
     assert set(said) == {"file", "broken", "path", "offered", "candidates"}

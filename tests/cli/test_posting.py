@@ -23,7 +23,8 @@ def test_pending_of_some_files_and_few_records(acme: CommandLine) -> None:
     assert (said["added"], said["left_out"], said["files"][0]["records"]) == (1, 1, [])
     shown = acme("pending", "Acme", "--records", "0").out
     assert "1200.50" in shown
-    assert "1 more records are not listed" in shown
+    assert "entries" in shown and "groups" not in shown
+    assert "more records" not in shown
     assert "Invoice 1" not in shown
     assert "Invoice 1" in acme("pending", "Acme").out
 
@@ -50,6 +51,22 @@ def test_post_unpost_receipts(acme: CommandLine) -> None:
     assert said["waiting"][0]["state"] == "delivered"
     acme.json("unpost", "Acme", posted["receipt"])
     assert acme.json("receipts", "Acme")["receipts"][0]["state"] == "retracted"
+
+
+def test_post_names_every_file_that_it_wrote(
+    acme: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = {"receipt": "ab" * 8, "added": 3, "deleted": 2, "output": "/desk/april.csv"}
+
+    async def post(*_asked: object) -> dict[str, object]:
+        return written
+
+    monkeypatch.setattr(acme.service, "post", post)
+    assert "they are in /desk/april.csv\n" in acme("post", "Acme", "-o", "april.csv").out
+    written["output_deleted"] = "/desk/april.csv.deleted"
+    said = acme("post", "Acme", "-o", "april.csv").out
+    assert "the added records are in /desk/april.csv\n" in said
+    assert "the deleted ones, to be taken back, are in /desk/april.csv.deleted\n" in said
 
 
 def test_post_without_files_means_all(acme: CommandLine) -> None:

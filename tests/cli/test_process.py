@@ -121,6 +121,19 @@ def test_a_closed_pipe_is_quiet(acme: CommandLine) -> None:
         process.wait(30)
 
 
+def test_watch_ends_with_its_reader_though_nothing_happens(acme: CommandLine) -> None:
+    acme.service.raise_event("event 1")
+    with subprocess.Popen(
+        command(acme.home, "watch", "--since", "0"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert b"event 1" in process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(30) == 0
+
+
 def test_a_command_loads_nothing_heavy(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom p2psync.cli.main import run\nrun(['--home', 'nobody', 'status'])\n"

@@ -59,6 +59,8 @@ def test_at_a_terminal_it_asks(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     said = acme("mandate", "remove", "Acme")
     assert said.code == 0 and "Acme will be closed for everyone" in said.out
+    assert said.out.count("no file is touched") == 1
+    assert ("p2psync mandate remove 010101010101 --undo" in said.out) is (answer == "y")
     monkeypatch.undo()
     assert [each["name"] for each in acme.json("mandate", "list")["mandates"]] == left
 

@@ -298,7 +298,7 @@ async def test_b_att_5_what_is_understood_is_counted_and_anything_else_syncs_who
         for machine in (anna, ben):
             counted, whole = await machine.shown("a.ecf"), await machine.shown("b.dat")
             assert (counted["records"], counted["problems"]) == (7, [])
-            assert whole["records"] == 0
+            assert (counted["merge"], whole["merge"], whole["records"]) == ("records", "whole", 0)
             assert [each["code"] for each in whole["problems"]] == ["unknown-format"]
             assert machine.copy("b.dat").read_bytes() == b"\0two"
             versions = (await machine.service.history("Books", "b.dat", None))["versions"]

@@ -9,7 +9,7 @@ import typer
 
 from p2psync import errors
 from p2psync.cli import output
-from p2psync.cli.inputs import read_passphrase
+from p2psync.cli.inputs import file_name, read_passphrase
 from p2psync.cli.options import OptionalMandate, node
 from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _
@@ -92,7 +92,8 @@ def _words(line: str) -> list[str]:
         raise errors.UsageError(cause=_("--command: {cause}", cause=error)) from None
     if not words:
         raise errors.UsageError(cause=_("--command: {cause}", cause=_("it names no program")))
-    return [os.path.expanduser(words[0]), *words[1:]]
+    # A path is of the folder of who types it, which is not the node's; a bare name is looked up.
+    return [file_name(os.path.expanduser(words[0])), *words[1:]]
 
 
 def _show_added(said: Mapping[str, Any]) -> None:

@@ -128,7 +128,7 @@ def show_files(files: list[Mapping[str, Any]]) -> None:
                 file.get("name"),
                 word(file.get("kind")),
                 file.get("period"),
-                file.get("records"),
+                None if file.get("merge") == "whole" else file.get("records"),
                 counts(file.get("pending")),
                 output.state(file.get("state")),
                 local_time(file.get("changed")),
@@ -160,11 +160,11 @@ def show_files(files: list[Mapping[str, Any]]) -> None:
 
 def _problem(name: str, problem: object) -> str:
     if not isinstance(problem, Mapping):
-        return f"{name}: {problem}"
+        return _("{name}: {text}", name=name, text=problem)
     text = problem.get("text")
     if problem.get("line"):
         return _("{name}, line {line}: {text}", name=name, line=problem["line"], text=text)
-    return f"{name}: {text}"
+    return _("{name}: {text}", name=name, text=text)
 
 
 def show_offered(mandate: str, said: Mapping[str, Any]) -> None:
@@ -293,7 +293,8 @@ def _show_removed(said: Mapping[str, Any]) -> None:
 def _show_cause(mandate: Mapping[str, Any]) -> None:
     if mandate.get("cause"):
         action = output.action(mandate.get("action"))
-        output.say(f"{mandate['name']}: {mandate['cause']}" + (f" ({action})" if action else ""))
+        text = _("{name}: {text}", name=mandate["name"], text=mandate["cause"])
+        output.say(text + (f" ({action})" if action else ""))
 
 
 def _show(said: Mapping[str, Any]) -> None:

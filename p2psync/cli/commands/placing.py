@@ -48,7 +48,9 @@ def relink(
     said = client.post(*place, "relink", body={"candidate": chosen})
     output.emit(
         said,
-        lambda done: output.say(_("{file} is {path} now", file=done["file"], path=done["path"])),
+        lambda done: output.say(
+            _("{before} is {path} now", before=done["before"], path=done["path"])
+        ),
     )
 
 

@@ -41,7 +41,7 @@ def pending(
     """Show what waits to be posted. Files and periods first, then the records."""
     names = [file_name(file) for file in files or []]
     said = node().get("mandates", mandate, "pending", file=names or None, records=records)
-    output.emit(said, _show_pending)
+    output.emit(said, lambda shown: _show_pending(shown, lists=records > 0))
 
 
 @command(
@@ -114,6 +114,7 @@ def _show_posted(said: Mapping[str, Any]) -> None:
             id=short(said["receipt"]),
         )
     )
+    _show_written(said)
     if said.get("unexpressed"):
         output.say(
             _(
@@ -125,7 +126,19 @@ def _show_posted(said: Mapping[str, Any]) -> None:
         )
 
 
-def _show_pending(said: Mapping[str, Any]) -> None:
+def _show_written(said: Mapping[str, Any]) -> None:
+    """Name every file that was written."""
+    path = said.get("output")
+    if path and said.get("output_deleted"):
+        output.say(_("the added records are in {path}", path=path))
+        output.say(
+            _("the deleted ones, to be taken back, are in {path}", path=said["output_deleted"])
+        )
+    elif path:
+        output.say(_("they are in {path}", path=path))
+
+
+def _show_pending(said: Mapping[str, Any], *, lists: bool) -> None:
     if not said["added"] and not said["deleted"]:
         output.say(_("nothing waits"))
         return
@@ -135,7 +148,7 @@ def _show_pending(said: Mapping[str, Any]) -> None:
             Column(_("period")),
             Column(_("added"), right=True),
             Column(_("deleted"), right=True),
-            Column(_("groups"), right=True),
+            Column(_("entries"), right=True),
             Column(_("changed"), right=True),
             Column(_("amount"), right=True),
             Column(_("saved by")),
@@ -164,7 +177,8 @@ def _show_pending(said: Mapping[str, Any]) -> None:
             amount=said["amount"],
         )
     )
-    _show_records(said)
+    if lists:
+        _show_records(said)
 
 
 def _no_period(file: Mapping[str, Any]) -> str:

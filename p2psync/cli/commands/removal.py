@@ -56,7 +56,11 @@ def remove(mandate: Mandate, undo: Undo = False, yes: Yes = False, dry_run: DryR
         output.emit(plan, _show_plan)
         if dry_run or not ask_yes(_("go on?")):
             return
-    output.emit(client.delete("mandates", mandate), _show_removed)
+    output.emit(
+        client.delete("mandates", mandate),
+        # Who was asked has read what follows from it.
+        lambda said: _show_removed(said, briefly=asks),
+    )
 
 
 @command(mandate.group, "close", example="p2psync mandate close Acme")
@@ -113,14 +117,16 @@ def _show_plan(said: Mapping[str, Any]) -> None:
         )
 
 
-def _show_removed(said: Mapping[str, Any]) -> None:
+def _show_removed(said: Mapping[str, Any], *, briefly: bool) -> None:
     name = str(said["name"])
     if said["how"] == "closed" and said["told"]:
         text = _("{name} is closed for everyone and left this device's list", name=name)
     else:
         text = _("{name} left this device's list", name=name)
     output.say(text)
-    _show_consequences(said, int(said["told"]))
+    if not briefly:
+        _show_consequences(said, int(said["told"]))
+    _show_undo("remove", said)
 
 
 def _show_consequences(said: Mapping[str, Any], told: int) -> None:
@@ -136,7 +142,10 @@ def _show_consequences(said: Mapping[str, Any], told: int) -> None:
         names = ", ".join(said["detaches"])
         output.say(_("these files of this device are detached: {files}", files=names))
     output.say(_("no file is touched"))
-    undo = f"p2psync mandate remove {str(said['id'])[:12]} --undo"
+
+
+def _show_undo(verb: str, said: Mapping[str, Any]) -> None:
+    undo = shlex.join(("p2psync", "mandate", verb, str(said["id"])[:12], "--undo"))
     until = local_time(said["undo_until"])
     output.say(_("to undo, until {until}: {command}", until=until, command=undo))
 
@@ -149,6 +158,4 @@ def _show_closed(said: Mapping[str, Any]) -> None:
             name=said["name"],
         )
     )
-    undo = f"p2psync mandate close {str(said['id'])[:12]} --undo"
-    until = local_time(said["undo_until"])
-    output.say(_("to undo, until {until}: {command}", until=until, command=undo))
+    _show_undo("close", said)

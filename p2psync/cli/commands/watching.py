@@ -73,6 +73,7 @@ def watch(
 ) -> None:
     """Print events as they come. One a line, until Ctrl-C."""
     last = since
+    output.end_with_reader()
     while True:
         # Each turn is a new connection; it ends here with an error when the node is gone.
         for event in node().events(mandate, last, types or (), _severity(severity)):
@@ -105,7 +106,9 @@ def _tell_gap(event: Mapping[str, Any]) -> None:
 def _line(event: Mapping[str, Any]) -> str:
     mark = "!" if event.get("severity") == "alert" else " "
     of = event.get("mandate_name")
-    text = f"{of}: {event.get('text')}" if of else str(event.get("text"))
+    text = str(event.get("text"))
+    if of:
+        text = _("{name}: {text}", name=of, text=text)
     parts = [output.local_time(event.get("at")), mark, text]
     if event.get("action"):
         parts.append(f"[{output.action(event['action'])}]")
