@@ -40,6 +40,7 @@ from p2psync.node.opened import Opened
 from p2psync.node.overview import Overview
 from p2psync.node.paths import local_path
 from p2psync.node.programs import registration
+from p2psync.node.suggestions import Suggestion
 from p2psync.node.validity import refused
 from p2psync.storage.file_state import FileStat
 from p2psync.storage.folder import Folder
@@ -128,10 +129,16 @@ class Attaching:
 
     async def _attach_offered(self, opened: Opened, said: Said) -> Json:
         suggestions = self._node.suggestions
-        found = []
+        found: list[tuple[Suggestion, bool]] = []
         for copy in self._accountings(opened):
             with suggestions.quietly(opened):
-                found += await suggestions.look_at_list(opened, copy.path)
+                listed = await suggestions.look_at_list(opened, copy.path)
+            # Two years of the accounting may name one file, and a list may name it twice.
+            known = {each.path for each, _ in found}
+            for each, there in listed:
+                if each.path not in known:
+                    known.add(each.path)
+                    found.append((each, there))
         if not found:
             raise NothingOffered(mandate=opened.name)
         attached = suggestions.attached()

@@ -188,7 +188,8 @@ class Notices:
         data: Mapping[str, object] | None = None,
     ) -> Event:
         """Return an event of now, in the shape of docs/spec/api.md, without an id."""
-        filled = dict(params)
+        file = None if file is None else _utf8(file)
+        filled = {name: _utf8(value) for name, value in params.items()}
         if file is not None:
             filled.setdefault("file", file)
         mandate_name, device_name = self.names(mandate, device)
@@ -205,7 +206,7 @@ class Notices:
             "params": filled,
             "text": template.format_map(filled),
             "action": None,
-            "data": dict(data or {}),
+            "data": _utf8(dict(data or {})),
         }
 
     def progress(
@@ -327,3 +328,16 @@ async def _next(receive: "trio.MemoryReceiveChannel[Event]", changed: trio.Event
         await changed.wait()
         nursery.cancel_scope.cancel()
     return found
+
+
+def _utf8(value: Any) -> Any:
+    """The same, where every text can be kept and sent: names of files may be any bytes."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {name: _utf8(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_utf8(each) for each in value]
+        case _:
+            return value

@@ -11,7 +11,8 @@ def local_path(text: str) -> Path:
     """Return the place of a file, without links in its folder.
 
     Raises ``PathInvalid`` unless it is absolute, names something in a folder, and is what a system
-    takes: no zero character, no part that is too long. Looks at the disk.
+    takes: no zero character, no part that is too long, all of it UTF-8 (other systems are to write
+    it, too). Looks at the disk.
     """
     path = Path(os.path.abspath(_checked(text)))
     return Path(os.path.realpath(path.parent)) / path.name
@@ -29,6 +30,18 @@ def _checked(text: str) -> str:
         len(os.fsencode(part)) > NAME_ON_DISK_BYTES_MAX for part in Path(text).parts
     ):
         cause = "it is too long"
+    elif not is_utf8(os.path.realpath(os.path.dirname(os.path.abspath(text))) + text):
+        cause = "it is not UTF-8"
     if cause is not None:
-        raise PathInvalid(path=text[:80], cause=cause)
+        shown = text[:80].encode("utf-8", "replace").decode()
+        raise PathInvalid(path=shown, cause=cause)
     return text
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name or a path can be told to others as text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

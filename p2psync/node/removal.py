@@ -30,7 +30,7 @@ from p2psync.errors import (
 )
 from p2psync.limits import BLOCKING_FILES_LISTED_MAX, ENTRY_OPERATIONS_MAX, UNDO_SECONDS
 from p2psync.node import copies as disk
-from p2psync.node import find, views
+from p2psync.node import find, posting_news, validity, views
 from p2psync.node.closed import check_open
 from p2psync.node.copies import Copy
 from p2psync.node.detaching import check_free, detachment, is_cancelled, posted_count
@@ -364,7 +364,22 @@ class Removal:
         node.admit_opened(opened, contacts)
         node.update_discovery()
         node.look_at_mandate(opened)
+        self._tell_again(opened)
         await ticket.wait()
+
+    def _tell_again(self, opened: Opened) -> None:
+        """Raise what a person has yet to settle: it was settled when the mandate was removed, and
+        nothing was told of what came since.
+        """
+        node, own = self._node, self._node.identity.device
+        for file in opened.state.files.values():
+            if file.contested:
+                posting_news.double_posted(node.notices, opened, file, file.contested)
+        posting_news.seat_changed(node.notices, opened, own)
+        node.detaching.on_posted(opened, opened.state.files)
+        validity.tell(node.notices, opened)
+        if opened.closed:
+            self.on_closed(opened, own, reopened=False)
 
     # -- closing ------------------------------------------------------------------------------
 
@@ -543,7 +558,8 @@ class Removal:
         for opened in list(self.hidden.values()):
             removed = Removed.of(opened.row)
             if removed is not None and removed.may_go(now, self._untold(opened)):
-                await self.purge(opened)
+                with suppress(P2PSyncError):  # one that cannot go does not keep the others
+                    await self.purge(opened)
 
     async def purge(self, opened: Opened) -> None:
         """Delete what is ours of a hidden mandate, and unchanged; then what is known of it.

@@ -26,6 +26,7 @@ from p2psync.limits import (
     SEARCHED_FOLDERS_MAX,
     SEARCHED_NAMES_MAX,
 )
+from p2psync.node.paths import is_utf8
 from p2psync.storage.disk import birth_ns
 from p2psync.storage.file_state import FileStat, to_stat
 from p2psync.storage.folder import Folder
@@ -240,7 +241,9 @@ def _below(folder: Path) -> list[Path]:
         for entry in entries:
             if len(found) >= SEARCHED_FOLDERS_MAX:
                 break
-            if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith(".") or not is_utf8(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
                 found.append(Path(entry.path))
     return sorted(found)
 
@@ -252,7 +255,8 @@ def _entries(folder: Path, budget: Budget) -> Iterator[_Entry]:
             budget.names -= 1
             if budget.names < 0:
                 return
-            if entry.name.startswith((".", TEMPORARY_PREFIX)):
+            # A name that is not UTF-8 cannot be attached, on no system but this one.
+            if entry.name.startswith((".", TEMPORARY_PREFIX)) or not is_utf8(entry.name):
                 continue
             try:
                 found = entry.stat(follow_symlinks=False)

@@ -162,7 +162,8 @@ class Tallies:
         note = _to_note(tally)
         if note["complete"] or len(tally.listed) <= PENDING_LISTED:
             tally.listed, tally.noted = [], note["listed"]  # a tenth of the memory
-        await self._store.put_note(opened.id, file.id + _NOTE, tally.mark, note)
+        if opened.live:  # of what was deleted meanwhile nothing is noted
+            await self._store.put_note(opened.id, file.id + _NOTE, tally.mark, note)
 
 
 def _mark(opened: Opened, file: FileState) -> bytes:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2psync.core import ops
 from p2psync.errors import (
     AttachedAlready,
     MandateUnknown,
     P2PSyncError,
+    PathInvalid,
     RemovedUnknown,
     SeatElsewhere,
     SeatHeirLeft,
@@ -18,7 +20,7 @@ from p2psync.errors import (
 from p2psync.limits import UNDO_SECONDS
 from tests.fakes.clock import FakeClock
 from tests.node.rig import V1, Machine, founded, in_step, invited, linked, running
-from tests.rules.offices import events, files, names, office
+from tests.rules.offices import events, files, meet, names, office
 
 Answers = list[object]
 
@@ -37,6 +39,7 @@ async def meanwhile(
     change: Callable[[], Awaitable[object]],
 ) -> object:
     """Let a command wait for the mandate's lock while something changes; return its answer."""
+    await machine.rest()  # nothing else waits for the lock
     opened = machine.opened()
     answers: Answers = []
     async with trio.open_nursery() as nursery, opened.lock:
@@ -90,6 +93,7 @@ async def test_b_pos_7_the_seat_goes_to_nobody_who_left(tmp_path: Path) -> None:
 
 async def removed_meanwhile(machine: Machine, run: Callable[[], Awaitable[object]]) -> object:
     """Let a command wait while the mandate is removed here."""
+    await machine.rest()  # nothing else waits for the lock
     answers: Answers = []
     opened = machine.opened()
     async with trio.open_nursery() as nursery, opened.lock:
@@ -126,7 +130,7 @@ async def test_b_rem_1_what_waits_while_the_mandate_is_removed_is_refused(
             "reattach": lambda: anna.service.reattach("Books", "c.txt"),
         }
         answer = await removed_meanwhile(anna, runs[command])
-        assert isinstance(answer, MandateUnknown)
+        assert isinstance(answer, MandateUnknown), answer
         assert opened.replica.tips() == tips
         assert not (anna.desk / "out").exists()
 
@@ -226,3 +230,56 @@ async def test_b_att_4_who_comes_back_by_ticket_leaves_files_to_the_mandate_that
             if role == "attached" and str(copy.path) == path
         ]
         assert holders == ["Other"]
+
+
+async def test_b_mig_1_a_name_that_is_not_utf_8_ends_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as anna:
+        await founded(anna)
+        path = anna.file("a.ecf", V1)
+        await anna.service.attach("Books", [path], "invoicing", None, None)
+        odd = os.path.join(os.fsencode(anna.desk), b"caf\xe9.ecf")
+        os.rename(os.fsencode(path), odd)
+        await anna.look()
+        assert await anna.alerts() == ["link-broken"]
+        name = os.fsdecode(odd)
+        every: list[Callable[[], Awaitable[object]]] = [
+            lambda: anna.service.relink("Books", "a.ecf", name),
+            lambda: anna.service.attach("Books", [name], "invoicing", None, None),
+            lambda: anna.service.post("Books", [], name + ".out"),
+        ]
+        for refused in every:
+            with pytest.raises(PathInvalid) as caught:
+                await refused()
+            caught.value.text.encode()
+        assert not anna.opened().state.receipts
+        anna.node.notices.message("file-suggested", "{file}", file=os.fsdecode(odd))
+        assert len(await events(anna, "file-suggested")) == 1
+
+
+async def test_b_man_3_a_file_that_is_listed_twice_is_offered_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as anna:
+        line = b"#ECF\t1; 01/01/2025 10:00:00; %s; u1\r\n"
+        lines = [b"#FSC\t9.3\tECC\r\n", line % b"a.ecf", line % rb"C:\old\a.ecf", b"#END\r\n"]
+        anna.file("atelier_2025.ecc", b"".join(lines))
+        anna.file("a.ecf", V1)
+        await founded(anna)
+        said = await anna.service.attach("Books", [], None, None, None, offered=True)
+        assert [each["name"] for each in said["files"]] == ["a.ecf"]
+        assert said["skipped"] == []
+
+
+async def test_b_rem_1_an_undone_removal_brings_back_what_is_to_be_settled(tmp_path: Path) -> None:
+    async with office(tmp_path, "accounting") as (anna, ben):
+        await anna.service.post("Books", [], None)
+        # Ben has not heard of it, and takes the same.
+        opened = ben.opened()
+        (file,) = [each for each in opened.state.present_files() if each.info.name == "a.ecf"]
+        taken = ops.take(file.id, file.pending_items().adds)
+        await ben.node.author(opened, [ops.Post(1, (taken,), (), 7, 0)]).wait()
+        await meet(anna, ben)
+        assert await ben.alerts() == ["double-posting"]
+        await ben.service.mandate_remove("Books")
+        assert await ben.alerts() == []
+        await ben.service.mandate_restore("Books")
+        await ben.rest()
+        assert await ben.alerts() == ["double-posting"]
