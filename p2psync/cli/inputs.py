@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from p2psync import errors
-from p2psync.i18n import _
+from p2psync.i18n import _, ngettext
 from p2psync.limits import KIB
 
 PASSPHRASE_FILE_BYTES_MAX = 64 * KIB
@@ -24,12 +24,15 @@ def duration_seconds(text: str) -> int:
     return int(parts[1]) * _SECONDS[parts[2]]
 
 
-def duration_text(seconds: int) -> str:
-    """Return a duration as ``duration_seconds`` reads it, in the largest whole unit."""
-    for unit, length in reversed(_SECONDS.items()):
-        if seconds and seconds % length == 0 and unit != "w":
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
+def duration_words(seconds: int) -> str:
+    """Return a duration in words, in the largest unit that is whole."""
+    if seconds % _SECONDS["d"] == 0:
+        return ngettext("{count} day", "{count} days", seconds // _SECONDS["d"])
+    if seconds % _SECONDS["h"] == 0:
+        return ngettext("{count} hour", "{count} hours", seconds // _SECONDS["h"])
+    if seconds % _SECONDS["m"] == 0:
+        return ngettext("{count} minute", "{count} minutes", seconds // _SECONDS["m"])
+    return ngettext("{count} second", "{count} seconds", seconds)
 
 
 def absolute(path: str) -> str:

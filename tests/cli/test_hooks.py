@@ -101,7 +101,7 @@ def test_the_history_is_paged_and_says_how_to_go_on(cli: CommandLine) -> None:
 
 def test_a_promise_is_typed_as_a_duration(cli: CommandLine) -> None:
     cli("mandate", "create", "Acme")
-    assert cli("expect", "Acme", "sales.ecf", "7d").out == "sales.ecf is expected every 7d\n"
+    assert cli("expect", "Acme", "sales.ecf", "7d").out == "sales.ecf is expected every 7 days\n"
     assert cli.service.calls[-1] == ("expect", "Acme", "sales.ecf", 604800)
     assert cli("expect", "Acme", "sales.ecf", "never").out == "sales.ecf promises nothing\n"
     assert cli.service.calls[-1] == ("expect", "Acme", "sales.ecf", 0)

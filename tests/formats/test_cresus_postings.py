@@ -276,6 +276,15 @@ def test_a_problem_is_named_and_nothing_is_dropped(
     assert emit(document) == HEADER + good + line
 
 
+def test_a_repeated_number_is_told_once_with_the_first_line() -> None:
+    """B-POS-8."""
+    lines = [posting(text=text) for text in ("one", "two", "three", "four")]
+    (twice,) = ECF.parse(HEADER + b"".join(lines[:2])).problems
+    assert (twice.line, twice.text) == (4, "its number (idno) is that of an earlier line")
+    (often,) = ECF.parse(HEADER + b"".join(lines)).problems
+    assert (often.line, often.text) == (4, f"{twice.text}; further lines like that: 2")
+
+
 @pytest.mark.parametrize(
     ("data", "code", "mergeable"),
     [

@@ -85,6 +85,9 @@ async def test_b_pos_1_the_accounting_hears_of_each_save_how_much_it_is_who_and_
             assert [each["period"] for each in told["data"]["periods"]] == [YEAR, None]
             assert told["data"]["periods"][1]["amount"] == "2340.00"
             assert "8 added and 0 deleted" in told["text"]
+            assert f"({YEAR}: +7 -0 = 8335.47; ?: +1 -0 = 2340.00)" in told["text"]
+            one_period = (await events(ben, "records-waiting"))[0]["text"]
+            assert "8335.47 in all; saved by" in one_period
             assert "Ben" in told["text"]
             assert await anna.service.pending("Books") == await ben.service.pending("Books")
         found = await anna.service.pending("Books")
@@ -178,7 +181,9 @@ async def test_b_pos_3_post_hands_over_chosen_sources_and_names_what_it_took(
         await save(ben, *LINES[:2], *LINES[3:])
         await in_step(anna, ben)
         again = anna.desk / "again.txt"
-        await anna.service.post("Books", ["a.ecf"], str(again))
+        assert "output_deleted" not in said
+        said = await anna.service.post("Books", ["a.ecf"], str(again))
+        assert said["output_deleted"] == str(anna.desk / "again.txt.deleted")
         assert again.read_bytes() == b""
         assert (anna.desk / "again.txt.deleted").read_bytes() == LINES[2]
 

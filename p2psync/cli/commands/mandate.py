@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from p2psync.cli import output
-from p2psync.cli.inputs import absolute, duration_text, file_name
+from p2psync.cli.inputs import absolute, duration_words, file_name
 from p2psync.cli.options import Mandate, node
 from p2psync.cli.output import Column, counts, local_time, short, word
 from p2psync.cli.tree import command, new_group
@@ -151,7 +151,7 @@ def show_files(files: list[Mapping[str, Any]]) -> None:
                 _(
                     "{file} promises to be saved every {time}",
                     file=file["name"],
-                    time=duration_text(int(file["expect_seconds"])),
+                    time=duration_words(int(file["expect_seconds"])),
                 )
             )
         for problem in file.get("problems") or ():

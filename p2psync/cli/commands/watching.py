@@ -8,7 +8,7 @@ import typer
 
 from p2psync import errors
 from p2psync.cli import output
-from p2psync.cli.inputs import duration_seconds, file_name
+from p2psync.cli.inputs import duration_seconds, duration_words, file_name
 from p2psync.cli.options import Mandate, OptionalMandate, node
 from p2psync.cli.progress import shown_progress
 from p2psync.cli.settings import current
@@ -217,7 +217,11 @@ def expect(
     output.emit(
         said,
         lambda done: output.say(
-            _("{file} is expected every {every}", file=done["file"], every=every)
+            _(
+                "{file} is expected every {every}",
+                file=done["file"],
+                every=duration_words(seconds),
+            )
             if done["expect_seconds"]
             else _("{file} promises nothing", file=done["file"])
         ),
