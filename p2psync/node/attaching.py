@@ -195,6 +195,17 @@ class Attaching:
         await self._check_other_names(looked)
         return paths
 
+    def check_apart(self, paths: Sequence[Path]) -> None:
+        """Raise unless files may be made there: where an attached file is to be, even one that is
+        missing, they would be taken for its saves.
+
+        Raises ``AttachedAlready``, ``FileInMandateFolder``.
+        """
+        self.check_free(paths)
+        for path in paths:
+            if self._node.mandates_folder in path.parents:
+                raise FileInMandateFolder(path=str(path))
+
     def check_free(self, paths: Sequence[Path]) -> None:
         """Raise ``AttachedAlready`` for a path that is attached to any mandate, or twice
         (B-ATT-4).

@@ -68,6 +68,8 @@ class Posting:
         node.check_writable()
         check_open(opened)
         place = None if output is None else await trio.to_thread.run_sync(local_path, output)
+        if place is not None:
+            self._mandates.attaching.check_apart([place, _beside(place)])
         self._check_seat(opened)
         years = [] if output is None else await self._mandates.content.years(opened)
         unexpressed = 0
@@ -263,7 +265,7 @@ def _hand_over(output: Path, made: exports.Outputs) -> Path | None:
     its receipt can be made again. Raises ``OutputExists`` for any other, before anything is
     written.
     """
-    deleted = output.with_name(output.name + ".deleted")
+    deleted = _beside(output)
     wanted = {output.name: made.added}
     if made.deleted is not None:
         wanted[deleted.name] = made.deleted
@@ -281,3 +283,8 @@ def _hand_over(output: Path, made: exports.Outputs) -> Path | None:
             if name in missing:
                 folder.replace(name, [content], None)
     return None if made.deleted is None else deleted
+
+
+def _beside(output: Path) -> Path:
+    """Where what is to be taken back goes."""
+    return output.with_name(output.name + ".deleted")

@@ -10,6 +10,7 @@ import trio
 from p2psync.core import ops
 from p2psync.errors import (
     AttachedAlready,
+    FileInMandateFolder,
     MandateUnknown,
     P2PSyncError,
     PathInvalid,
@@ -283,3 +284,17 @@ async def test_b_rem_1_an_undone_removal_brings_back_what_is_to_be_settled(tmp_p
         await ben.service.mandate_restore("Books")
         await ben.rest()
         assert await ben.alerts() == ["double-posting"]
+
+
+async def test_b_pos_3_what_is_handed_over_is_no_save_of_a_missing_file(tmp_path: Path) -> None:
+    async with running(tmp_path) as anna:
+        await founded(anna)
+        every = [anna.file(name, V1) for name in ("a.ecf", "b.ecf")]
+        await anna.service.attach("Books", every, "invoicing", None, None)
+        os.rename(every[0], every[0] + ".away")
+        await anna.look()
+        with pytest.raises(AttachedAlready):
+            await anna.service.post("Books", ["b.ecf"], every[0])
+        with pytest.raises(FileInMandateFolder):
+            await anna.service.post("Books", ["b.ecf"], str(anna.opened().folder / "out"))
+        assert not (anna.desk / "a.ecf").exists() and not anna.opened().state.receipts
