@@ -203,6 +203,10 @@ class Engine:
         self._after_entries(mandate)
         return self._finish()
 
+    def holds(self, mandate: bytes) -> bool:
+        """Whether a mandate was added and not removed since."""
+        return mandate in self._held
+
     def refold(
         self, mandate: bytes, raws: Iterable[bytes], now: float, wall_ms: int
     ) -> list[Effect]:

@@ -353,6 +353,8 @@ class Node:
         self.runner.hand_in(
             self.engine.add(opened.replica, contacts, trio.current_time(), wall_ms())
         )
+        if opened.state.stale:
+            self._nursery.start_soon(self._refold, opened.id)
         self.silence.admit(opened)
         self.places.admit(opened)
         self.watch_soon()
@@ -614,8 +616,8 @@ class Node:
             try:
                 async with opened.lock:  # nobody is to work with files of the fold that goes
                     raws = await self.store.entries(mandate)
-                    if not opened.live:
-                        return
+                    if not opened.live or not self.engine.holds(mandate):
+                        return  # one that was removed is folded anew when it comes back
                     now = trio.current_time()
                     self.runner.hand_in(self.engine.refold(mandate, raws, now, wall_ms()))
             except StorageError:

@@ -136,6 +136,19 @@ async def test_b_rem_1_what_waits_while_the_mandate_is_removed_is_refused(
         assert not (anna.desk / "out").exists()
 
 
+async def test_b_rem_1_a_fold_that_is_to_be_made_anew_waits_for_the_mandate(tmp_path: Path) -> None:
+    async with running(tmp_path) as anna:
+        await founded(anna)
+        opened = anna.opened()
+        opened.state.stale = True
+        await removed_meanwhile(anna, lambda: anna.node._refold(opened.id))
+        await anna.service.mandate_restore("Books")
+        with trio.fail_after(10):
+            while opened.state.stale:
+                await trio.sleep(0.005)
+        assert await files(anna) == ["atelier_2025.crp"]
+
+
 async def test_b_att_4_two_files_do_not_migrate_to_one_place(tmp_path: Path) -> None:
     async with running(tmp_path) as anna:
         await founded(anna)
