@@ -47,7 +47,7 @@ async def running(**bounds: Any) -> AsyncIterator[Running]:
 
             url = await nursery.start(served)
             headers = {"Authorization": f"Bearer {TOKEN}"}
-            async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+            async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as client:
                 yield Running(service, url, client, nursery)
             nursery.cancel_scope.cancel()
 

@@ -206,8 +206,8 @@ def test_whatever_an_endpoint_is_given_it_answers_and_the_node_lives(
     def fuzz(data: st.DataObject) -> None:
         drawn: Any = data.draw(st.lists(texts.filter(well_formed), min_size=3, max_size=3))
         parts = [part(text) for text in drawn]
-        if data.draw(st.integers(0, 1)):
-            parts[0] = MANDATE
+        if data.draw(st.integers(0, 1)) and not endpoint.path.endswith("/name"):
+            parts[0] = MANDATE  # under another name nobody would find it afterwards
         body: Any = None
         if endpoint.fields:
             names = st.sampled_from(endpoint.fields) | texts

@@ -80,7 +80,7 @@ def state(home: Home, *but: bytes) -> Any:
         for each in shown["members"]
         if each["device"] not in [device.hex() for device in but]
     ]
-    files = [{**each, "changed": None} for each in shown["files"]]
+    files = [{**each, "changed": None, "synced": None} for each in shown["files"]]
     invitations = expect(home, "GET", f"/v1/mandates/{MANDATE}/invitations")["invitations"]
     return (
         *(shown["name"], shown["kind"], shown["seat"], files, members),

@@ -158,7 +158,9 @@ def test_a_record_is_held_against_the_year_of_its_date() -> None:
     assert settings_for(datetime.date(2024, 5, 5), years) is last
     assert settings_for(datetime.date(2023, 5, 5), years) is None
     assert settings_for(None, years) is None
-    document = by_name("cresus-ecf").parse(HEADER + posting(date="05.05.2024") + posting(voucher="R-2"))
+    document = by_name("cresus-ecf").parse(
+        HEADER + posting(date="05.05.2024") + posting(voucher="R-2")
+    )
     problems = check(document, years)
     assert [(p.code, p.line) for p in problems] == [("unknown-account", 4)] * 2
     assert check(document, []) == ()

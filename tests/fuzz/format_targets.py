@@ -26,7 +26,7 @@ _ALL = registry.all_formats()
 
 @cache
 def _examples() -> dict[str, bytes]:
-    paths = [path for path in sorted(EXAMPLES.iterdir()) if path.suffix != ".md"]
+    paths = [path for path in sorted(EXAMPLES.iterdir()) if path.is_file() and path.suffix != ".md"]
     return {path.name: path.read_bytes() for path in paths}
 
 

@@ -30,7 +30,9 @@ class Placing(Doing):
             return
         file = files[at % len(files)]
         shown = view.place(file)[1]
-        before = read(self.opened(name, mandate).folder / shown)
+        copy = self.opened(name, mandate).folder / shown
+        # Of a closed mandate what came last may not have been written out, and nothing is migrated.
+        before = read(copy) if copy.exists() or not self.closed(name, mandate) else []
         after = _content(before, new, self.fresh())
         refused = self.closed(name, mandate)
         if at % 16 == 0 and self.own_paths(name):
