@@ -26,7 +26,7 @@ def test_attach_takes_promises_and_what_is_offered(acme: CommandLine) -> None:
     acme.json("attach", "Acme", "a.ecf", "--kind", "invoicing", "--expect-every", "7d")
     assert acme.service.calls[-1] == ("attach also", 7 * 86400, False, None)
     assert acme.json("attach", "Acme", "--offered")["skipped"] == []
-    assert acme.service.calls[-1] == ("attach also", None, True, None)
+    assert list(acme.service.calls[-1]) == ["attach also", None, True, None]
     assert acme.service.calls[-2] == ("attach", "Acme", [], None, None, None)
     for wrong in (["a.ecf"], [], ["a.ecf", "--kind", "x"]):
         assert acme("attach", "Acme", *wrong).code == 2

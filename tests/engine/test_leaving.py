@@ -2,6 +2,7 @@
 
 from p2psync.core.ops import Close, Detach, Leave, Reattach, Rename, Reopen, Return
 from p2psync.engine import wire
+from p2psync.engine.effects import Refused
 from p2psync.limits import CHUNK_BYTES
 from tests.engine.joined import Network, join, mandate_of_two
 from tests.engine.machine import Machine
@@ -136,7 +137,7 @@ def test_nobody_is_admitted_to_a_closed_mandate_until_it_is_reopened() -> None:
     carl.subscribe(ticket)
     network.settle(2)
     assert not anna.engine.replica(mandate).is_member(carl.device)
-    assert [each.code for each in carl.log if isinstance(each, wire.Refusal)] == []
+    assert [each.code for each in carl.log if isinstance(each, Refused)] == ["ticket-closed"]
     (closing,) = anna.engine.replica(mandate).state.standing.closed
     anna.author(mandate, Reopen((closing.id,)))
     network.settle(2)

@@ -16,7 +16,7 @@ from typing import Any
 import trio
 
 from p2psync.node.opened import Opened
-from tests.fakes.links import link_pair
+from tests.fakes.links import FakeLink, link_pair
 from tests.node.rig import PATIENCE_SECONDS, Machine, running
 
 MEMORY = Path("/dev/shm")  # homes of a test in memory, where that is: much faster
@@ -54,6 +54,8 @@ class House:
         )
         self.running: dict[str, Running] = {}
         self.links: dict[frozenset[str], trio.Event] = {}
+        self._ended: set[frozenset[str]] = set()
+        """The linked whose nodes ended their link."""
         self.faults = Faults()
         logging.getLogger("p2psync").addHandler(self.faults)
         self._error: BaseException | None = None
@@ -147,13 +149,19 @@ class House:
         if pair in self.links:
             return
         over = self.links[pair] = trio.Event()
+        self._ended.discard(pair)
         machines = self.machine(one), self.machine(two)
         ends = link_pair(machines[0].device, machines[1].device)
+
+        async def accept(machine: Machine, end: FakeLink) -> None:
+            await machine.node.accept(end)
+            if self.links.get(pair) is over:
+                self._ended.add(pair)
 
         async def serve() -> None:
             async with trio.open_nursery() as nursery:
                 for machine, end in zip(machines, ends, strict=True):
-                    nursery.start_soon(machine.node.accept, end)
+                    nursery.start_soon(accept, machine, end)
                 await over.wait()
                 for end in ends:
                     await end.close()
@@ -169,6 +177,16 @@ class House:
         for here, there in ((one, two), (two, one)):
             machine, peer = self.machine(here), self.machine(there).device
             await machine.until(lambda m=machine, p=peer: not _linked(m, p))  # type: ignore[misc]
+
+    async def _dial_again(self) -> None:
+        """Link those again that ended their link for want of a mandate in common, and have one now:
+        here nobody answers what their nodes dial.
+        """
+        for pair in list(self._ended):
+            one, two = pair
+            if _in_engine(self.machine(one)).keys() & _in_engine(self.machine(two)).keys():
+                await self.part(one, two)
+                await self.link(one, two)
 
     def circle(self, name: str) -> set[str]:
         """A node and all that it reaches over links."""
@@ -188,6 +206,7 @@ class House:
         before: object = None
         with trio.move_on_after(SETTLE_SECONDS):
             while True:
+                await self._dial_again()
                 for machine in machines.values():
                     await machine.rest()
                 # Twice the same: what came in last is on the disk, too, and what followed is done.
