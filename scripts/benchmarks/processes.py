@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -35,17 +35,18 @@ class Processes:
 
         ``ending`` is the signal that asks it to end.
         """
-        child = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=log,
-            start_new_session=True,
-        )
-        self._running.append(child)
-        self._ending[child.pid] = ending
+        with _deferred():  # nobody would end a child that is there and not known yet
+            child = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                start_new_session=True,
+            )
+            self._running.append(child)
+            self._ending[child.pid] = ending
         return child
 
     def mark(self) -> int:
@@ -78,6 +79,20 @@ class undisturbed:  # noqa: N801 - used like a keyword
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _deferred() -> Iterator[None]:
+    """Takes a Ctrl-C that comes meanwhile afterwards."""
+    came: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for each in came:
+        signal.raise_signal(each)
 
 
 def _kill_session(child: "subprocess.Popen[bytes]") -> None:
