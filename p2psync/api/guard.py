@@ -136,7 +136,9 @@ class Guard:
 
 
 def check_json(body: bytes) -> None:
-    """Raise ``ApiBodyInvalid`` unless the body is UTF-8 JSON, an object, not nested too deep."""
+    """Raise ``ApiBodyInvalid`` unless the body is UTF-8 JSON, an object, not nested too deep, whose
+    texts are whole: an escaped half of a surrogate pair is JSON (RFC 8259, 8.2), but no text.
+    """
     depth = 0
     for bracket in _BRACKETS.finditer(_STRINGS.sub(b"", body)):
         depth += 1 if bracket[0] in b"[{" else -1
@@ -146,6 +148,11 @@ def check_json(body: bytes) -> None:
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise errors.ApiBodyInvalid(cause=error) from None
+    if b"\\u" in body:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise errors.ApiBodyInvalid(cause="a text holds half a character") from None
     if not isinstance(value, dict):
         raise errors.ApiBodyInvalid(cause="it is no object")
 

@@ -147,6 +147,8 @@ async def test_there_are_no_documentation_pages() -> None:
         ("POST", "/v1/mandates", b"\xff\xfe", 422, "body-invalid"),
         ("POST", "/v1/mandates", b"[]", 422, "body-invalid"),
         ("POST", "/v1/mandates", b'{"name": NaN}', 422, "body-invalid"),
+        ("POST", "/v1/mandates", b'{"name": "half \\ud800"}', 422, "body-invalid"),
+        ("PUT", "/v1/identity", b'{"\\udc00": "half"}', 422, "body-invalid"),
         ("POST", "/v1/mandates", b'{"name": 7}', 400, "request-invalid"),
         ("POST", "/v1/mandates", b'{"name": ""}', 400, "request-invalid"),
         ("POST", "/v1/mandates", b'{"name": "a", "more": 1}', 400, "request-invalid"),
