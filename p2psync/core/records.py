@@ -51,6 +51,8 @@ class Segment:
     ``key`` (16 bytes) identifies the content for matching an old file against a new one; it does
     not change when a file is only renumbered. ``records`` is empty for headers and for lines
     that could not be read. ``money_key`` (16 bytes) is ``key`` without what is only text.
+    ``identity`` (16 bytes) stands for an identifier that the program guarantees to be stable in
+    this file (an OFX FITID): segments with one identity are one element, whatever else changed.
     """
 
     raw: bytes
@@ -58,6 +60,7 @@ class Segment:
     money_key: bytes
     records: tuple[Record, ...] = ()
     problem: Problem | None = None
+    identity: bytes | None = None
 
     @property
     def record_count(self) -> int:
@@ -77,7 +80,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed file. ``b"".join(s.raw for s in segments)`` gives back the very bytes."""
+    """A parsed file. ``b"".join(s.raw for s in segments)`` gives back the very bytes.
+
+    ``counts`` is what the format counts by its own words (``("Ntry", 7)``), in its order, where
+    that is more than segments and records.
+    """
 
     format: str
     segments: tuple[Segment, ...]
@@ -85,6 +92,7 @@ class Document:
     problems: tuple[Problem, ...] = ()
     period: tuple[datetime.date, datetime.date] | None = None
     embedded_id: str | None = None
+    counts: tuple[tuple[str, int], ...] = ()
 
 
 class SegmentReader(Protocol):
