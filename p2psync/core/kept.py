@@ -22,6 +22,9 @@ from p2psync.limits import FILES_PER_MANDATE_MAX
 VERSION = 2
 """Rises when the fold of the same entries gives other values: what is kept is then made anew."""
 
+STALE = "it was to be made anew"
+"""The cause when the power failed between an entry that changes what counts and the fold anew."""
+
 Find = Callable[[bytes], Applied]
 """Reads an entry that was folded already."""
 
@@ -227,7 +230,7 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
         standing,
     ) = value
     if stale:
-        raise StateDamaged(cause="it was to be made anew")
+        raise StateDamaged(cause=STALE)
     state.devices |= {device: Device(device, *names) for device, *names in devices}
     state.logs |= dict(logs)
     state.incarnations |= dict(incarnations)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
-from p2psync.core import crypto, membership
+from p2psync.core import crypto, kept, membership
 from p2psync.core.ops import (
     CHUNK_REFERENCE_BYTES,
     Chunked,
@@ -49,15 +49,30 @@ from p2psync.engine.effects import (
     Warn,
 )
 from p2psync.engine.engine import Engine
+from p2psync.engine.ports import Archive, Kept
 from p2psync.engine.replica import OwnLog, Replica, Secrets
 from p2psync.engine.transfer import addresses_of
-from p2psync.errors import CryptoError
+from p2psync.errors import CryptoError, StateDamaged
 from p2psync.limits import CHUNK_BYTES
 from tests.core.lines import read
 from tests.engine.archive import Fold, MemoryArchive
 
 WALL_MS = 1_800_000_000_000
 DAY_MS = 24 * 3600 * 1000
+
+
+def _restored(replica: Replica, found: Kept, archive: Archive) -> bool:
+    """Take up what was kept; false where the power failed before it was made anew, as it must be.
+
+    Any other damage is a fault: a node folds anew then, and nobody would see it.
+    """
+    try:
+        replica.restore(found, archive)
+    except StateDamaged as error:
+        if error.params["cause"] != kept.STALE:
+            raise
+        return False
+    return True
 
 
 def entropy_of(seed: str) -> Callable[[int], bytes]:
@@ -191,11 +206,9 @@ class Machine:
         )
         archive = self.disk.archive(mandate)
         found = archive.kept()
-        if found is None:
+        if found is None or not _restored(replica, found, archive):
             replica.load(self.disk.raws(mandate))
             self.disk.persist(replica.keep())
-        else:
-            replica.restore(found, archive)
         self.run(self.engine.add(replica, holding.contacts, self.now, self.wall_ms))
         return replica
 
