@@ -10,5 +10,5 @@ FAILED: dict[int, str] = {
     1533: "a simulated machine folded anew in the middle of its work, and a frame overtook another",
     2921: "a save that was announced while another was asked for was never asked for",
     3620: "one batch made a device a member, counted a save of it, and took its admission back",
-    3528: "power failed before a fold was made anew; the simulated machine did not make it at start",
+    3528: "power failed before a fold was made anew, which the simulated machine then never did",
 }
