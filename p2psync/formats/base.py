@@ -1,10 +1,11 @@
 """What an exchange file's format offers to the rest, and the parts that formats share."""
 
+from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
 from p2psync.core.records import Document, Problem, Segment
 from p2psync.formats.values import digest
-from p2psync.limits import FILE_PROBLEMS_MAX
+from p2psync.limits import FILE_PROBLEMS_MAX, RECORD_FILE_BYTES_MAX
 
 Merge = Literal["records", "whole"]
 
@@ -52,10 +53,50 @@ class Format(Protocol):
         """
         ...
 
+    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
+        """Yields the segments that ``parse`` gives for the joined blocks, however they are cut.
+
+        Holds a bounded part of the file at a time, so it also reads what is too large for
+        ``parse``. A format that keeps every file whole yields nothing; what a file comes out as
+        that ``parse`` keeps whole because of what is in it is up to the format.
+        """
+        ...
+
 
 def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
     """Says whether ``name`` ends with one of the lower-case ``suffixes``, in any case."""
     return name.lower().endswith(suffixes)
+
+
+def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the lines of the joined blocks, each with its LF, the last perhaps without one.
+
+    A line of more than ``RECORD_FILE_BYTES_MAX`` comes in pieces of that size.
+    """
+    held: list[bytes] = []
+    held_bytes = 0
+    for block in blocks:
+        first, *others = block.split(b"\n")
+        if others:
+            held.append(first + b"\n")
+            yield b"".join(held)
+            last = others.pop()
+            for line in others:
+                yield line + b"\n"
+            held, held_bytes = [], 0
+        else:
+            last = first
+        if last:
+            held.append(last)
+            held_bytes += len(last)
+        if held_bytes > RECORD_FILE_BYTES_MAX:
+            joined = b"".join(held)
+            cut = held_bytes - held_bytes % RECORD_FILE_BYTES_MAX
+            for start in range(0, cut, RECORD_FILE_BYTES_MAX):
+                yield joined[start : start + RECORD_FILE_BYTES_MAX]
+            held, held_bytes = [joined[cut:]], held_bytes - cut
+    if held_bytes:
+        yield b"".join(held)
 
 
 def whole_segment(raw: bytes, problem: Problem | None = None) -> Segment:

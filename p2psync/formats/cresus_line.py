@@ -128,6 +128,7 @@ class PlainLine(Segment):
     def __init__(self, raw: bytes) -> None:
         object.__setattr__(self, "raw", raw)
         object.__setattr__(self, "problem", None)
+        object.__setattr__(self, "identity", None)
 
     @property
     def record_count(self) -> int:

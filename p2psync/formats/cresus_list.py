@@ -4,6 +4,7 @@ Lines of Windows-1252: ``#FSC⇥9.3⇥ECC``, then ``#ECF⇥1; dd/MM/yyyy HH:mm:s
 invoicing or ``#ECS⇥…`` for payroll, perhaps ``#BACKUP…``, then ``#END``.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -47,6 +48,10 @@ class ListFormat:
     def read_segment(self, raw: bytes) -> Segment:
         """Gives the segment of a whole file."""
         return whole_segment(raw)
+
+    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
+        """Yields nothing: the file is kept whole."""
+        return iter(())
 
 
 FORMATS: tuple[Format, ...] = (ListFormat(),)

@@ -7,8 +7,11 @@ beside them, even when two sides gave their groups the same number. Lines that n
 each stand alone, as records with a problem (B-POS-8).
 """
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import islice
 
 from p2psync.core.records import Document, Problem, Record, Segment
 from p2psync.formats.base import (
@@ -16,6 +19,7 @@ from p2psync.formats.base import (
     Merge,
     bounded,
     has_suffix,
+    lines_of,
     whole_segment,
 )
 from p2psync.formats.cresus_header import kind_of
@@ -25,7 +29,6 @@ from p2psync.formats.cresus_line import (
     TOO_LONG_PROBLEM,
     UNBALANCED_PROBLEM,
     ZERO,
-    Line,
     plain_line,
     plain_line_again,
     read_line,
@@ -100,6 +103,24 @@ class PostingFormat:
             return whole_segment(raw, problem)
         return replace(_join(segments), problem=problem)
 
+    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
+        """Holds one line, or the lines that may still become one group."""
+        number = 1
+        run: _Run | None = None
+        for raw in lines_of(blocks):
+            segment, group, delta, _ = read_line(raw, number)
+            number += raw.endswith(b"\n")
+            if run is not None and group != run.group:
+                yield from run.end()
+                run = None
+            if group is None:
+                yield segment
+                continue
+            run = run or _Run(group)
+            yield from run.add(segment, delta)
+        if run is not None:
+            yield from run.end()
+
 
 FORMATS: tuple[Format, ...] = (
     PostingFormat("cresus-ecf", "Crésus invoicing postings", (".ecf",), b"ECF"),
@@ -131,25 +152,27 @@ def _read(raws: list[bytes]) -> _Reading:
     reading = _Reading()
     segments = reading.segments
     ids: set[bytes] = set()
-    run: list[Line] = []
+    run: _Run | None = None
     again = plain_line_again if len(raws) <= LINES_KEPT // 2 else _no_line
     for number, raw in enumerate(raws, 1):
         line = again(raw) or read_line(raw, number)
-        segment, group, _, idno = line
+        segment, group, delta, idno = line
         if segment.problem is not None:
             reading.codes.add(segment.problem.code)
         if idno:
             if idno in ids:
                 reading.repeated_ids.append(number)
             ids.add(idno)
-        if run and group != run[0].group:
-            segments += _group_run(run)
-            run = []
+        if run is not None and group != run.group:
+            segments += run.end()
+            run = None
         if group is None:
             segments.append(segment)
         else:
-            run.append(line)
-    segments += _group_run(run)
+            run = run or _Run(group)
+            segments += run.add(segment, delta)
+    if run is not None:
+        segments += run.end()
     return reading
 
 
@@ -157,33 +180,64 @@ def _no_line(_raw: bytes) -> None:
     return None
 
 
-def _group_run(run: list[Line]) -> list[Segment]:
-    """Cuts a run of lines of one group; linear in its length."""
-    sums = [ZERO]
-    sizes = [0]
-    for line in run:
-        sums.append(sums[-1] + line.delta)
-        sizes.append(sizes[-1] + len(line.segment.raw))
-    ends: list[int] = [0] * len(run)
-    next_with_sum: dict[Decimal, int] = {}
-    for position in range(len(run), 0, -1):
-        next_with_sum[sums[position]] = position
-        ends[position - 1] = next_with_sum.get(sums[position - 1], 0)
-    segments: list[Segment] = []
-    position = 0
-    while position < len(run):
-        end = ends[position]
-        if (
-            end < position + 2
-            or end - position > SEGMENT_RECORDS_MAX
-            or sizes[end] - sizes[position] > SEGMENT_BYTES_MAX
-        ):
-            segments.append(run[position].segment)
-            position += 1
-        else:
-            segments.append(_join([line.segment for line in run[position:end]]))
-            position = end
-    return segments
+class _Run:
+    """Cuts lines of one group that follow each other; holds what may still become one segment."""
+
+    def __init__(self, group: tuple[bytes, bytes]) -> None:
+        self.group = group
+        self._lines: deque[tuple[Segment, Decimal]] = deque()
+        """Each with the sum of all lines before it."""
+        self._first = 0
+        self._bytes = 0
+        self._sum = ZERO
+        self._ends: dict[int, int] = {}
+        """Where the shortest balanced run ends that starts at that line."""
+        self._open: dict[Decimal, int] = {}
+        """The last line before which the sum was that, with no end yet."""
+
+    def add(self, segment: Segment, delta: Decimal) -> Iterator[Segment]:
+        """Takes the next line; yields the segments that no further line can change."""
+        self._open[self._sum] = self._first + len(self._lines)
+        self._lines.append((segment, self._sum))
+        self._bytes += len(segment.raw)
+        self._sum += delta
+        start = self._open.pop(self._sum, None)
+        if start is not None:
+            self._ends[start] = self._first + len(self._lines)
+        return self._cut(at_end=False)
+
+    def end(self) -> Iterator[Segment]:
+        """Yields the rest."""
+        return self._cut(at_end=True)
+
+    def _cut(self, *, at_end: bool) -> Iterator[Segment]:
+        while self._lines:
+            count = self._ends.get(self._first, self._first) - self._first
+            if not count and not (
+                at_end
+                or len(self._lines) >= SEGMENT_RECORDS_MAX
+                or self._bytes >= SEGMENT_BYTES_MAX
+            ):
+                return
+            if count > 1 and self._fits(count):
+                yield _join([self._take() for _ in range(count)])
+            else:
+                yield self._take()
+
+    def _fits(self, count: int) -> bool:
+        if count > SEGMENT_RECORDS_MAX:
+            return False
+        sizes = (len(segment.raw) for segment, _ in islice(self._lines, count))
+        return self._bytes <= SEGMENT_BYTES_MAX or sum(sizes) <= SEGMENT_BYTES_MAX
+
+    def _take(self) -> Segment:
+        segment, before = self._lines.popleft()
+        if self._open.get(before) == self._first:
+            del self._open[before]
+        self._ends.pop(self._first, None)
+        self._first += 1
+        self._bytes -= len(segment.raw)
+        return segment
 
 
 def _join(parts: list[Segment]) -> Segment:

@@ -6,7 +6,7 @@ line after CR CR LF. The PATHS section holds folders of the writing user and is 
 """
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -72,6 +72,10 @@ class SettingsFormat:
     def read_segment(self, raw: bytes) -> Segment:
         """Gives the segment of a whole file."""
         return whole_segment(raw)
+
+    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
+        """Yields nothing: the file is kept whole."""
+        return iter(())
 
 
 FORMATS: tuple[Format, ...] = (SettingsFormat(),)

@@ -1,5 +1,6 @@
 """The format of every file that p2psync does not understand (B-ATT-5)."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from p2psync.core.records import Document, Segment
@@ -26,6 +27,10 @@ class OpaqueFormat:
     def read_segment(self, raw: bytes) -> Segment:
         """Gives the segment of a whole file."""
         return whole_segment(raw)
+
+    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
+        """Yields nothing: the file is kept whole."""
+        return iter(())
 
 
 OPAQUE: Format = OpaqueFormat()
