@@ -1,0 +1,167 @@
+"""Files made of lines: cutting them, in one go or block by block, and joining lines that balance.
+
+A line keeps its terminator, so the lines of a file, joined, are the file again. Lines of one group
+that follow each other are one segment as soon as they balance: the *shortest* balanced run is
+taken. So the segments of a merged file are the segments that were merged, whatever stands beside
+them. Lines that never balance each stand alone.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import NamedTuple
+
+from p2psync.core.records import Problem, Segment
+from p2psync.formats import base
+from p2psync.limits import SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX
+
+Delta = int | Decimal
+Join = Callable[[Sequence[Segment]], Segment]
+"""Makes one segment of the segments of several lines."""
+
+
+class Line(NamedTuple):
+    """A line read on its own.
+
+    ``group`` is equal for lines that belong together, ``None`` for a line that stands alone;
+    ``delta`` is what it adds to its group, whose lines are complete when these sum up to zero.
+    """
+
+    segment: Segment
+    group: Hashable
+    delta: Delta
+
+
+def split_lines(data: bytes, quote: bytes = b"") -> list[bytes]:
+    """Splits after each LF, but for one inside quotes; joined, the lines are ``data`` again."""
+    lines = data.split(b"\n")
+    tail = lines.pop()
+    raws = [line + b"\n" for line in lines]
+    if tail:
+        raws.append(tail)
+    return list(_outside_quotes(raws, quote)) if quote and quote in data else raws
+
+
+def lines_of(blocks: Iterable[bytes], quote: bytes = b"") -> Iterator[bytes]:
+    """Does ``split_lines`` for a file that comes in blocks, and holds one block or line at a time.
+
+    A line of more than ``RECORD_FILE_BYTES_MAX`` comes in pieces.
+    """
+    raws = base.lines_of(blocks)
+    return _outside_quotes(raws, quote) if quote else raws
+
+
+def _outside_quotes(raws: Iterable[bytes], quote: bytes) -> Iterator[bytes]:
+    """Puts lines together while a quote is open; one that stays open for too long is none."""
+    parts: list[bytes] = []
+    size = 0
+    for raw in raws:
+        if not parts:
+            if raw.count(quote) & 1:
+                parts, size = [raw], len(raw)
+            else:
+                yield raw
+            continue
+        parts.append(raw)
+        size += len(raw)
+        if raw.count(quote) & 1:
+            yield b"".join(parts)
+            parts = []
+        elif size > SEGMENT_BYTES_MAX:
+            yield from parts
+            parts = []
+    yield from parts
+
+
+def join_balanced(lines: Iterable[Line], join: Join) -> Iterator[Segment]:
+    """Yields the segments of lines, in order; linear, and holds a bounded number of them."""
+    run: list[Line] = []
+    total: Delta = 0
+    size = 0
+    lines_full, size_full = SEGMENT_RECORDS_MAX, SEGMENT_BYTES_MAX
+    for line in lines:
+        segment, group, delta = line
+        if run and group != run[0].group:
+            yield from _cut(run, join, ended=True)
+            run.clear()
+        if group is None:
+            yield segment
+            continue
+        if not run:
+            if not delta:
+                yield segment
+                continue
+            total = size = 0
+            lines_full, size_full = SEGMENT_RECORDS_MAX, SEGMENT_BYTES_MAX
+        run.append(line)
+        total += delta
+        size += len(segment.raw)
+        if not total and len(run) <= SEGMENT_RECORDS_MAX and size <= SEGMENT_BYTES_MAX:
+            yield join([each[0] for each in run])
+            run.clear()
+        elif len(run) > lines_full or size > size_full:
+            yield from _cut(run, join, ended=False)
+            total = sum((each.delta for each in run), 0)
+            size = sum(len(each.segment.raw) for each in run)
+            # The next cut has as much to do as there is new by then.
+            lines_full, size_full = len(run) + SEGMENT_RECORDS_MAX, size + SEGMENT_BYTES_MAX
+    yield from _cut(run, join, ended=True)
+
+
+def _cut(run: list[Line], join: Join, *, ended: bool) -> Iterator[Segment]:
+    """Takes segments off the front of a run, as far as what may still follow cannot change them."""
+    count = len(run)
+    sums: list[Delta] = [0]
+    sizes = [0]
+    for line in run:
+        sums.append(sums[-1] + line.delta)
+        sizes.append(sizes[-1] + len(line.segment.raw))
+    ends = [0] * count
+    next_with_sum: dict[Delta, int] = {}
+    for place in range(count, 0, -1):
+        next_with_sum[sums[place]] = place
+        ends[place - 1] = next_with_sum.get(sums[place - 1], 0)
+    place = 0
+    while place < count:
+        end = ends[place]
+        if end >= place + 2 and _fits(end - place, sizes[end] - sizes[place]):
+            yield join([line.segment for line in run[place:end]])
+            place = end
+        elif ended or end or not _fits(count - place, sizes[count] - sizes[place]):
+            yield run[place].segment
+            place += 1
+        else:
+            break
+    del run[:place]
+
+
+def _fits(lines: int, size: int) -> bool:
+    return lines <= SEGMENT_RECORDS_MAX and size <= SEGMENT_BYTES_MAX
+
+
+def line_problems(segments: Iterable[Segment]) -> list[Problem]:
+    """Gives the segments' problems, which count lines from the start of theirs, by the file's."""
+    problems: list[Problem] = []
+    before = 0
+    for segment in segments:
+        problem = segment.problem
+        if problem is not None:
+            problems.append(replace(problem, line=before + (problem.line or 1)))
+        before += segment.raw.count(b"\n")
+    return problems
+
+
+def damage(data: bytes) -> list[Problem]:
+    """Finds what shows that a file of lines is damaged, or no text of bytes: never merged then."""
+    if not data:
+        return [Problem("empty", "the file is empty")]
+    problems: list[Problem] = []
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        problems.append(Problem("utf-16", "the file is UTF-16, which is not read"))
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        problems.append(Problem("nul", "the file holds a NUL byte", line))
+    if not data.endswith(b"\n"):
+        line = data.count(b"\n") + 1
+        problems.append(Problem("truncated-tail", "the last line has no end", line))
+    return problems
