@@ -3,22 +3,21 @@
 from typing import Annotated, Any
 
 import trio
-from fastapi import APIRouter, FastAPI, Header, Query, Request
+from fastapi import FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from p2psync import __version__, errors, limits
 from p2psync.api import hooks, placing, posting, programs, removal
-from p2psync.api.answers import HEADERS, error_answer
+from p2psync.api.answers import error_answer
 from p2psync.api.guard import Bounds
-from p2psync.api.parts import Body, Node, Segment, Text
+from p2psync.api.parts import Answer, Body, Node, Segment, Text, new_router
 from p2psync.api.programs import Program
 from p2psync.api.service import JsonObject, Service
 from p2psync.api.stream import EventStream
-from p2psync.i18n import language, localise
+from p2psync.i18n import language
 
 
 class Name(Body):
@@ -100,7 +99,7 @@ class Restoration(Body):
     output: Text | None = None
 
 
-router = APIRouter(prefix="/v1")
+router = new_router()
 
 
 @router.get("/status")
@@ -276,16 +275,14 @@ async def events(
     )
 
 
-class _LocalisedAnswer(JSONResponse):
-    """JSON with every message in the reader's language."""
-
-    def __init__(self, content: Any = None, status_code: int = 200, **rest: Any) -> None:
-        super().__init__(content, status_code, **rest)
-        self.headers.update(HEADERS)
-
-    def render(self, content: Any) -> bytes:
-        """Return the body."""
-        return super().render(localise(content, language()))
+_ROUTERS = (
+    router,
+    hooks.router,
+    posting.router,
+    programs.router,
+    placing.router,
+    removal.router,
+)
 
 
 def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI:
@@ -297,17 +294,13 @@ def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        default_response_class=_LocalisedAnswer,
+        default_response_class=Answer,
+        # Included, each would be made a second time, while who asks first of all waits for it.
+        routes=[route for each in _ROUTERS for route in each.routes],
     )
     app.state.service = service
     app.state.bounds = bounds
     app.state.closing = closing
-    app.include_router(router)
-    app.include_router(hooks.router)
-    app.include_router(posting.router)
-    app.include_router(programs.router)
-    app.include_router(placing.router)
-    app.include_router(removal.router)
     app.add_exception_handler(errors.P2PSyncError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

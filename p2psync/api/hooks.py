@@ -2,15 +2,15 @@
 
 from typing import Annotated, Literal, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import Field, model_validator
 
 from p2psync import limits
-from p2psync.api.parts import Body, Node, Segment, Text
+from p2psync.api.parts import Body, Node, Segment, Text, new_router
 from p2psync.api.service import JsonObject
 from p2psync.i18n import language
 
-router = APIRouter(prefix="/v1")
+router = new_router()
 
 Number = Annotated[int, Path(ge=0, lt=1 << 63)]
 Severity = Literal["message", "alert"]

@@ -1,11 +1,9 @@
 """The endpoints of where files are: broken links, migrating, replacing (B-MIG-1 to B-MIG-3)."""
 
-from fastapi import APIRouter
-
-from p2psync.api.parts import Body, Node, Segment, Text
+from p2psync.api.parts import Body, Node, Segment, Text, new_router
 from p2psync.api.service import JsonObject
 
-router = APIRouter(prefix="/v1")
+router = new_router()
 
 
 class Relinking(Body):

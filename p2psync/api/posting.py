@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import Field
 
 from p2psync import limits
-from p2psync.api.parts import Body, Node, Segment, Text
+from p2psync.api.parts import Body, Node, Segment, Text, new_router
 from p2psync.api.service import JsonObject
 
-router = APIRouter(prefix="/v1")
+router = new_router()
 
 
 class Posting(Body):

@@ -2,14 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
 from pydantic import Field
 
 from p2psync import limits
-from p2psync.api.parts import Body, Node, Segment, Text
+from p2psync.api.parts import Body, Node, Segment, Text, new_router
 from p2psync.api.service import JsonObject
 
-router = APIRouter(prefix="/v1")
+router = new_router()
 
 Short = Annotated[str, Field(min_length=1, max_length=limits.NAME_BYTES_MAX)]
 

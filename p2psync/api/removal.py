@@ -1,11 +1,9 @@
 """The endpoints of detaching, closing and removing, and of what undoes each (B-DET, B-REM)."""
 
-from fastapi import APIRouter
-
-from p2psync.api.parts import Node, Segment
+from p2psync.api.parts import Node, Segment, new_router
 from p2psync.api.service import JsonObject
 
-router = APIRouter(prefix="/v1")
+router = new_router()
 
 
 @router.delete("/mandates/{mandate}/files/{file}")
