@@ -1,6 +1,7 @@
 """What waits to be posted, by file and period, and telling people of it (B-POS-1, B-POS-8)."""
 
-from collections.abc import Callable, Mapping, Sequence
+import datetime
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from p2psync.node import find, views
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
-from p2psync.node.tallies import Listed, Part, Tallies, Tally
+from p2psync.node.tallies import Listed, Part, Route, Tallies, Tally
 
 Json = dict[str, Any]
 
@@ -56,6 +57,8 @@ class Pending:
             if not file.added or file.pending() == (0, 0):
                 continue
             tally = await self.tallies.of(opened, file)
+            if tally.routed not in (None, _ways(file, years)):
+                self.tallies.note_soon(opened, file_id)  # noted by other accounting years
             listed = self.tallies.records(file, tally, left)
             left -= len(listed)
             rows += _rows(opened, file, tally, listed, years)
@@ -148,35 +151,33 @@ class Pending:
 
 def _routed(file: FileState, tally: Tally, years: Sequence[Settings]) -> dict[str | None, Part]:
     """Route the days that something waits of to periods (B-POS-8); known until either changes."""
-    known = [*years, views.file_period(file)]
-    if tally.parts is None or not _same(tally.parts_of, known):
-        parts: dict[str | None, Part] = {}
-        route = _router(file, years)
-        for day in sorted(tally.days):
-            part = parts.setdefault(route(day), Part())
-            part.sums.include(tally.days[day])
-            part.changed += tally.changed.get(day, 0)
-        tally.parts, tally.parts_of = parts, known
-    return tally.parts
+    routed = _ways(file, years)
+    return tally.by_period(routed, _router(routed))
 
 
-def _same(one: Sequence[object], other: Sequence[object]) -> bool:
-    return len(one) == len(other) and all(a is b or a == b for a, b in zip(one, other, strict=True))
+def _ways(file: FileState, years: Sequence[Settings]) -> Json:
+    """What tells the period of a day: spans of days; with no year, what the file is attached
+    with.
+    """
+    if not years:  # nothing is known of the accounting
+        return {"attached": views.file_period(file)}
+    return {
+        "years": [
+            [*map(datetime.date.toordinal, year.period), views.period_text(year.period)]
+            for year in years
+            if year.period is not None
+        ]
+    }
 
 
-def _router(file: FileState, years: Sequence[Settings]) -> Callable[[int], str | None]:
+def _router(ways: Json) -> Route:
     """Return what tells the period of a day."""
-    if not years:  # nothing is known of the accounting: what the file was attached with
-        attached = views.file_period(file)
+    if "years" not in ways:
+        attached: str | None = ways["attached"]
         return lambda _day: attached
-    spans = [
-        (year.period[0].toordinal(), year.period[1].toordinal(), views.period_text(year.period))
-        for year in years
-        if year.period is not None
-    ]
 
     def route(day: int) -> str | None:
-        return next((text for first, last, text in spans if first <= day <= last), None)
+        return next((text for first, last, text in ways["years"] if first <= day <= last), None)
 
     return route
 
@@ -191,7 +192,7 @@ def _rows(
     rows = []
     latest = file.current()
     records: dict[str | None, list[Json]] = {}
-    route = _router(file, years)
+    route = _router(_ways(file, years))
     for day, record in listed:
         records.setdefault(route(day), []).append(record)
     for period, part in _routed(file, tally, years).items():

@@ -32,7 +32,10 @@ Json = dict[str, Any]
 Listed = tuple[int, Json]
 """A record's day, and how it is shown."""
 
-_VERSION = 2
+Route = Callable[[int], str | None]
+"""Tells the period of a day."""
+
+_VERSION = 3
 """Rises when the same file gives another tally."""
 _NOTE = b"pending"
 _AT_ONCE_RECORDS = 5_000
@@ -55,7 +58,7 @@ class Tally:
 
     mark: bytes
     """Tells of which state of the file."""
-    days: dict[int, Sums]
+    _days: dict[int, Sums] | None
     changed: dict[int, int] = field(default_factory=dict)
     """How many of a day's records to add are edited ones that were posted before (B-POS-5)."""
     listed: list[Listed] = field(default_factory=list)
@@ -64,10 +67,33 @@ class Tally:
     """Whether these are all."""
     noted: str | None = None
     """The same as JSON, until somebody asks for it."""
+    noted_days: str = "{}"
+    """``days`` as JSON, until somebody asks for it."""
     parts: dict[str | None, Part] | None = None
     """The sums by period, once somebody routed them."""
-    parts_of: Sequence[object] = ()
-    """By which accounting years that was."""
+    routed: Json | None = None
+    """By what that was, as JSON."""
+
+    @property
+    def days(self) -> dict[int, Sums]:
+        """The sums by day."""
+        if self._days is None:
+            days = json.loads(self.noted_days)
+            self._days, self.noted_days = {int(day): _sums(each) for day, each in days.items()}, ""
+        return self._days
+
+    def by_period(self, routed: Json, route: Route) -> dict[str | None, Part]:
+        """The sums by period; known until ``routed``, which tells what ``route`` goes by, is
+        something else.
+        """
+        if self.parts is None or self.routed != routed:
+            parts: dict[str | None, Part] = {}
+            for day in sorted(self.days):
+                part = parts.setdefault(route(day), Part())
+                part.sums.include(self.days[day])
+                part.changed += self.changed.get(day, 0)
+            self.parts, self.routed = parts, routed
+        return self.parts
 
 
 class Tallies:
@@ -224,19 +250,14 @@ def _list(file: FileState, tally: Tally, most: int) -> None:
 
 
 def _to_note(tally: Tally) -> Json:
+    days = {str(day): _noted_sums(sums) for day, sums in tally.days.items()}
     return {
-        "days": {
-            str(day): [
-                sums.added,
-                sums.deleted,
-                str(sums.added_amount),
-                str(sums.deleted_amount),
-                sums.added_groups,
-                sums.deleted_groups,
-            ]
-            for day, sums in tally.days.items()
-        },
+        "days": json.dumps(days),
         "changed": {str(day): count for day, count in tally.changed.items()},
+        "parts": None
+        if tally.parts is None
+        else [[each, _noted_sums(part.sums), part.changed] for each, part in tally.parts.items()],
+        "routed": tally.routed,
         "listed": json.dumps(tally.listed[:PENDING_LISTED], ensure_ascii=False),
         "complete": tally.complete and len(tally.listed) <= PENDING_LISTED,
     }
@@ -247,11 +268,29 @@ def _from_note(mark: bytes, note: Any) -> Tally | None:
         return None
     return Tally(
         mark,
-        {
-            int(day): Sums(added, deleted, Decimal(more), Decimal(less), groups, gone)
-            for day, (added, deleted, more, less, groups, gone) in note["days"].items()
-        },
+        None,
         {int(day): count for day, count in note["changed"].items()},
         complete=note["complete"],
         noted=note["listed"],
+        noted_days=note["days"],
+        parts=None
+        if note["parts"] is None
+        else {period: Part(_sums(sums), changed) for period, sums, changed in note["parts"]},
+        routed=note["routed"],
     )
+
+
+def _noted_sums(sums: Sums) -> list[int | str]:
+    return [
+        sums.added,
+        sums.deleted,
+        str(sums.added_amount),
+        str(sums.deleted_amount),
+        sums.added_groups,
+        sums.deleted_groups,
+    ]
+
+
+def _sums(noted: Any) -> Sums:
+    added, deleted, more, less, groups, gone = noted
+    return Sums(added, deleted, Decimal(more), Decimal(less), groups, gone)
