@@ -302,6 +302,30 @@ class InputUnreadable(BadInputError):
     hint_template = "check the name and the permissions of the file"
 
 
+class FormatUnknown(UsageError):
+    """No format has that name."""
+
+    code = "format-unknown"
+    template = "there is no format called {name}"
+    hint_template = "write one of: {names}"
+
+
+class FormatsDiffer(BadInputError):
+    """Two files that are to be compared have different formats."""
+
+    code = "formats-differ"
+    template = "{old} is {old_format} and {new} is {new_format}: they cannot be compared"
+    hint_template = "if both are of one format, name it with --format"
+
+
+class InspectedTooLarge(BadInputError):
+    """A file has more lines than can be compared."""
+
+    code = "inspected-too-large"
+    template = "{path} has more than {limit} lines and groups: too many to be compared"
+    hint_template = "compare parts of it, or each file on its own"
+
+
 class OutputUnwritable(StorageError):
     """A file that the caller named cannot be written."""
 
@@ -1343,13 +1367,26 @@ class MigrateBlocked(RefusedError):
 
     code = "migrate-blocked"
     template = (
-        "{file} cannot migrate to {path}: of its records, {pending} that wait to be posted (+) and "
-        "{posted} that are posted (=) are not in it; {listed} of them: {records}"
+        "{file} cannot migrate to {path}: of its records, {posted} that are posted are not in it: "
+        "{posted_records}; nor {pending} that wait to be posted: {pending_records}"
     )
+    texts: ClassVar[dict[str, str]] = {
+        "posted": "{file} cannot migrate to {path}: of its records, {posted} that are posted are "
+        "not in it: {posted_records}",
+        "pending": "{file} cannot migrate to {path}: of its records, {pending} that wait to be "
+        "posted are not in it: {pending_records}",
+    }
     hint_template = (
         "cancel their postings first, or say --cancel-pending: what waits is then dropped, what is "
         "posted waits to be taken back"
     )
+
+    def __init__(self, **params: object) -> None:
+        if not params.get("pending"):
+            self.template = self.texts["posted"]
+        elif not params.get("posted"):
+            self.template = self.texts["pending"]
+        super().__init__(**params)
 
 
 class MigrateGutted(RefusedError):
@@ -1372,11 +1409,19 @@ class FileAstray(FileHeldBack):
 
 
 class NothingHeld(RefusedError):
-    """No save of the file is held back here."""
+    """No save of the file is held back."""
 
     code = "nothing-held"
-    template = "no save of {file} is held back on this device"
-    hint_template = "it is confirmed where the file was saved"
+    template = "no save of {file} is held back"
+    hint_template = "see p2psync held"
+
+
+class AnswerElsewhere(RefusedError):
+    """A save is held back on another device, and this one's role may not answer for it."""
+
+    code = "answer-elsewhere"
+    template = "the save of {file} is held back on {machine} ({who}), and is not yours to judge"
+    hint_template = "it is confirmed or refused there, or by an owner or the accounting"
 
 
 class NotInStep(UnavailableError):
@@ -1425,3 +1470,88 @@ class NodeEnding(UnavailableError):
     code = "node-ending"
     template = "the node is ending"
     hint_template = "start it again with: p2psync node start"
+
+
+# -- audit files (docs/spec/audit.md) ----------------------------------------------------------
+
+
+class AuditFileError(BadInputError):
+    """Bytes that are no audit file, or break a rule of its format."""
+
+    code = "audit-file"
+    template = "this is not a sound audit file: {cause}"
+    hint_template = "get the .p2psync-audit file again from who exported it"
+
+
+class AuditNotVerified(BadInputError):
+    """A report was asked for of a file that does not verify."""
+
+    code = "audit-not-verified"
+    template = "{path} does not verify: {cause}"
+    hint_template = "see what is wrong with p2psync audit verify; no report is made of it"
+
+
+class AuditMandateOther(RefusedError):
+    """A report was asked for of another mandate's file."""
+
+    code = "audit-mandate-other"
+    template = "{path} is not what was asked for: {cause}"
+    hint_template = "see p2psync audit verify"
+
+
+class HeadsInvalid(BadInputError):
+    """What was given as known heads is neither an audit file nor what verify or export print."""
+
+    code = "heads-invalid"
+    template = "{path} holds no heads: {cause}"
+    hint_template = (
+        "give an audit file, or what p2psync audit export or verify print with --json"
+    )
+
+
+class TimeStampFailed(UnavailableError):
+    """A time-stamping authority did not answer with a time stamp."""
+
+    code = "time-stamp-failed"
+    template = "{authority} gave no time stamp: {cause}"
+    hint_template = "the file is as it was; try again, or ask another authority: p2psync audit stamp"
+
+
+class TimeStampWrong(BadInputError):
+    """A time-stamping authority answered with something else than what it was asked for."""
+
+    code = "time-stamp-wrong"
+    template = "what {authority} answered does not stamp this file: {cause}"
+    hint_template = "the file is as it was; ask another authority"
+
+
+class CertificatesInvalid(BadInputError):
+    """A file of certificates holds none."""
+
+    code = "certificates-invalid"
+    template = "{path} holds no certificate: {cause}"
+    hint_template = "give the authority's root certificate as PEM or DER"
+
+
+class StampsFull(RefusedError):
+    """An audit file has as many time stamps as it can."""
+
+    code = "stamps-full"
+    template = "{path} has {limit} time stamps already"
+    hint_template = "export the mandate again"
+
+
+class PdfUnavailable(UnavailableError):
+    """The library that writes PDF is not installed."""
+
+    code = "pdf-unavailable"
+    template = "PDF needs reportlab, which is not installed"
+    hint_template = "install p2psync[pdf], or write HTML (-o report.html) and print that"
+
+
+class ReportKindUnknown(UsageError):
+    """A report can be HTML or PDF."""
+
+    code = "report-kind-unknown"
+    template = "{path} is neither HTML nor PDF"
+    hint_template = "give it a name that ends in .html or .pdf"

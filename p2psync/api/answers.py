@@ -5,7 +5,7 @@ from typing import Final
 from starlette.responses import JSONResponse
 
 from p2psync import errors
-from p2psync.i18n import fill, translate
+from p2psync.i18n import tell
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -37,8 +37,8 @@ def error_object(error: errors.P2PSyncError, language: str) -> dict[str, dict[st
     return {
         "error": {
             "code": error.code,
-            "text": fill(translate(error.template, language), error.params),
-            "hint": fill(translate(error.hint_template, language), error.params),
+            "text": tell(error.template, error.params, language),
+            "hint": tell(error.hint_template, error.params, language),
             "exit_code": error.exit_code,
         }
     }

@@ -15,11 +15,10 @@ from p2psync.i18n import (
     LANGUAGES,
     _,
     environment_language,
-    fill,
     language,
     language_of,
     set_language,
-    translate,
+    tell,
 )
 
 INTERRUPTED_EXIT_CODE = 130
@@ -134,8 +133,8 @@ def _report(error: errors.P2PSyncError, as_json: bool) -> int:
     code, exit_code = error.code, error.exit_code
     if isinstance(error, NodeError):
         code, exit_code = error.node_code, error.node_exit_code
-    text = fill(translate(error.template, language()), error.params)
-    hint = fill(translate(error.hint_template, language()), error.params)
+    text = tell(error.template, error.params, language())
+    hint = tell(error.hint_template, error.params, language())
     if as_json:
         lines = json.dumps({"error": {"code": code, "text": text, "hint": hint}})
     else:

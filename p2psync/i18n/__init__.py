@@ -1,7 +1,8 @@
 """Texts for people, in their language: English templates are the keys, ``fr.json`` the French.
 
 A template is plain text with ``{name}`` places. Only templates are translated, never filled text,
-so that what comes from files and peers stays as it is.
+so that what comes from files and peers stays as it is; what the operating system gives as a cause
+is translated as a whole.
 """
 
 import json
@@ -12,6 +13,8 @@ from contextvars import ContextVar
 from functools import lru_cache
 from importlib import resources
 from typing import Any
+
+from p2psync.i18n import system
 
 LANGUAGES = ("en", "fr")
 
@@ -47,6 +50,17 @@ def fill(template: str, params: Mapping[str, object]) -> str:
         return repr(value) if place[0].endswith("!r}") else value
 
     return _PLACE.sub(filled, template)
+
+
+def tell(template: str, params: Mapping[str, object], language: str) -> str:
+    """Return the template in ``language``, filled.
+
+    A parameter called ``cause`` that is what the operating system says is translated, too.
+    """
+    cause = params.get("cause")
+    if isinstance(cause, str) and cause in system.CAUSE_TEXTS.values():
+        params = {**params, "cause": translate(cause, language)}
+    return fill(translate(template, language), params)
 
 
 def places(template: str) -> frozenset[str]:
@@ -92,7 +106,7 @@ def localise(value: Any, language: str) -> Any:
                 for name, item in value.items()
                 if name not in ("text", "template", "params")
             }
-            return {**rest, "text": fill(translate(template, language), params)}
+            return {**rest, "text": tell(template, params, language)}
         case dict():
             return {
                 name: _cause(item, language) if name == "cause" else localise(item, language)

@@ -21,9 +21,10 @@ from p2psync.errors import (
     NotAdmittedYet,
     NotAllowed,
     NotARegularFile,
+    ProgramRefused,
 )
 from p2psync.limits import BLOCKING_RECORDS_LISTED_MAX
-from p2psync.node import find, views
+from p2psync.node import find, validity, views
 from p2psync.node.closed import check_open
 from p2psync.node.copies import Copy
 from p2psync.node.opened import Opened
@@ -107,7 +108,7 @@ class Detaching:
         for role in ROLES:
             copy = opened.copies.get((file_id, role))
             if copy is not None:
-                with suppress(FileHeldBack, NotAllowed, NotARegularFile):
+                with suppress(FileHeldBack, NotAllowed, NotARegularFile, ProgramRefused):
                     await self._node.shelf.take(opened, copy)
 
     # -- what entries tell --------------------------------------------------------------------
@@ -117,6 +118,7 @@ class Detaching:
         node = self._node
         node.shelf.write_out(opened, change.file)
         node.watch_soon()
+        validity.tell(node.notices, opened)
         file = opened.state.files.get(change.file)
         if file is None or file.added is None or change.detach in file.reattached:
             return
@@ -144,6 +146,7 @@ class Detaching:
             return
         self.make_way(opened, file)
         node.watch_soon()
+        validity.tell(node.notices, opened)
         for role in ROLES:
             copy = opened.copies.get((file.id, role))
             if copy is not None:
@@ -263,15 +266,15 @@ def check_cancelled(opened: Opened, file: FileState, shown: str) -> None:
         file=shown,
         mandate=opened.name,
         posted=posted,
-        posted_records=_told(_posted_records(file), posted),
+        posted_records=told(_posted_records(file), posted),
         waiting=waiting,
-        waiting_records=_told((item.record for item in file.pending_records()), waiting),
+        waiting_records=told((item.record for item in file.pending_records()), waiting),
     )
 
 
-def _told(records: Iterable[Record], count: int) -> str:
+def told(records: Iterable[Record], count: int) -> str:
     """The first of some records; dots stand for the others."""
-    listed = [record_line("", each) for each in islice(records, BLOCKING_RECORDS_LISTED_MAX)]
+    listed = [record_line(each) for each in islice(records, BLOCKING_RECORDS_LISTED_MAX)]
     return "; ".join(listed if len(listed) == count else [*listed, "…"])
 
 
@@ -289,10 +292,9 @@ def _posted_records(file: FileState) -> Iterator[Record]:
             yield item.record
 
 
-def record_line(sign: str, record: Record) -> str:
-    """A record in one line, with a sign that tells what is to be done with it."""
+def record_line(record: Record) -> str:
+    """A record in one line."""
     parts = [
-        sign,
         "" if record.date is None else record.date.isoformat(),
         "" if record.amount is None else str(record.amount),
         record.text,

@@ -1,12 +1,14 @@
 """A file that is to take the place of an attached one: what it holds, and what blocks that."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from p2psync.core.files import FileState
+from p2psync.core.records import Record
 from p2psync.errors import (
     FileAbsent,
     MigrateBlocked,
@@ -17,10 +19,9 @@ from p2psync.errors import (
 )
 from p2psync.formats import registry
 from p2psync.formats.cresus_settings import read_settings
-from p2psync.limits import BLOCKING_RECORDS_LISTED_MAX
 from p2psync.node import copies as disk
 from p2psync.node import views
-from p2psync.node.detaching import record_line
+from p2psync.node.detaching import told
 from p2psync.node.looking import First, Records, look_first
 from p2psync.node.opened import Opened
 from p2psync.storage.file_state import FileStat
@@ -114,28 +115,22 @@ def check_blocked(file: FileState, new: New, shown: str, *, cancel: bool) -> tup
     posted = +posted
     pending = missing - posted
     if not cancel:
-        listed = _listed(file, pending, posted)
         raise MigrateBlocked(
             file=shown,
             path=str(new.path),
             pending=pending.total(),
+            pending_records=told(_records_of(file, pending), pending.total()),
             posted=posted.total(),
-            listed=len(listed),
-            records="; ".join(listed),
+            posted_records=told(_records_of(file, posted), posted.total()),
         )
     return pending.total(), posted.total()
 
 
-def _listed(file: FileState, pending: Counter[bytes], posted: Counter[bytes]) -> list[str]:
-    left = (Counter(pending), Counter(posted))
-    out: list[str] = []
+def _records_of(file: FileState, counts: Counter[bytes]) -> Iterator[Record]:
+    """The records of a file that are counted, each as often as that."""
+    left = Counter(counts)
     for _, value in file.segments.shown():
         for record in value.segment.records:
-            for sign, counts in zip("+=", left, strict=True):
-                if counts[record.key] > 0 and len(out) < BLOCKING_RECORDS_LISTED_MAX:
-                    counts[record.key] -= 1
-                    out.append(record_line(sign, record))
-                    break
-        if len(out) >= BLOCKING_RECORDS_LISTED_MAX:
-            break
-    return out
+            if left[record.key] > 0:
+                left[record.key] -= 1
+                yield record

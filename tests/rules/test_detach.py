@@ -414,3 +414,20 @@ async def test_b_det_3_a_new_accounting_year_stays_with_the_mandate(tmp_path: Pa
         await anna.service.attach("Books", [path], "accounting", None, "atelier_2025.crp")
         with pytest.raises(AccountingNotDetachable):
             await anna.service.detach("Books", "next.crp")
+
+
+async def test_b_det_1_a_file_that_the_policy_refuses_can_be_detached(tmp_path: Path) -> None:
+    async with running(tmp_path / "anna") as anna:
+        await founded(anna)
+        path = anna.file("a.ecf", V1)
+        await anna.service.attach("Books", [path], "invoicing", None, None)
+        await anna.service.policy_set("Books", ["trial"], {})
+        await anna.service.program_register("Books", "a.ecf", "Billing", "1", "trial")
+        anna.file("a.ecf", V2)
+        await anna.look()
+        assert "program-refused" in await anna.alerts()
+        await anna.service.detach("Books", "a.ecf")
+        await anna.rest()
+        assert await files(anna) == ["atelier_2025.crp"]
+        assert Path(path).read_bytes() == V2
+        assert await anna.alerts() == []

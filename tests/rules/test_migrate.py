@@ -566,7 +566,9 @@ async def test_b_mig_2_records_that_would_be_lost_block_and_are_listed(tmp_path:
         with pytest.raises(MigrateBlocked) as caught:
             await ben.service.migrate("Books", "a.ecf", new, False)
         assert (caught.value.params["pending"], caught.value.params["posted"]) == ("3", "0")
-        assert "+ " in caught.value.params["records"]
+        assert caught.value.params["pending_records"].count(";") == 2
+        assert "3 that wait to be posted" in caught.value.text
+        assert "that are posted" not in caught.value.text
         assert await state(ben) == before
         assert desk(ben) == {"a.ecf": V2, "new.ecf": V1}
         said = await ben.service.migrate("Books", "a.ecf", new, True)
@@ -590,7 +592,8 @@ async def test_b_mig_2_posted_records_that_are_gone_are_to_be_taken_back(tmp_pat
         with pytest.raises(MigrateBlocked) as caught:
             await ben.service.migrate("Books", "a.ecf", new, False)
         assert (caught.value.params["pending"], caught.value.params["posted"]) == ("0", "3")
-        assert "= " in caught.value.params["records"]
+        assert caught.value.params["posted_records"].count(";") == 2
+        assert "3 that are posted" in caught.value.text and "wait" not in caught.value.text
         said = await ben.service.migrate("Books", "a.ecf", new, True)
         assert said["advice"]["code"] == "repost"
         await in_step(anna, ben)

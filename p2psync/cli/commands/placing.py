@@ -109,7 +109,7 @@ def replace(
             return
     with shown_progress(_("reading"), mandate):
         said = client.post(*place, body={**body, "dry_run": False})
-    output.emit(said, _show_replaced)
+    output.emit(said, _show_done if asks else _show_replaced)
 
 
 def _show_link(said: Mapping[str, Any]) -> None:
@@ -155,10 +155,15 @@ def _show_migrated(said: Mapping[str, Any]) -> None:
     _show_advice(said)
 
 
+def _show_done(said: Mapping[str, Any]) -> None:
+    before, path = said["before"]["path"], said["path"]
+    output.say(_("{path} is in the place of {before} now", path=path, before=before))
+
+
 def _show_replaced(said: Mapping[str, Any]) -> None:
     before, path = said["before"]["path"], said["path"]
     if said["done"]:
-        output.say(_("{path} is in the place of {before} now", path=path, before=before))
+        _show_done(said)
     else:
         output.say(_("{path} would be in the place of {before}", path=path, before=before))
     if said["records"] is not None:
