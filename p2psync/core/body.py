@@ -27,6 +27,8 @@ class PendingRecord:
 
     change: str
     record: Record
+    identity: bytes | None = None
+    """That of its segment: what is to be deleted and what is to be added under one is an edit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,33 +174,36 @@ class Body:
         """
         if not self._taken and not self.segments.balanced:
             for _, value in self.segments.shown():
-                for record in value.segment.records:
-                    yield PendingRecord("added", record)
+                segment = value.segment
+                for record in segment.records:
+                    yield PendingRecord("added", record, segment.identity)
             return
         balance = self.segments.balance
         left = balance.added
         used: Counter[bytes] = Counter()
         for value in self._holding(balance) if left else ():
-            for record in value.segment.records:
+            segment = value.segment
+            for record in segment.records:
                 if balance.surplus.get(record.key, 0) > used[record.key]:
                     used[record.key] += 1
                     left -= 1
-                    yield PendingRecord("added", record)
+                    yield PendingRecord("added", record, segment.identity)
             if not left:
                 break
         if not balance.deleted:
             return
         gone = [
-            (pair, record)
+            (pair, record, segment.identity)
             for pair, segment in self._taken.items()
-            for record in (segment.records if segment else ())
+            if segment is not None
+            for record in segment.records
             if balance.surplus.get(record.key, 0) < 0
         ]
         used.clear()
-        for _, record in sorted(gone, key=itemgetter(0)):
+        for _, record, identity in sorted(gone, key=itemgetter(0)):
             if -balance.surplus.get(record.key, 0) > used[record.key]:
                 used[record.key] += 1
-                yield PendingRecord("deleted", record)
+                yield PendingRecord("deleted", record, identity)
 
     def _holding(self, balance: Balance) -> Iterator[Value]:
         """Yield, in file order, all that may hold a record to add."""

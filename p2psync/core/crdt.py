@@ -18,7 +18,7 @@ from operator import attrgetter
 
 from p2psync.core.balance import Balance, Measure
 from p2psync.core.ops import OpId
-from p2psync.core.records import Segment, SegmentReader
+from p2psync.core.records import Segment, SegmentReader, identifies
 
 Read = Callable[[bytes], Segment]
 """Reads the bytes of one segment."""
@@ -85,6 +85,34 @@ def position(base: bytes, counter: int) -> bytes:
         digits.append(digit + 1)
     digits.reverse()
     return base + bytes(digits)
+
+
+_NAMED = b"p2psync identity"
+"""No entry's id starts so."""
+_ALONE = b"\0"
+
+
+def named(identity: bytes) -> OpId:
+    """The element of all segments with an identity (16 bytes), whoever added them."""
+    return _NAMED + identity, 0
+
+
+def identity_of(element: OpId) -> bytes | None:
+    """The identity that an element is named by; ``None`` for an element of one added segment."""
+    return element[0][len(_NAMED) :] if element[0].startswith(_NAMED) else None
+
+
+def alone(base: bytes) -> bytes:
+    """Mark a base: its segments are elements of their own, whatever their identity.
+
+    So a file that has one identity twice is still what its author saved.
+    """
+    return base + _ALONE
+
+
+def _is_alone(position: bytes) -> bool:
+    """Other bases end in the tie, which has no zeros."""
+    return position[-_COUNTER_DIGITS - 1 : -_COUNTER_DIGITS] == _ALONE
 
 
 _LAST_DIGITS = tuple([bytes([1] * (_COUNTER_DIGITS - 1) + [digit + 1]) for digit in range(_DIGITS)])
@@ -227,6 +255,8 @@ class SegmentSet:
     """The element of each value that is not its element's first."""
     _removed: set[OpId] = field(default_factory=set)
     _homeless: dict[OpId, list[Value]] = field(default_factory=dict)
+    _placed: dict[OpId, tuple[int, OpId]] = field(default_factory=dict)
+    """Stamp and value of what put each named element where it stands: the last that did so."""
     _order: list[Element] = field(default_factory=list)
     """The elements that have values, by position; some that lost theirs, too, for a while."""
     _fresh: list[Element] = field(default_factory=list)
@@ -313,6 +343,8 @@ class SegmentSet:
             self._remove(value_id)
 
     def _add(self, adds: Sequence[tuple[OpId, bytes, bytes]], stamp: int) -> None:
+        if adds and identifies(self.reader, self.format):
+            adds = self._add_named(adds, stamp)
         read, elements, fresh = self.read, self.elements, self._fresh
         # Of now: what is taken from the set here must not hide what waits besides.
         strange = bool(self._removed or self._homeless)
@@ -327,6 +359,48 @@ class SegmentSet:
                 element = elements[value_id] = Element.single(value_id, place, stamp, raw, read)
                 fresh.append(element)
                 self._gain(value_id, raw)
+
+    def _add_named(
+        self, adds: Sequence[tuple[OpId, bytes, bytes]], stamp: int
+    ) -> Sequence[tuple[OpId, bytes, bytes]]:
+        """Add the segments that have an identity; return the others."""
+        self.memo = {}  # each is read for its identity, and again to be counted
+        others: list[tuple[OpId, bytes, bytes]] = []
+        moved: dict[OpId, bytes] = {}
+        for add in adds:
+            value_id, place, raw = add
+            identity = None if _is_alone(place) else self.read(raw).identity
+            if identity is None:
+                others.append(add)
+                continue
+            element_id = named(identity)
+            value = Value(value_id, stamp, raw, self.read)
+            element = self.elements.get(element_id)
+            if element is None:
+                element = self.elements[element_id] = Element(element_id, place)
+                self._placed[element_id] = stamp, value_id
+                self._empty += 1
+                self._fresh.append(element)
+                self._put(element, [value, *self._homeless.pop(element_id, [])], ())
+                continue
+            if self._placed[element_id] < (stamp, value_id):
+                self._placed[element_id] = stamp, value_id
+                moved[element_id] = place
+            self._put(element, [value], ())
+        self._move(moved)
+        self.memo = None
+        return others
+
+    def _move(self, moved: dict[OpId, bytes]) -> None:
+        """Put elements where they stand now."""
+        if moved:
+            self._order = [each for each in self._sort() if each.alive and each.id not in moved]
+            self._empty = 0
+            for element_id, place in moved.items():
+                element = self.elements[element_id]
+                element.position = place
+                if element.alive:
+                    self._fresh.append(element)
 
     def _remove(self, value_id: OpId) -> None:
         owner = self._edited.pop(value_id, None)

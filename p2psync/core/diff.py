@@ -3,14 +3,26 @@
 Elements are matched by segment key, the k-th occurrence with the k-th, and stay where they are as
 long as their order does (the longest increasing subsequence). What has no match is removed or
 added, or, between the same neighbours and with nothing but its text changed, edited.
+
+Segments with an identity are matched by that alone: with other content they are edited, and added
+elsewhere they are the same element still (``crdt.named``). Of several with one identity in one file
+one is that element, the others stand alone.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from p2psync.core.crdt import RUN_SEGMENTS_MAX, Element, Value, between, position
+from p2psync.core.crdt import (
+    RUN_SEGMENTS_MAX,
+    Element,
+    Value,
+    alone,
+    between,
+    identity_of,
+    position,
+)
 from p2psync.core.ops import Edits, Lines, OpId, Run
 from p2psync.core.records import Segment
 from p2psync.limits import ENTRY_PAYLOAD_TARGET_BYTES, POSITION_BASE_BYTES_MAX
@@ -21,9 +33,11 @@ _OVERHEAD_BYTES = 40
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    adds: list[tuple[bytes | None, bytes | None, list[bytes]]]
+    adds: list[tuple[bytes | None, bytes | None, list[Segment]]]
     edits: list[tuple[OpId, bytes]]
     removes: list[OpId]
+    held: set[bytes] = field(default_factory=set)
+    """Identities whose element stays: another segment with one of them stands alone."""
 
 
 def diff(file: bytes, old: Sequence[Shown], new: Sequence[Segment], tie: bytes) -> list[Lines]:
@@ -37,7 +51,7 @@ def diff(file: bytes, old: Sequence[Shown], new: Sequence[Segment], tie: bytes) 
         return list(_operations(file, plan, tie))
     except ValueError:  # no room between two positions: number the whole file anew
         rewrite = _Plan(
-            [(None, None, [segment.raw for segment in new])],
+            [(None, None, list(new))],
             [],
             [value_id for element, value in old for value_id in element.behind(value)],
         )
@@ -48,9 +62,14 @@ def _plan(old: Sequence[Shown], new: Sequence[Segment]) -> _Plan:
     start, end = _common(old, new)
     old_middle = old[start : len(old) - end]
     new_middle = new[start : len(new) - end]
-    kept = _matches(old_middle, new_middle)
-
     plan = _Plan([], [], [])
+    if _has_identities(old_middle, new_middle):
+        start = end = 0
+        old_middle, new_middle = old, new
+        kept = _matches_of_identities(old, new, plan.held)
+    else:
+        kept = _matches(old_middle, new_middle)
+
     bound_left = old[start - 1][0].position if start else None
     bound_right = old[len(old) - end][0].position if end else None
     old_at = new_at = 0
@@ -105,6 +124,53 @@ def _matches(old: Sequence[Shown], new: Sequence[Segment]) -> list[tuple[int, in
     return _increasing(pairs)
 
 
+def _has_identities(old: Sequence[Shown], new: Sequence[Segment]) -> bool:
+    return any(segment.identity is not None for segment in new) or any(
+        identity_of(element.id) is not None for element, _ in old
+    )
+
+
+def _matches_of_identities(
+    old: Sequence[Shown], new: Sequence[Segment], held: set[bytes]
+) -> list[tuple[int, int]]:
+    """Do ``_matches`` where segments have identities; collect those whose element stays.
+
+    One that stands alone is matched only while another one is the element of its identity.
+    """
+    places: dict[bytes, list[int]] = defaultdict(list)
+    exact: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+    for index in range(len(old) - 1, -1, -1):
+        element, value = old[index]
+        name = identity_of(element.id)
+        if len(element.shown()) > 1:
+            exact[name or b"", value.raw].append(index)
+        elif name is None:
+            segment = value.segment
+            places[segment.key + (segment.identity or b"")].append(index)
+        else:
+            places[name].append(index)
+    pairs: list[tuple[int, int]] = []
+    for index, segment in enumerate(new):
+        name = segment.identity
+        candidates = (
+            exact.get((name or b"", segment.raw))
+            or places.get(name or segment.key)
+            or (places.get(segment.key + name) if name else None)
+        )
+        if candidates:
+            pairs.append((candidates.pop(), index))
+    kept = _increasing(pairs)
+    for old_index, _ in kept:
+        name = identity_of(old[old_index][0].id)
+        if name is not None:
+            held.add(name)
+    return [
+        (old_index, new_index)
+        for old_index, new_index in kept
+        if (name := new[new_index].identity) is None or name in held
+    ]
+
+
 def _increasing(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """The longest subsequence whose first items rise too (Fredman 1975)."""
     tails: list[int] = []
@@ -140,13 +206,14 @@ def _gap(
     for index in range(len(gone) - 1, -1, -1):
         element, value = gone[index]
         segment = value.segment
-        if segment.record_count and len(element.shown()) == 1:
+        if segment.record_count and segment.identity is None and len(element.shown()) == 1:
             editable[segment.money_key].append(index)
-    run: list[bytes] = []
+    run: list[Segment] = []
     edited_up_to = -1
     taken: set[int] = set()
     for segment in come:
-        candidates = editable.get(segment.money_key, []) if segment.record_count else []
+        editing = segment.record_count and segment.identity is None
+        candidates = editable.get(segment.money_key, []) if editing else []
         while candidates and candidates[-1] <= edited_up_to:
             candidates.pop()
         if candidates:
@@ -161,7 +228,7 @@ def _gap(
             edited_up_to = place
             left = element.position
         else:
-            run.append(segment.raw)
+            run.append(segment)
     if run:
         plan.adds.append((left, right, run))
     for index, (element, value) in enumerate(gone):
@@ -189,22 +256,29 @@ def _operations(file: bytes, plan: _Plan, tie: bytes) -> Iterator[Lines]:
         adds, edits, removes, size = [], [], [], 0
         return operation
 
-    for left, right, raws in plan.adds:
+    held = set(plan.held)
+    for left, right, segments in plan.adds:
         at = left
         pending: list[bytes] = []
-        base = between(at, right, tie)
-        for raw in raws:
-            if len(base) > POSITION_BASE_BYTES_MAX:
-                raise ValueError("positions too long")
+        base, stands_alone = between(at, right, tie), False
+        for segment in segments:
+            raw, identity = segment.raw, segment.identity
+            is_alone = identity in held
+            if identity is not None:
+                held.add(identity)
             full = size + len(raw) > ENTRY_PAYLOAD_TARGET_BYTES
-            if full or len(pending) >= RUN_SEGMENTS_MAX:
+            if full or is_alone != stands_alone or len(pending) >= RUN_SEGMENTS_MAX:
                 if pending:
                     at = position(base, len(pending) - 1)
                     adds.append(Run(base, tuple(pending)))
                     pending = []
-                    base = between(at, right, tie)
+                base, stands_alone = between(at, right, tie), is_alone
+                if is_alone:
+                    base = alone(base)
                 if full and size:
                     yield flush()
+            if len(base) > POSITION_BASE_BYTES_MAX:
+                raise ValueError("positions too long")
             pending.append(raw)
             size += len(raw) + 5
         adds.append(Run(base, tuple(pending)))

@@ -1,7 +1,7 @@
 """What the rest of p2psync knows of an exchange file's content, whatever its format."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
@@ -52,7 +52,8 @@ class Segment:
     not change when a file is only renumbered. ``records`` is empty for headers and for lines
     that could not be read. ``money_key`` (16 bytes) is ``key`` without what is only text.
     ``identity`` (16 bytes) stands for an identifier that the program guarantees to be stable in
-    this file (an OFX FITID): segments with one identity are one element, whatever else changed.
+    this file (an OFX FITID): segments with one identity are one element, whatever else changed
+    (docs/decisions/0022).
     """
 
     raw: bytes
@@ -96,8 +97,19 @@ class Document:
 
 
 class SegmentReader(Protocol):
-    """Reads one segment of a record file on its own; pure, total, never raises."""
+    """Reads one segment of a record file on its own; pure, total, never raises.
+
+    It may have a method ``identifies(format_name) -> bool``, see ``identifies``.
+    """
 
     def __call__(self, format_name: str, raw: bytes) -> Segment:
         """Return the segment that these bytes are in a file of that format."""
         ...
+
+
+def identifies(reader: SegmentReader, format_name: str) -> bool:
+    """Tell whether segments of a format can have an ``identity``; of any, when a reader has no
+    say. Where they cannot, nobody has to read a segment to know what element it is.
+    """
+    says: Callable[[str], bool] | None = getattr(reader, "identifies", None)
+    return says is None or says(format_name)

@@ -45,6 +45,20 @@ def by_name(format_name: str) -> Format:
     return _FORMATS.get(format_name, OPAQUE)
 
 
-def read_segment(format_name: str, raw: bytes) -> Segment:
-    """Reads one segment of a file of that format; a ``SegmentReader`` for the core."""
-    return by_name(format_name).read_segment(raw)
+class _Reader:
+    """Reads one segment of a file of a format; a ``SegmentReader`` for the core."""
+
+    def __call__(self, format_name: str, raw: bytes) -> Segment:
+        return by_name(format_name).read_segment(raw)
+
+    def identifies(self, format_name: str) -> bool:
+        """Says whether segments of that format can have an ``identity``."""
+        return format_name in _IDENTIFYING
+
+
+read_segment = _Reader()
+_IDENTIFYING = frozenset(
+    name for name, each in _FORMATS.items() if getattr(each, "identifies", False)
+)
+"""Formats with an attribute ``identifies`` that is true; the segments of others have no
+identity."""

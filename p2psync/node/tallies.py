@@ -231,7 +231,7 @@ def _list(file: FileState, tally: Tally, most: int) -> None:
     if added and deleted and added + deleted <= PENDING_EDITED_RECORDS_MAX:
         every = list(file.pending_records())
         came, gone = every[:added], every[added:]
-        matches = edited([item.record for item in gone], [item.record for item in came])
+        matches = _edited(gone, came)
         pairs = [(gone[old], came[new]) for old, new in sorted(matches, key=lambda each: each[1])]
         taken = {old + added for old, _ in matches} | {new for _, new in matches}
         rest = [item for index, item in enumerate(every) if index not in taken]
@@ -247,6 +247,24 @@ def _list(file: FileState, tally: Tally, most: int) -> None:
         for item, changed in first[:most]
     ]
     tally.complete = len(tally.listed) >= added + deleted
+
+
+def _edited(gone: Sequence[PendingRecord], came: Sequence[PendingRecord]) -> list[tuple[int, int]]:
+    """Pairs (index into ``gone``, index into ``came``) of what is one record: by its identifier
+    where it has one, else by likeness.
+    """
+    pairs: list[tuple[int, int]] = []
+    places: dict[bytes, list[int]] = {}
+    for index, item in enumerate(gone):
+        if item.identity is not None:
+            places.setdefault(item.identity, []).append(index)
+    for index, item in enumerate(came):
+        if item.identity is not None and places.get(item.identity):
+            pairs.append((places[item.identity].pop(0), index))
+    old = [index for index, item in enumerate(gone) if item.identity is None]
+    new = [index for index, item in enumerate(came) if item.identity is None]
+    likely = edited([gone[index].record for index in old], [came[index].record for index in new])
+    return pairs + [(old[one], new[other]) for one, other in likely]
 
 
 def _to_note(tally: Tally) -> Json:

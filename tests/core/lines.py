@@ -2,6 +2,7 @@
 
 ``konto 12.50 | some text # 7``: what stands before ``|`` is money, before ``#`` the content, behind
 it a number that a program may change without meaning anything. A line without ``|`` is a header.
+``@7 konto 12.50 | some text`` has a stable identifier, 7.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,10 +24,13 @@ def read(format_name: str, raw: bytes) -> Segment:
     """Read one line, whatever the format is called."""
     content = raw.split(b"#")[0].strip()
     key = digest(b"test", content, size=16)
+    name = content.split()[0] if content.startswith(b"@") else b""
+    identity = digest(b"name", name, size=16) if name else None
     if b"|" not in content:
-        return Segment(raw, key, key)
+        return Segment(raw, key, key, identity=identity)
     money = digest(b"money", content.split(b"|")[0].strip(), size=16)
-    return Segment(raw, key, money, (Record(key, money, content.decode("latin-1"), None, None),))
+    record = Record(key, money, content.decode("latin-1"), None, None)
+    return Segment(raw, key, money, (record,), None, identity)
 
 
 def segments(data: bytes) -> list[Segment]:
