@@ -78,6 +78,11 @@ class Segment:
         """The date and the amount of each of its records; never dearer than ``records``."""
         return tuple([(record.date, record.amount) for record in self.records])
 
+    @property
+    def rows(self) -> tuple[tuple[datetime.date | None, Mapping[str, str]], ...]:
+        """The date and the fields of each of its records; never dearer than ``records``."""
+        return tuple([(record.date, record.fields) for record in self.records])
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

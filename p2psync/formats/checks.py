@@ -3,15 +3,16 @@ codes (B-POS-8).
 """
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
-from p2psync.core.records import Document, Problem, Record
+from p2psync.core.records import Document, Problem
 from p2psync.formats.base import bounded
 from p2psync.formats.cresus_line import PostingFields
 from p2psync.formats.cresus_settings import Settings
 
 _NO_ACCOUNT = ("...", "…")
 """What the many-sided half of a group has in place of an account."""
+_CHECKED = ("voucher", "debit", "credit", "vat_code")
 
 
 def settings_for(date: datetime.date | None, years: Sequence[Settings]) -> Settings | None:
@@ -31,63 +32,77 @@ def check(document: Document, years: Sequence[Settings]) -> tuple[Problem, ...]:
     The problems carry the record's line in the file. A year without accounts or VAT codes checks
     none; without any year nothing is known of it and nothing is wrong.
     """
-    problems = _repeated_vouchers(document)
-    if not years:
-        return bounded(problems)
-    for line, record in _numbered(document):
-        if record.date is None:
-            continue
-        year = settings_for(record.date, years)
-        if year is None:
-            template = "the date {date} is in no accounting period"
-            problems.append(Problem("no-period", template, line, {"date": str(record.date)}))
-        else:
-            problems += _unknown(line, record, year)
-    return bounded(problems)
+    return check_with_years(document, years)[0]
 
 
-def _numbered(document: Document) -> Iterator[tuple[int, Record]]:
-    """Yields each record with its line: a segment with records holds one a line."""
+def check_with_years(
+    document: Document, years: Sequence[Settings]
+) -> tuple[tuple[Problem, ...], dict[datetime.date, Settings | None]]:
+    """Does ``check``; returns also each date that there is, with its year."""
+    repeated: list[Problem] = []
+    unfit: list[Problem] = []
+    seen: dict[tuple[str, ...], int] = {}
+    year_of: dict[datetime.date, Settings | None] = {}
     line = 1
     for segment in document.segments:
-        yield from enumerate(segment.records, line)
+        # One pass, and every line cut up once: a person waits for it.
+        rows = [(date, _cells(fields)) for date, fields in segment.rows]
+        if rows and (problem := _repeated(line, rows, seen)):
+            repeated.append(problem)
+        for at, (date, cells) in enumerate(rows, line):  # one a line
+            if date is None:
+                continue
+            if date not in year_of:
+                year_of[date] = settings_for(date, years)
+            if years:
+                unfit += _unfit(at, date, cells, year_of[date])
         line += segment.raw.count(b"\n")
+    return bounded(repeated + unfit), year_of
 
 
-def _repeated_vouchers(document: Document) -> list[Problem]:
-    """Finds postings with the voucher and the accounts of an earlier one.
+def _cells(fields: Mapping[str, str]) -> Sequence[str]:
+    """Gives voucher, debit, credit and VAT code."""
+    if isinstance(fields, PostingFields):
+        return fields.several(_CHECKED)
+    return [fields.get(name, "") for name in _CHECKED]
+
+
+def _repeated(
+    line: int,
+    rows: Sequence[tuple[datetime.date | None, Sequence[str]]],
+    seen: dict[tuple[str, ...], int],
+) -> Problem | None:
+    """Finds a posting with the voucher and the accounts of an earlier one.
 
     A voucher alone proves nothing: an invoice and its payment share it, as do the lines of a group.
     """
+    voucher = rows[0][1][0]
+    if not voucher:
+        return None
+    first = seen.setdefault((voucher, *[each for _, cells in rows for each in cells[1:3]]), line)
+    if first == line:
+        return None
+    template = "voucher {voucher!r} is in line {first} already, with the same accounts"
+    params = {"voucher": voucher, "first": str(first)}
+    return Problem("duplicate-voucher", template, line, params)
+
+
+def _unfit(
+    line: int, date: datetime.date, cells: Sequence[str], year: Settings | None
+) -> list[Problem]:
+    """Finds what a record names that is in no period, or not in its year."""
+    if year is None:
+        template = "the date {date} is in no accounting period"
+        return [Problem("no-period", template, line, {"date": str(date)})]
     problems: list[Problem] = []
-    seen: dict[tuple[str, ...], int] = {}
-    line = 1
-    for segment in document.segments:
-        cells = [_cells(record, ("voucher", "debit", "credit")) for record in segment.records]
-        if cells and (voucher := cells[0][0]):
-            first = seen.setdefault((voucher, *(each for c in cells for each in c[1:])), line)
-            if first != line:
-                template = "voucher {voucher!r} is in line {first} already, with the same accounts"
-                params = {"voucher": voucher, "first": str(first)}
-                problems.append(Problem("duplicate-voucher", template, line, params))
-        line += segment.raw.count(b"\n")
-    return problems
-
-
-def _cells(record: Record, names: Sequence[str]) -> list[str]:
-    fields = record.fields
-    if isinstance(fields, PostingFields):
-        return fields.several(names)
-    return [fields.get(name, "") for name in names]
-
-
-def _unknown(line: int, record: Record, year: Settings) -> Iterator[Problem]:
-    debit, credit, code = _cells(record, ("debit", "credit", "vat_code"))
+    _, debit, credit, code = cells
     if year.accounts:
         for account in (debit, credit):
-            if account not in _NO_ACCOUNT and account not in year.accounts:
+            if account not in year.accounts and account not in _NO_ACCOUNT:
                 template = "account {account!r} is not in the chart of accounts"
-                yield Problem("unknown-account", template, line, {"account": account})
-    if year.vat_codes and code and code not in year.vat_codes:
+                params = {"account": account}
+                problems.append(Problem("unknown-account", template, line, params))
+    if code and year.vat_codes and code not in year.vat_codes:
         template = "VAT code {code!r} is not in the settings"
-        yield Problem("unknown-vat-code", template, line, {"code": code})
+        problems.append(Problem("unknown-vat-code", template, line, {"code": code}))
+    return problems

@@ -9,9 +9,9 @@ whether anything changed, and renumbers ``idno`` freely: so those eight are a re
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from p2psync.core.records import Problem, Record, Segment
@@ -82,6 +82,11 @@ def _code(raw: bytes) -> str:
     return clean(decode_cp1252(raw))
 
 
+@cache
+def _places(names: tuple[str, ...]) -> list[int]:
+    return [FIELD_INDEX[name] for name in names]
+
+
 class PostingFields(Mapping[str, str]):
     """The named fields of one line, decoded and cleaned when asked for; missing ones are empty.
 
@@ -98,11 +103,12 @@ class PostingFields(Mapping[str, str]):
         fields = fields_of(self._raw)
         return clean(decode_cp1252(fields[index])) if index < len(fields) else ""
 
-    def several(self, names: Iterable[str]) -> list[str]:
+    def several(self, names: tuple[str, ...]) -> list[str]:
         """Gives some of them, short ones that come again and again, at the cost of one."""
         fields = fields_of(self._raw)
-        places = [FIELD_INDEX[name] for name in names]
-        return [_code(fields[place]) if place < len(fields) else "" for place in places]
+        count = len(fields)
+        places = _places(names)
+        return [_code(fields[place]) if place < count else "" for place in places]
 
     def __iter__(self) -> Iterator[str]:
         return iter(FIELD_INDEX)
@@ -147,6 +153,12 @@ class PlainLine(Segment):
         fields = self.raw.split(b"\t", FIELD_COUNT_MIN)
         date, amount = fields[0].decode("latin-1"), decode_cp1252(fields[5])
         return ((read_date(date), read_amount(amount)),)
+
+    @property
+    def rows(self) -> tuple[tuple[datetime.date | None, Mapping[str, str]], ...]:
+        """Read when they are asked for."""
+        date = read_date(self.raw[:_DATE_BYTES].decode("latin-1"))
+        return ((date, PostingFields(self.raw)),)
 
     def __getattr__(self, name: str) -> Any:
         # Called for slots that are not filled, and for what does not exist.

@@ -11,7 +11,7 @@ from p2psync.core.records import Problem
 from p2psync.errors import P2PSyncError
 from p2psync.formats import registry
 from p2psync.formats.base import Format
-from p2psync.formats.checks import check, settings_for
+from p2psync.formats.checks import check_with_years
 from p2psync.formats.cresus_settings import Settings, read_settings
 from p2psync.limits import RECORD_FILE_BYTES_MAX
 from p2psync.node import views
@@ -108,20 +108,18 @@ class Content:
 
 def _find(format_: Format, data: bytes, years: Sequence[Settings]) -> Findings:
     document = format_.parse(data)
-    dates = [date for segment in document.segments for date in segment.dates]
+    problems, year_of = check_with_years(document, years)
     spans = {
-        year.period
-        for date in set(dates)
-        if (year := settings_for(date, years)) is not None and year.period is not None
+        year.period for year in year_of.values() if year is not None and year.period is not None
     }
     if document.period is not None:
         spans = {document.period}
-    elif not spans and dates:
-        spans = {(min(dates), max(dates))}
+    elif not spans and year_of:
+        spans = {(min(year_of), max(year_of))}
     period = None
     if spans:
         period = views.period_text((min(span[0] for span in spans), max(span[1] for span in spans)))
-    return Findings((*document.problems, *check(document, years)), period)
+    return Findings((*document.problems, *problems), period)
 
 
 def _joined(content: Read) -> bytes:

@@ -56,6 +56,9 @@ def test_a_plain_line_is_what_its_fields_say(raw: bytes) -> None:
     assert read_line(raw, 1).id == idno
     assert plain.record_count == len(segment.records) == 1
     assert plain.dates == segment.dates
+    assert [(day, dict(fields)) for day, fields in plain.rows] == [
+        (record.date, dict(record.fields)) for record in segment.records
+    ]
     assert plain.problem is segment.problem is None
     assert (plain.raw, plain.key, plain.money_key) == (segment.raw, segment.key, segment.money_key)
     assert [
