@@ -49,6 +49,7 @@ LOGS_DECLINED_MAX = 10_000
 MACHINE_NAME_BYTES_MAX = 64
 NAME_BYTES_MAX = 200
 TEXT_BYTES_MAX = 4 * KIB
+AMOUNT_BYTES_MAX = 64
 SUGGESTIONS_PER_MANDATE_MAX = 256
 """Files that are suggested for one mandate, and whose suggestion is remembered."""
 POLICY_MINIMUMS_MAX = 64

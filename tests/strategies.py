@@ -133,6 +133,21 @@ by_code: dict[int, st.SearchStrategy[Operation]] = {
     41: st.builds(ops.Reopen, op_ids()),
     42: st.just(ops.Leave()),
     43: st.just(ops.Return()),
+    45: st.builds(
+        ops.Hold,
+        files,
+        keys,
+        *[st.integers(0, 1 << 62)] * 6,
+        st.text(max_size=16),
+        days,
+        days,
+    ),
+    46: st.builds(
+        ops.Answer,
+        files,
+        op_ids().map(lambda each: each[:1]).filter(bool),
+        st.sampled_from(ops.VERDICTS),
+    ),
     44: st.builds(
         ops.Policy,
         st.booleans(),

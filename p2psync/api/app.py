@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from p2psync import __version__, errors, limits
-from p2psync.api import hooks, placing, posting, programs, removal
+from p2psync.api import history, hooks, placing, posting, programs, removal
 from p2psync.api.answers import error_answer
 from p2psync.api.guard import Bounds
 from p2psync.api.parts import Answer, Body, Node, Segment, Text, new_router
@@ -89,14 +89,6 @@ class Waiting(Body):
 
     synced: bool = True
     timeout_seconds: Annotated[float, Field(ge=0)] | None = None
-
-
-class Restoration(Body):
-    """A version to bring back, in place or to ``output``."""
-
-    file: Text
-    version: Text
-    output: Text | None = None
 
 
 router = new_router()
@@ -215,23 +207,6 @@ async def wait(node: Node, mandate: Segment, body: Waiting) -> JsonObject:
     return await node.wait(mandate, body.synced, body.timeout_seconds)
 
 
-@router.get("/mandates/{mandate}/history")
-async def history(
-    node: Node,
-    mandate: Segment,
-    file: Annotated[str | None, Query(max_length=limits.TEXT_BYTES_MAX)] = None,
-    at: Annotated[str | None, Query(max_length=100)] = None,
-) -> JsonObject:
-    """The versions of one file or of all."""
-    return await node.history(mandate, file, at)
-
-
-@router.post("/mandates/{mandate}/restore")
-async def restore(node: Node, mandate: Segment, body: Restoration) -> JsonObject:
-    """Bring a version back."""
-    return await node.restore(mandate, body.file, body.version, body.output)
-
-
 @router.get("/mandates/{mandate}/members")
 async def member_list(node: Node, mandate: Segment) -> JsonObject:
     """Who subscribes to the mandate."""
@@ -283,6 +258,7 @@ _ROUTERS = (
     placing.router,
     removal.router,
 )
+    history.router,
 
 
 def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI:

@@ -286,7 +286,25 @@ class Service(Protocol):
         """Hand the seat to a member, by id prefix or name; returns what ``seat_show`` returns."""
 
     async def confirm(self, mandate: str, file: str) -> JsonObject:
-        """Take a save that was held back (B-HIS-3): ``{"file", "added", "deleted"}``."""
+        """Take a save that was held back (B-HIS-3), here or on the device that holds it.
+
+        ``{"file", "verdict", "done", "added", "deleted"}``; ``done`` is false when another device
+        holds it, which takes it when it hears of it; then with ``"held": [HELD]``.
+        """
+
+    async def refuse(self, mandate: str, file: str) -> JsonObject:
+        """Put a held save aside: the file is as it was, and what was refused is a version.
+
+        As ``confirm``; what is done here has ``"kept": [version]``.
+        """
+
+    async def held_list(self, mandate: str) -> JsonObject:
+        """List the saves that wait for a word: ``{"held": [HELD]}``.
+
+        HELD is ``{"hold", "file", "at", "by", "machine", "device", "here", "deleted", "added",
+        "amount", "from", "to", "records_before", "records_after", "bytes_before", "bytes_after",
+        "answer": {"verdict", "at", "by", "machine"}|None}``.
+        """
 
     async def wait(self, mandate: str, synced: bool, timeout_seconds: float | None) -> JsonObject:
         """Return when every connected member has what this node has.
@@ -369,6 +387,13 @@ class Service(Protocol):
 
     async def expect(self, mandate: str, file: str, seconds: int) -> JsonObject:
         """Note how often a file promises to be saved: ``{"file", "expect_seconds"}``."""
+
+        self, mandate: str, output: str, keys: bool, contents: bool
+    ) -> JsonObject:
+
+        ``{"path", "mandate", "name", "at", "sealed", "entries", "logs", "waiting", "contents",
+        "lacking": [file name], "heads": [{"log", "seq", "entry"}]}``
+        """
 
     async def member_list(self, mandate: str) -> JsonObject:
         """List the members: ``{"members": [MEMBER]}``."""

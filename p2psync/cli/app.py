@@ -9,6 +9,7 @@ from p2psync import __version__
 from p2psync.cli.commands import (
     files,
     hooks,
+    history,
     identity,
     mandate,
     node,
@@ -71,6 +72,7 @@ app.add_typer(mandate.group, name="mandate")
 app.add_typer(files.group)
 app.add_typer(tickets.invite_group, name="invite")
 app.add_typer(tickets.group)
+app.add_typer(history.group)
 app.add_typer(placing.group)
 app.add_typer(removal.group)
 app.add_typer(posting.group)

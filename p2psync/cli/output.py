@@ -115,6 +115,7 @@ def word(value: object) -> str:
         "posted": _("posted"),
         "retracted": _("retracted"),
         "contested": _("contested"),
+        "confirmed": _("confirmed"),
         "owner": _("owner"),
         "accounting": _("accounting"),
         "writer": _("writer"),

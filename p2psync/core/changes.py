@@ -58,6 +58,26 @@ class FileReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveHeld:
+    """A device holds a save back until a person answers (B-HIS-3)."""
+
+    file: bytes
+    hold: OpId
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAnswered:
+    """Somebody said what is to become of a save that is held back, or its device what became of
+    it."""
+
+    file: bytes
+    hold: OpId
+    device: bytes
+    """Who said so."""
+
+
+@dataclass(frozen=True, slots=True)
 class FilePlaced:
     """A file has another name, folder or device."""
 
@@ -165,6 +185,8 @@ Change = (
     | FileSaved
     | FileDetached
     | FileReturned
+    | SaveHeld
+    | HoldAnswered
     | FilePlaced
     | FileRegistered
     | FileExpected

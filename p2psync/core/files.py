@@ -24,6 +24,7 @@ from p2psync.core.body import (
     replay,
 )
 from p2psync.core.crdt import SegmentSet
+from p2psync.core.holding import Holds
 from p2psync.core.ops import AddFile, Chunked, OpId, Place, Register, Save
 from p2psync.core.records import SegmentReader
 
@@ -184,6 +185,8 @@ class FileState:
     """Stamp, operation, device and content of the last ``Place``."""
     expected: tuple[int, OpId, int] | None = None
     """Stamp, operation and seconds of the last ``Expect``."""
+    holds: Holds = field(default_factory=dict)
+    """The saves that devices hold back (B-HIS-3), or held back last."""
     program: tuple[int, OpId, Register] | None = None
     """Stamp, operation and content of the last ``Register``."""
     contested: frozenset[OpId] = frozenset()

@@ -11,15 +11,27 @@ from functools import lru_cache
 
 from p2psync.core import codec, ops
 from p2psync.core.files import FileState, Past, Receipt, Version
+from p2psync.core.holding import Answered, Held
 from p2psync.core.mandate import Applied, Device, Dirty, Mandate, Part
 from p2psync.core.membership import Stamped, compute
-from p2psync.core.ops import AddFile, Chunked, Lines, Operation, OpId, Place, Policy, Register, Save
+from p2psync.core.ops import (
+    AddFile,
+    Chunked,
+    Hold,
+    Lines,
+    Operation,
+    OpId,
+    Place,
+    Policy,
+    Register,
+    Save,
+)
 from p2psync.core.records import SegmentReader
 from p2psync.core.standing import Closing, Presence, Standing
 from p2psync.errors import StateDamaged
 from p2psync.limits import FILES_PER_MANDATE_MAX
 
-VERSION = 2
+VERSION = 3
 """Rises when the fold of the same entries gives other values: what is kept is then made anew."""
 
 STALE = "it was to be made anew"
@@ -139,8 +151,16 @@ def _arranged(file: FileState) -> codec.Value:
         sorted(file.reattached),
         None if placed is None else [placed[0], placed[1], placed[2], _encoded(placed[3])],
         file.expected,
+        [_held(held) for held in file.holds.values()],
         None if program is None else [program[0], program[1], _encoded(program[2])],
     ]
+
+
+def _held(held: Held) -> codec.Value:
+    answers = [
+        [each.id, each.device, each.hlc, each.stamp, each.verdict] for each in held.answers.values()
+    ]
+    return [held.id, held.device, held.hlc, held.stamp, ops.encode([held.said]), answers]
 
 
 @lru_cache(maxsize=FILES_PER_MANDATE_MAX)
@@ -291,7 +311,7 @@ def _take_file(state: Mandate, file: FileState, value: codec.Value, find: Find) 
 
 
 def _take_arranged(file: FileState, value: codec.Value) -> None:
-    by_writers, reattached, placed, file.expected, program = value
+    by_writers, reattached, placed, file.expected, holds, program = value
     file.by_writers |= set(by_writers)
     file.reattached |= set(reattached)
     if placed is not None:
@@ -299,6 +319,11 @@ def _take_arranged(file: FileState, value: codec.Value) -> None:
         (place,) = ops.decode(payload)
         assert isinstance(place, Place)
         file.placed = (stamp, op, device, place)
+    for op, device, hlc, stamp, payload, answers in holds:
+        (said,) = ops.decode(payload)
+        assert isinstance(said, Hold)
+        known = {each.device: each for each in (Answered(*fields) for fields in answers)}
+        file.holds[device] = Held(op, device, hlc, stamp, said, known)
     if program is not None:
         stamp, op, payload = program
         (registered,) = ops.decode(payload)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from p2psync.core import membership
+from p2psync.core import holding, membership
 from p2psync.core.changes import (
     Change,
     DoublePosted,
@@ -36,6 +36,7 @@ from p2psync.core.membership import MAY_POST, MAY_WRITE, Membership, Stamped
 from p2psync.core.ops import (
     AddFile,
     Admit,
+    Answer,
     ClaimSeat,
     Close,
     Create,
@@ -43,6 +44,7 @@ from p2psync.core.ops import (
     Detach,
     Expect,
     HandSeat,
+    Hold,
     Invite,
     Leave,
     Lines,
@@ -398,6 +400,19 @@ class Mandate:
                 if changes or isinstance(operation, Detach | Reattach):
                     self._touched(file, ())
                     self.arrangement += 1
+                return changes
+            case Hold(file=file_id) | Answer(file=file_id):
+                file = self._file(file_id)
+                if file is None:
+                    return []
+                at = (op, device, entry.hlc, entry.stamp)
+                if isinstance(operation, Hold):
+                    changes = holding.hold(file.holds, operation, *at)
+                else:
+                    may_post = self.membership.may(device, MAY_POST)
+                    changes = holding.answer(file.holds, operation, *at, may_post=may_post)
+                if changes:
+                    self._touched(file, ())
                 return changes
             case Post() if self.membership.may(device, MAY_POST):
                 return self._post(operation, op, device, entry)

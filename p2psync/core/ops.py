@@ -25,6 +25,7 @@ from p2psync.core.schema import (
 )
 from p2psync.errors import OperationError
 from p2psync.limits import (
+    AMOUNT_BYTES_MAX,
     CHUNK_ADDRESSES_INLINE_MAX,
     CHUNK_BYTES,
     ENTRY_BYTES_MAX,
@@ -46,6 +47,8 @@ ROLES = ("owner", "accounting", "writer", "reader", "relay")
 FILE_KINDS = ("accounting", "invoicing", "payroll", "other")
 LICENCES = ("valid", "trial", "no-updates", "unknown")
 """What a program says of its licence: in order, a trial version, no right to updates, not said."""
+VERDICTS = ("confirmed", "refused", "withdrawn")
+"""Of a save that is held back: it was taken, it was put aside, it is not there any more."""
 FILE_ID_BYTES = 16
 SEGMENT_KEY_BYTES = 16
 CHUNK_REFERENCE_BYTES = 64
@@ -421,6 +424,42 @@ class Save:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The author's device holds a save of a file back until a person answers (B-HIS-3).
+
+    ``digest`` (32 bytes) is of the content that waits; the sizes and numbers of records are those
+    of the file before and with it. ``deleted`` and ``added`` count records, ``amount`` sums up the
+    deleted ones in plain digits, ``first`` and ``last`` are the days between which they lie. A
+    later one of the same device on the same file takes its place.
+    """
+
+    file: bytes
+    digest: bytes
+    bytes_before: int
+    bytes_after: int
+    records_before: int
+    records_after: int
+    deleted: int
+    added: int
+    amount: str
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What becomes of a save that is held back: of the holding device it is what was done, of an
+    accounting what is to be done there.
+
+    ``holds`` names one ``Hold``.
+    """
+
+    file: bytes
+    holds: tuple[OpId, ...]
+    verdict: str
+
+
 # -- posting ----------------------------------------------------------------------------------
 
 
@@ -482,6 +521,8 @@ Operation = (
     | Leave
     | Return
     | Policy
+    | Hold
+    | Answer
     | Observe
     | AddFile
     | Detach
@@ -607,6 +648,22 @@ _operations.add(
         POLICY_MINIMUMS_MAX,
     ),
 )
+_operations.add(
+    45,
+    Hold,
+    file=_file,
+    digest=_key,
+    bytes_before=integer(),
+    bytes_after=integer(),
+    records_before=integer(),
+    records_after=integer(),
+    deleted=integer(),
+    added=integer(),
+    amount=text(AMOUNT_BYTES_MAX),
+    first=_day,
+    last=_day,
+)
+_operations.add(46, Answer, file=_file, holds=_op_ids(1), verdict=choice(*VERDICTS))
 
 
 def encode(operations: Sequence[Operation]) -> bytes:
@@ -738,6 +795,8 @@ def _consistent(operation: Operation) -> Operation:
     match operation:
         case Lines(edits=Edits(elements=elements, raws=raws)) if len(elements) != len(raws):
             raise OperationError(cause="edits without their content")
+        case Answer(holds=()):
+            raise OperationError(cause="an answer to nothing")
         case Save(content=Chunked(references=refs)) if len(refs) % CHUNK_REFERENCE_BYTES:
             raise OperationError(cause="half a chunk reference")
         case Post(adds=adds, drops=drops):

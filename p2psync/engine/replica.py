@@ -58,6 +58,8 @@ from p2psync.limits import (
 
 Entropy = Callable[[int], bytes]
 _BLOCK_ENTRIES = 256
+_BEFORE: OpId = (bytes(32), 0)
+"""Stands for the version in the entry before, whose id nobody knows yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +346,26 @@ class Replica:
             room = max(0, room - size)
         return self._write(batches, wall_ms)
 
+    def put_aside(self, refused: "Written", kept: "Written", wall_ms: int) -> list[Effect]:
+        """Write two versions of one file: the second stands on the first, whatever ``kept`` names
+        as its parents.
+
+        One signature covers both: nobody takes up the first without the second.
+        """
+        batches: list[list[Operation]] = []
+        for each, parents in ((refused, tuple(sorted(refused.parents))), (kept, (_BEFORE,))):
+            version = Save(
+                each.file,
+                parents,
+                (),
+                each.content,
+                each.mergeable,
+                each.size_bytes,
+                each.digest,
+            )
+            batches.append([*each.before, version])
+        return self._write(batches, wall_ms)
+
     def _write(self, batches: Sequence[list[Operation]], wall_ms: int) -> list[Effect]:
         effects: list[Effect] = []
         made: list[tuple[Entry, tuple[Operation, ...]]] = []
@@ -379,6 +401,8 @@ class Replica:
                 parts = []
             if index == 0:
                 operations = [*opening, *operations]
+            elif made:
+                operations = _standing_on(operations, *made[-1])
             hlc = clock.tick(stamp, wall_ms)
             payload = ops.encode(operations)
             unsigned += len(payload)
@@ -970,6 +994,18 @@ def _with_parts(operations: Sequence[Operation], parts: Sequence[bytes]) -> list
     save = out[number]
     assert isinstance(save, Save)
     out[number] = replace(save, parts=tuple(parts))
+    return out
+
+
+def _standing_on(
+    operations: Sequence[Operation], before: Entry, made: Sequence[Operation]
+) -> list[Operation]:
+    """Let a save that stands on the one in the entry before name it."""
+    out = list(operations)
+    for number, operation in enumerate(out):
+        if isinstance(operation, Save) and operation.parents == (_BEFORE,):
+            place = next(i for i, each in enumerate(made) if isinstance(each, Save))
+            out[number] = replace(operation, parents=((before.id, place),))
     return out
 
 

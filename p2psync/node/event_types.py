@@ -56,7 +56,20 @@ EVENT_TYPES: dict[str, EventType] = {
     "save-held-back": _alert(
         "a save lost most of a file's records: suspicious mass deletion (B-HIS-3)",
         "confirm",
-        "the save was confirmed, or the content is back",
+        "the save was confirmed or refused, or the content is back",
+    ),
+    "deletion-held": _alert(
+        "another device holds a save back that lost most of a file's records; told to owners and "
+        "accountings (B-HIS-3)",
+        "confirm",
+        "it was confirmed or refused, or the device has other content",
+    ),
+    "held-save-answered": _message(
+        "somebody confirmed or refused a save that another device holds back (B-HIS-3)"
+    ),
+    "held-save-ended": _message(
+        "a save that was held back was taken, was put aside, or is not there any more (B-HIS-3)",
+        shown=True,
     ),
     "change-not-allowed": _alert(
         "a file was changed on a device that may only read",

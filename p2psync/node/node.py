@@ -23,6 +23,7 @@ from p2psync.core.changes import (
     FileRegistered,
     FileReturned,
     FileSaved,
+    HoldAnswered,
     MandateChanged,
     MandateClosed,
     MandateRenamed,
@@ -32,6 +33,7 @@ from p2psync.core.changes import (
     MemberWaiting,
     NewerVersion,
     PolicyChanged,
+    SaveHeld,
     SeatChanged,
 )
 from p2psync.core.crypto import SigningKey
@@ -76,6 +78,7 @@ from p2psync.node.contents import Contents
 from p2psync.node.delivery import Delivery
 from p2psync.node.desktop import Desktop
 from p2psync.node.detaching import Detaching
+from p2psync.node.holding import Holding
 from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
@@ -174,6 +177,7 @@ class Node:
         clock = clock or Clock()
         self.notices = Notices(store, lambda: views.iso(clock.now_ms()), self._named)
         self.detaching = Detaching(self)
+        self.holding = Holding(self)
         self.removal = Removal(self, clock)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
@@ -844,6 +848,8 @@ class Node:
                 case PolicyChanged():
                     news.policy_changed(self.notices, opened)
                     self._validity_changed(opened)
+                case SaveHeld() | HoldAnswered():
+                    self.holding.told(opened, change)
                 case FileExpected():
                     pass
                 case FilePosted(receipt=receipt, retracted=retracted):

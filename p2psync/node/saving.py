@@ -189,6 +189,59 @@ class Saving:
         await ticket.wait()
         return versions
 
+    async def put_aside(
+        self,
+        opened: Opened,
+        copy: Copy,
+        sealed: Sealed,
+        stat: FileStat,
+        answers: Sequence[Operation],
+    ) -> Version:
+        """Make what a copy holds a version, and what is shown the one after it (B-HIS-3).
+
+        ``answers`` go along. Returns the first, which the copy then stands for, when both are
+        durable. Raises ``MandateIsClosed``.
+        """
+        if sealed.lists:
+            await trio.to_thread.run_sync(self._contents.pieces.keep_lists, sealed.lists)
+        file = opened.state.files[copy.file]
+        _, digest, size_bytes = await self._contents.read(opened, file, None)
+        opened.check_listed()
+        check_open(opened)
+        shown = file.current()
+        assert shown is not None
+        merged, before = file.merged, set(file.versions)
+        parents = sorted(file.heads) if merged else [shown.id]
+        refused = Written(copy.file, parents, (), sealed.content, False, stat.size_bytes, copy.held)
+        kept = Written(
+            copy.file,
+            (),
+            (),
+            None if merged else shown.content,
+            merged or shown.mergeable,
+            size_bytes,
+            digest,
+            tuple(answers),
+        )
+        work: list[Effect | InBatch] = []
+        try:
+            effects = opened.replica.put_aside(refused, kept, wall_ms())
+            made = next(
+                file.versions[each]
+                for each in file.versions.keys() - before
+                if file.versions[each].digest == copy.held
+            )
+            copy.heads, copy.digest, copy.stat = (made.id,), copy.held, None
+            copy.writing, copy.held = None, b""
+            work.append(self._store.keep_copy(copy))
+            work += self._own_effects(opened.id, effects)
+        finally:
+            # What is in memory goes to the disk, whatever came of the rest.
+            self._contents.pieces.moved(opened)
+            ticket = self._runner.hand_in(work)
+        await ticket.wait()
+        return made
+
     async def say(
         self, opened: Opened, operations: Sequence[Operation], also: Sequence[InBatch]
     ) -> None:

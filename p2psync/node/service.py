@@ -311,7 +311,17 @@ class NodeService:
 
     async def confirm(self, mandate: str, file: str) -> Json:
         """Take a save that was held back."""
-        return await self._versions.confirm(mandate, file)
+        return await self._node.holding.answer(mandate, file, "confirmed")
+
+    async def refuse(self, mandate: str, file: str) -> Json:
+        """Put a save aside that was held back."""
+        return await self._node.holding.answer(mandate, file, "refused")
+
+    async def held_list(self, mandate: str) -> Json:
+        """List the saves that are held back."""
+        return self._node.holding.listed(mandate)
+
+
 
     # -- waiting and hearing ------------------------------------------------------------------
 

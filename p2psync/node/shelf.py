@@ -32,10 +32,21 @@ from p2psync.errors import (
 )
 from p2psync.limits import FILES_AT_ONCE_MAX, WRITE_TRIES_MAX
 from p2psync.node import copies as disk
+from p2psync.node import held as holding
 from p2psync.node import validity
 from p2psync.node.contents import Contents, Read
 from p2psync.node.copies import Copy, Role
-from p2psync.node.looking import Gone, Look, Records, Sealed, Unchanged, Whole, look, look_many
+from p2psync.node.looking import (
+    Gone,
+    Look,
+    Records,
+    Sealed,
+    Unchanged,
+    Whole,
+    look,
+    look_many,
+    seal_large,
+)
 from p2psync.node.missing import Missing
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
@@ -259,6 +270,7 @@ class Shelf:
                 self._back(opened, copy)
         known = self._recognise(file, copy, found.digest)
         if known is not None:
+            await self._withdraw(opened, copy)
             self._settle_held(opened, copy)
             copy.heads, copy.digest, copy.writing, copy.held = known, found.digest, None, b""
             copy.stat = found.stat if found.steady else None
@@ -274,10 +286,19 @@ class Shelf:
         if not opened.may_write:
             await self._refuse(opened, copy, found.digest)
         if found.digest != confirmed:
-            await self._hold_if_suspicious(opened, file, copy, found, old)
+            match holding.answer_to(file, opened.replica.device, found.digest):
+                case "confirmed":
+                    pass
+                case "refused":
+                    copy.held = found.digest
+                    await self._put_aside(opened, copy)
+                    return
+                case _:
+                    await self._hold_if_suspicious(opened, file, copy, found, old)
         held = copy.held
         copy.seen = found.stat
-        draft = await self._saving.draft(opened, copy, found, old)
+        ending = holding.ending(file, copy, found.digest, opened.replica.device)
+        draft = await self._saving.draft(opened, copy, found, old, ending)
         await self._saving.write(opened, [draft])
         if held:
             self._settle_held(opened, copy)
@@ -348,7 +369,29 @@ class Shelf:
             bytes_before=str(size_before),
             bytes_after=str(found.stat.size_bytes),
         )
+        await self._tell_held(opened, file, copy, found, old, size_before)
         raise FileHeldBack(file=copy.name, mandate=opened.name)
+
+    async def _tell_held(
+        self,
+        opened: Opened,
+        file: FileState,
+        copy: Copy,
+        found: Records | Whole,
+        old: Old,
+        size_before: int,
+    ) -> None:
+        """Let the other members know, unless they do; tried again at the next look."""
+        known = file.holds.get(opened.replica.device)
+        if known is not None and known.outcome is None:
+            copies = [opened.copies.get((file.id, role)) for role in ROLES]
+            if any(each is not None and each.held == known.said.digest for each in copies):
+                return
+        said = await trio.to_thread.run_sync(
+            holding.describe, file.id, found, old.shown, size_before, old.records
+        )
+        with suppress(P2PSyncError):
+            await self._saving.say(opened, [said], ())
 
     async def _refuse(self, opened: Opened, copy: Copy, digest: bytes) -> None:
         """A device that may only read changed its copy: neither taken up nor overwritten
@@ -373,9 +416,47 @@ class Shelf:
 
     async def _unhold(self, opened: Opened, copy: Copy) -> None:
         if copy.held:
+            await self._withdraw(opened, copy)
             self._settle_held(opened, copy)
             copy.held = b""
             await self._writing.keep(opened, copy)
+
+    async def _withdraw(self, opened: Opened, copy: Copy) -> None:
+        """Tell the other members that what was held back is not there any more."""
+        file = opened.state.files.get(copy.file)
+        ending = () if file is None else holding.ending(file, copy, b"", opened.replica.device)
+        if ending:
+            with suppress(P2PSyncError):
+                await self._saving.say(opened, ending, ())
+
+    async def refuse(self, opened: Opened, copy: Copy) -> Version:
+        """Put a save aside that was held back: the file is as it was, and what was refused is a
+        version (B-HIS-3).
+
+        Returns that version when both are durable. Raises ``FileHeldBack`` when the copy holds
+        something else by now, ``NotAllowed``, ``FileAstray``. The caller holds the lock.
+        """
+        opened.check_live()
+        if not opened.may_write:
+            raise NotAllowed(action="change files", roles=", ".join(sorted(MAY_WRITE)))
+        if copy.astray:
+            raise FileAstray(file=copy.name, path=str(copy.path))
+        made = await self._put_aside(opened, copy)
+        await self.write(opened, copy.file)
+        return made
+
+    async def _put_aside(self, opened: Opened, copy: Copy) -> Version:
+        file = opened.state.files[copy.file]
+        sealed, digest, stat = await trio.to_thread.run_sync(
+            seal_large, copy, opened.replica.chunk_secret, lambda _done, _total: None
+        )
+        if digest != copy.held:
+            await self._look_and_take(opened, copy)  # that is another question
+            raise FileHeldBack(file=copy.name, mandate=opened.name)
+        answers = holding.ending(file, copy, digest, opened.replica.device, verdict="refused")
+        made = await self._saving.put_aside(opened, copy, sealed, stat, answers)
+        self._settle_held(opened, copy)
+        return made
 
     def _settle_held(self, opened: Opened, copy: Copy) -> None:
         for kind in ("save-held-back", "change-not-allowed"):
@@ -479,6 +560,7 @@ class Shelf:
     async def let_go(self, opened: Opened, copy: Copy) -> None:
         """Note durably that a file is attached here no more; the file itself stays as it is."""
         opened.copies.pop((copy.file, "attached"), None)
+        await self._withdraw(opened, copy)
         self._settle_held(opened, copy)
         self._moved_away(opened, copy.file)
         await self._writing.forget(copy)

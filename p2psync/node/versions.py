@@ -1,4 +1,4 @@
-"""Commands on what was: history, restore, and confirming a save that was held back."""
+"""Commands on what was: history and restore."""
 
 import datetime
 import shlex
@@ -16,11 +16,11 @@ from p2psync.errors import (
     FileHeldBack,
     NotAllowed,
     NotARegularFile,
-    NothingHeld,
     OutputExists,
     TimeInvalid,
 )
 from p2psync.formats import registry
+from p2psync.limits import RECORD_FILE_BYTES_MAX, SEGMENT_BYTES_MAX
 from p2psync.node import find, views
 from p2psync.node.closed import check_open
 from p2psync.node.copies import Copy
@@ -94,6 +94,10 @@ class Versions:
             for copy in self._copies(opened, file.id):
                 with suppress(FileHeldBack, FileBusy, NotAllowed, NotARegularFile):
                     await node.shelf.take(opened, copy)
+            # What waits for a word is put aside, so that it is lost to nobody.
+            for copy in self._copies(opened, file.id):
+                if copy.held and not copy.astray and opened.may_write:
+                    await node.shelf.refuse(opened, copy)
             file = opened.state.files[file.id]
             made = await node.shelf.bring_back(
                 opened, file, version, await self._found(opened, file, version)
@@ -114,35 +118,22 @@ class Versions:
     async def _found(
         self, opened: Opened, file: FileState, version: Version
     ) -> Records | Whole | None:
-        """An old version of a record file as if it were found on the disk; ``None`` for another."""
-        if version.content is not None:
+        """An old version of a record file as if it were found on the disk; ``None`` for another.
+
+        A record file may have versions that were kept whole, such as a save that was refused.
+        """
+        format_ = registry.by_name(file.info.format)
+        if format_.merge != "records" or version.size_bytes > RECORD_FILE_BYTES_MAX:
             return None
         content, digest, _ = await self._node.shelf.content(opened, file, version)
-        data = b"".join(content())
-        document = await trio.to_thread.run_sync(registry.by_name(file.info.format).parse, data)
-        return Records(FileStat(len(data), 0, 0, 0, 0), digest, document)
 
-    async def confirm(self, mandate: str, name: str) -> Json:
-        """Take a save that was held back (B-HIS-3)."""
-        node = self._node
-        opened = find.mandate(node.opened.values(), mandate)
-        node.check_writable()
-        file = find.file(opened, name)
-        shown = opened.names()[file.id]
-        before = file.pending()
-        async with opened.lock:
-            held = [copy for copy in self._copies(opened, file.id) if copy.held]
-            if not held:
-                raise NothingHeld(file=shown)
-            for copy in held:
-                await node.shelf.take(opened, copy, confirmed=copy.held)
-            file = opened.state.files[file.id]
-        added, deleted = file.pending()
-        return {
-            "file": shown,
-            "added": max(0, added - before[0]),
-            "deleted": max(0, deleted - before[1]),
-        }
+        def read() -> Records | None:
+            data = b"".join(content())
+            document = format_.parse(data)
+            whole = any(len(segment.raw) > SEGMENT_BYTES_MAX for segment in document.segments)
+            return None if whole else Records(FileStat(len(data), 0, 0, 0, 0), digest, document)
+
+        return await trio.to_thread.run_sync(read)
 
 
 def _time(text: str) -> int:

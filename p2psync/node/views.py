@@ -56,6 +56,13 @@ def machine(state: Mandate, device: bytes) -> str:
     return "" if known is None else known.machine
 
 
+def shown_name(opened: Opened, file: FileState) -> str:
+    """The name that a file is shown under; a detached one has the name that it was attached
+    with.
+    """
+    return opened.names().get(file.id, file.info.name)
+
+
 def problem(found: Problem) -> Json:
     """One problem of a file."""
     return {

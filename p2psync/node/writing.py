@@ -175,13 +175,13 @@ class Writing:
             return _Plan(copy, heads, digest, merged, None)
         write = disk.Write(copy, content, size_bytes)
         pieces = self._contents.pieces
-        if version is not None and version.content is not None:
-            if copy.role == "folder":
-                where = pieces.where(opened, file.id, version)
-                write.moved = partial(pieces.moving, where)
-            held = file.versions.get(copy.heads[0]) if len(copy.heads) == 1 else None
-            if held is not None and held.content is not None and held.digest == copy.digest:
-                write.keep = pieces.kept_as(opened.id, copy.digest)
+        if version is not None and version.content is not None and copy.role == "folder":
+            where = pieces.where(opened, file.id, version)
+            write.moved = partial(pieces.moving, where)
+        # Also of a record file: a save of it that was refused is a whole version.
+        held = file.versions.get(copy.heads[0]) if len(copy.heads) == 1 else None
+        if held is not None and held.content is not None and held.digest == copy.digest:
+            write.keep = pieces.kept_as(opened.id, copy.digest)
         return _Plan(copy, heads, digest, merged, write)
 
     def _note_written(self, opened: Opened, plan: "_Plan", stat: FileStat | None) -> None:

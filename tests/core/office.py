@@ -156,6 +156,10 @@ def shown(state: Mandate) -> dict[str, Any]:
                 file.info,
                 file.device,
                 file.expected_seconds,
+                {
+                    device: (held.said, held.answer, held.outcome)
+                    for device, held in file.holds.items()
+                },
                 file.program and file.program[2],
                 [(item.change, item.record.key) for item in file.pending_records()],
             )
@@ -239,6 +243,8 @@ actions = st.tuples(
             st.none(),
         ),
         st.tuples(st.just("hand"), _devices),
+        st.tuples(st.just("hold"), st.sampled_from("xy")),
+        st.tuples(st.just("answer"), st.sampled_from(ops.VERDICTS)),
     ),
 )
 """Who does what."""
@@ -287,6 +293,11 @@ def _act(office: Office, device: bytes, action: str, what: Any) -> None:
             office.write(device, ops.Register(what, device[:1].decode(), "1", "valid"))
         case "policy":
             office.write(device, ops.Policy(what == "x", False, False, ()))
+        case "hold":
+            office.write(device, ops.Hold(FILE, what.encode() * 32, 9, 1, 3, 1, 2, 0, "", None, 7))
+        case "answer":
+            for held in view.files[FILE].holds.values() if FILE in view.files else ():
+                office.write(device, ops.Answer(FILE, (held.id,), what))
         case "close":
             office.write(device, ops.Close())
         case "reopen":

@@ -84,6 +84,23 @@ OPERATIONS: list[tuple[ops.Operation, Names]] = [
         ),
     ),
     (
+        ops.Hold(FILE, b"\xdd" * 32, 9_000, 120, 60, 1, 59, 0, "1234.50", 739_617, 739_700),
+        (
+            "file",
+            "BLAKE3 of what waits",
+            "bytes before",
+            "bytes after",
+            "records before",
+            "records after",
+            "records deleted",
+            "records added",
+            "sum of the deleted amounts",
+            "first day",
+            "last day",
+        ),
+    ),
+    (ops.Answer(FILE, ((ENTRY_A, 0),), "refused"), ("file", ("hold", _REFERENCES), "verdict")),
+    (
         ops.Lines(
             FILE,
             (ops.Run(b"\x40\x00\x00\x00log1", (b"line 1\r\n", b"line 2\r\n")),),

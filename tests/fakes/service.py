@@ -544,6 +544,43 @@ class FakeService:
                 {
                     "version": "00ff",
                     "file": file or "sales.ecf",
+    async def refuse(self, mandate: str, file: str) -> JsonObject:
+        self.calls.append(("refuse", mandate, file))
+        self._find(mandate)
+        kept = ["ab" * 8]
+        return {
+            "file": file,
+            "verdict": "refused",
+            "done": True,
+            "added": 0,
+            "deleted": 0,
+            "kept": kept,
+        }
+
+    async def held_list(self, mandate: str) -> JsonObject:
+        self._find(mandate)
+        answer = {"verdict": "refused", "at": NOW, "by": "Ada", "machine": "desk"}
+        held = {
+            "hold": "ab" * 8,
+            "file": "sales.ecf",
+            "at": NOW,
+            "by": "Ben",
+            "machine": "shop",
+            "device": DEVICE,
+            "here": False,
+            "deleted": 59,
+            "added": 0,
+            "amount": "1234.50",
+            "from": "2024-01-03",
+            "to": "2024-12-20",
+            "records_before": 60,
+            "records_after": 1,
+            "bytes_before": 9000,
+            "bytes_after": 120,
+            "answer": answer,
+        }
+        return {"held": [held, held | {"answer": None, "from": None, "to": None}]}
+
                     "at": NOW,
                     "by": self.name,
                     "machine": "desk",

@@ -1,4 +1,4 @@
-"""``p2psync attach``, ``confirm``, ``history``, ``restore``: files and their versions."""
+"""``p2psync attach``: files of a mandate."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,7 +10,6 @@ from p2psync.cli import output
 from p2psync.cli.commands.mandate import show_files, show_offered
 from p2psync.cli.inputs import absolute, duration_seconds, file_name
 from p2psync.cli.options import KINDS, Mandate, node
-from p2psync.cli.output import Column
 from p2psync.cli.progress import shown_progress
 from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _
@@ -75,62 +74,6 @@ def attach(
     output.emit(said, lambda shown: _show_attached(mandate, shown))
 
 
-@command(group, "confirm", example="p2psync confirm Acme sales.ecf")
-def confirm(mandate: Mandate, file: File) -> None:
-    """Take a save that was held back. It emptied or shrank a file, so a person must confirm."""
-    said = node().post("mandates", mandate, "confirmations", body={"file": file_name(file)})
-    output.emit(said, lambda _said: output.say(_("{file} is taken as it is now", file=file)))
-
-
-@command(group, "history", example="p2psync history Acme sales.ecf --at 2024-12-31")
-def history(
-    mandate: Mandate,
-    file: Annotated[
-        str | None,
-        typer.Argument(metavar="[FILE]", help="the name shown, or a path; none: all files"),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="TIME", help="what was current then, such as 2024-12-31"),
-    ] = None,
-) -> None:
-    """List the versions of files. Shows who changed what, when and on which machine."""
-    chosen = file_name(file) if file else None
-    output.emit(node().get("mandates", mandate, "history", file=chosen, at=at), _show_history)
-
-
-@command(group, "restore", example="p2psync restore Acme sales.ecf 3f9a -o old-sales.ecf")
-def restore(
-    mandate: Mandate,
-    file: File,
-    version: Annotated[
-        str, typer.Argument(metavar="VERSION", help="the beginning of a version's id")
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option("-o", "--output", metavar="OUT", help="write it here, change nothing else"),
-    ] = None,
-) -> None:
-    """Bring back a version of a file. It takes the place of the current one, or goes elsewhere."""
-    body = {
-        "file": file_name(file),
-        "version": version,
-        "output": absolute(out) if out else None,
-    }
-    said = node().post("mandates", mandate, "restore", body=body)
-    output.emit(
-        said,
-        lambda done: output.say(
-            _(
-                "version {version} of {file} is at {path}",
-                version=done.get("version"),
-                file=done.get("file"),
-                path=done.get("path"),
-            )
-        ),
-    )
-
-
 def check_kind(kind: str) -> None:
     """Raise ``UsageError`` for a kind that no file has."""
     if kind not in KINDS:
@@ -145,36 +88,3 @@ def _show_attached(mandate: str, said: Mapping[str, Any]) -> None:
     show_offered(mandate, said)
     for each in said.get("skipped") or ():
         output.say(_("{file} is not attached: {cause}", file=each["file"], cause=each["text"]))
-
-
-def _show_history(said: Mapping[str, Any]) -> None:
-    if not said["versions"]:
-        output.say(_("there is no version yet"))
-        return
-    output.table(
-        (
-            Column(_("version")),
-            Column(_("file")),
-            Column(_("when")),
-            Column(_("by")),
-            Column(_("machine")),
-            Column(_("bytes"), right=True),
-            Column(_("records"), right=True),
-            Column(_("change"), right=True),
-            Column(_("current")),
-        ),
-        (
-            (
-                output.short(version.get("version")),
-                version.get("file"),
-                output.local_time(version.get("at")),
-                version.get("by"),
-                version.get("machine"),
-                version.get("bytes"),
-                version.get("records"),
-                output.counts(version),
-                output.yes(True) if version.get("current") else "",
-            )
-            for version in said["versions"]
-        ),
-    )
