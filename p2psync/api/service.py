@@ -388,8 +388,10 @@ class Service(Protocol):
     async def expect(self, mandate: str, file: str, seconds: int) -> JsonObject:
         """Note how often a file promises to be saved: ``{"file", "expect_seconds"}``."""
 
+    async def audit_export(
         self, mandate: str, output: str, keys: bool, contents: bool
     ) -> JsonObject:
+        """Write the signed history as an audit file (B-HIS-2), docs/spec/audit.md.
 
         ``{"path", "mandate", "name", "at", "sealed", "entries", "logs", "waiting", "contents",
         "lacking": [file name], "heads": [{"log", "seq", "entry"}]}``
