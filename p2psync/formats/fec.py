@@ -8,20 +8,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from p2psync.core.records import Document, Problem, Segment
-from p2psync.formats.base import Format, Merge, bounded, whole_segment
+from p2psync.formats.base import Format, Merge, bounded
 from p2psync.formats.fec_line import (
     COLUMNS,
-    FIELD_COUNT_PROBLEM,
     NAMES,
-    delimiter_of,
     fields_of,
     header_names,
     is_header,
     join,
     read_line,
 )
-from p2psync.formats.lines import damage, join_balanced, line_problems, lines_of, split_lines
-from p2psync.limits import RECORD_FILE_BYTES_MAX, RECORD_FILE_LINES_MAX, SEGMENT_BYTES_MAX
+from p2psync.formats.lines import (
+    damage,
+    join_balanced,
+    line_problems,
+    lines_of,
+    only,
+    split_lines,
+    too_large,
+    uneven,
+)
+from p2psync.limits import SEGMENT_BYTES_MAX
 
 _MERGED_CODES = frozenset(
     (
@@ -54,8 +61,8 @@ class FecFormat:
 
     def parse(self, data: bytes) -> Document:
         """Reads a file of up to ``RECORD_FILE_BYTES_MAX``; a larger one is not read at all."""
-        if len(data) > RECORD_FILE_BYTES_MAX or data.count(b"\n") >= RECORD_FILE_LINES_MAX:
-            problem = Problem("file-too-large", "the file is too large to be read line by line")
+        problem = too_large(data)
+        if problem is not None:
             return Document(self.name, (self.read_segment(data),), False, (problem,))
         raws = split_lines(data)
         segments = tuple(join_balanced(map(read_line, raws), join))
@@ -68,13 +75,7 @@ class FecFormat:
         if len(raw) > SEGMENT_BYTES_MAX:
             return read_line(raw).segment
         segments = list(join_balanced(map(read_line, split_lines(raw)), join))
-        if len(segments) == 1:
-            return segments[0]
-        problem = Problem("not-one-segment", "these lines are not one posting or one group")
-        if not segments:
-            return whole_segment(raw, problem)
-        joined = join(segments)
-        return Segment(raw, joined.key, joined.money_key, joined.records, problem)
+        return only(segments, raw, join)
 
     def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
         """Holds the lines of one entry."""
@@ -101,37 +102,7 @@ def _header_problems(raws: Sequence[bytes]) -> list[Problem]:
     ]
     if not _in_order(names):
         problems.append(Problem("column-order", "the columns are not in the order of the law", 1))
-    return problems + _uneven(raws)
-
-
-def _uneven(raws: Sequence[bytes]) -> list[Problem]:
-    """Finds lines that have more or fewer fields than the header, unless all lines have as many.
-
-    Some programs end each line, but not the header, with separators.
-    """
-    header = _count(raws[0])
-    counts = [_count(raw) if raw.strip() else header for raw in raws]
-    others = {count for count, raw in zip(counts, raws, strict=True) if raw.strip()} - {header}
-    if not others:
-        return []
-    if len(others) == 1 and header not in counts[1:]:
-        surplus = (fields_of(raw)[header:] for raw in raws[1:])
-        if not any(field.strip() for fields in surplus for field in fields):
-            return []
-    template = "the line has {found} fields instead of {expected}"
-    return [
-        Problem(
-            FIELD_COUNT_PROBLEM, template, number, {"found": str(count), "expected": str(header)}
-        )
-        for number, count in enumerate(counts, 1)
-        if count != header
-    ]
-
-
-def _count(raw: bytes) -> int:
-    if raw[:1] == b'"':
-        return len(fields_of(raw))
-    return raw.count(delimiter_of(raw)) + 1
+    return problems + uneven(len(fields_of(raws[0])), raws, fields_of)
 
 
 FORMATS: tuple[Format, ...] = (FecFormat(),)

@@ -16,7 +16,7 @@ from typing import Any
 from p2psync.core.records import Problem, Record, Segment
 from p2psync.formats.base import whole_segment
 from p2psync.formats.fields import LineFields, quoted_fields
-from p2psync.formats.lines import Delta, Line, split_lines
+from p2psync.formats.lines import Delta, Line, field_count, line_too_long, split_lines
 from p2psync.formats.values import clean, digest, read_amount
 from p2psync.limits import LINE_BYTES_MAX
 
@@ -61,7 +61,6 @@ _EXACT = Context(prec=64)
 _LINES_REMEMBERED = 256
 MANY = "..."
 _HEADER_KEY = digest(b"p2psync-place", b"fec")
-FIELD_COUNT_PROBLEM = "field-count"
 UNBALANCED_PROBLEM = "unbalanced-group"
 _UNBALANCED = "the debits and credits around voucher {voucher!r} do not balance"
 
@@ -244,9 +243,7 @@ def read_line(raw: bytes) -> Line:
 def _read_record(raw: bytes) -> Line:
     """Reads a line field by field."""
     if len(raw) > LINE_BYTES_MAX:
-        params = {"found": str(len(raw)), "limit": str(LINE_BYTES_MAX)}
-        template = "the line has {found} bytes; at most {limit} are read"
-        return Line(whole_segment(raw, Problem("line-too-long", template, 1, params)), None, 0)
+        return Line(line_too_long(raw), None, 0)
     if is_header(raw):
         return Line(Segment(raw, _HEADER_KEY, _HEADER_KEY), None, 0)
     if not raw.strip(b"\t|\r\n "):
@@ -254,13 +251,13 @@ def _read_record(raw: bytes) -> Line:
     fields = fields_of(raw)
     count = len(fields)
     if count < _FIELDS_MIN:
-        return Line(whole_segment(raw, _field_count(count)), None, 0)
+        return Line(whole_segment(raw, field_count(1, count, len(COLUMNS))), None, 0)
     date = _read_date(fields[_DATE])
     amounts = _read_amounts(fields)
     debit, credit = amounts or (None, None)
     if date is None and amounts is None:
         unreadable = Problem("unreadable-line", "the line has neither a date nor an amount", 1)
-        wrong = _field_count(count) if count < len(COLUMNS) else unreadable
+        wrong = field_count(1, count, len(COLUMNS)) if count < len(COLUMNS) else unreadable
         return Line(whole_segment(raw, wrong), None, 0)
     delta: Delta = 0
     if debit is not None and credit is not None:
@@ -318,7 +315,7 @@ def _problem(
 ) -> Problem | None:
     """Finds what is wrong with a line on its own, the worst of it."""
     if len(fields) < len(COLUMNS):
-        return _field_count(len(fields))
+        return field_count(1, len(fields), len(COLUMNS))
     if date is None:
         value = clean(decode(fields[_DATE]))
         return Problem("date", "{value!r} is no date", 1, {"value": value})
@@ -332,12 +329,6 @@ def _problem(
             template = "the field {field}, which is mandatory, is empty"
             return Problem("missing-field", template, 1, {"field": NAMES[place]})
     return None
-
-
-def _field_count(count: int) -> Problem:
-    params = {"found": str(count), "expected": str(len(COLUMNS))}
-    template = "the line has {found} fields instead of {expected}"
-    return Problem(FIELD_COUNT_PROBLEM, template, 1, params)
 
 
 def _segment(

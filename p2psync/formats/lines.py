@@ -13,7 +13,13 @@ from typing import NamedTuple
 
 from p2psync.core.records import Problem, Segment
 from p2psync.formats import base
-from p2psync.limits import SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX
+from p2psync.limits import (
+    LINE_BYTES_MAX,
+    RECORD_FILE_BYTES_MAX,
+    RECORD_FILE_LINES_MAX,
+    SEGMENT_BYTES_MAX,
+    SEGMENT_RECORDS_MAX,
+)
 
 Delta = int | Decimal
 Join = Callable[[Sequence[Segment]], Segment]
@@ -165,3 +171,55 @@ def damage(data: bytes) -> list[Problem]:
         line = data.count(b"\n") + 1
         problems.append(Problem("truncated-tail", "the last line has no end", line))
     return problems
+
+
+def too_large(data: bytes) -> Problem | None:
+    """Says so when a file is not to be read line by line."""
+    if len(data) <= RECORD_FILE_BYTES_MAX and data.count(b"\n") < RECORD_FILE_LINES_MAX:
+        return None
+    return Problem("file-too-large", "the file is too large to be read line by line")
+
+
+def only(segments: Sequence[Segment], raw: bytes, join: Join) -> Segment:
+    """Gives the one segment; what is no one segment keeps its records, with a problem."""
+    if len(segments) == 1:
+        return segments[0]
+    problem = Problem("not-one-segment", "these lines are not one posting or one group")
+    if not segments:
+        return base.whole_segment(raw, problem)
+    joined = join(segments)
+    return Segment(raw, joined.key, joined.money_key, joined.records, problem)
+
+
+def uneven(
+    header: int, raws: Sequence[bytes], fields_of: Callable[[bytes], Sequence[bytes]]
+) -> list[Problem]:
+    """Finds lines that have more or fewer fields than the ``header``, unless all have as many.
+
+    Some programs end each line, but not the header, with separators, or leave out what is empty.
+    ``raws`` are all lines of the file; those without fields are blank or have one field.
+    """
+    counts = [len(fields_of(raw)) for raw in raws]
+    others = {count for count in counts if count > 1} - {header}
+    if not others:
+        return []
+    if len(others) == 1 and header not in counts[1:]:
+        surplus = (field for raw in raws[1:] for field in fields_of(raw)[header:])
+        if not any(field.strip() for field in surplus):
+            return []
+    numbered = enumerate(counts, 1)
+    return [field_count(at, count, header) for at, count in numbered if count not in (1, header)]
+
+
+def field_count(number: int, found: int, expected: int) -> Problem:
+    """Says that a line has too many or too few fields."""
+    params = {"found": str(found), "expected": str(expected)}
+    template = "the line has {found} fields instead of {expected}"
+    return Problem("field-count", template, number, params)
+
+
+def line_too_long(raw: bytes) -> Segment:
+    """Gives the segment of a line that is not read."""
+    params = {"found": str(len(raw)), "limit": str(LINE_BYTES_MAX)}
+    template = "the line has {found} bytes; at most {limit} are read"
+    return base.whole_segment(raw, Problem("line-too-long", template, 1, params))
