@@ -257,8 +257,8 @@ _ROUTERS = (
     programs.router,
     placing.router,
     removal.router,
-)
     history.router,
+)
 
 
 def create_app(service: Service, bounds: Bounds, closing: trio.Event) -> FastAPI:
