@@ -8,8 +8,8 @@ import typer
 from p2psync import __version__
 from p2psync.cli.commands import (
     files,
-    hooks,
     history,
+    hooks,
     identity,
     mandate,
     node,
@@ -70,9 +70,9 @@ app.add_typer(node.group, name="node")
 app.add_typer(identity.group, name="identity")
 app.add_typer(mandate.group, name="mandate")
 app.add_typer(files.group)
+app.add_typer(history.group)
 app.add_typer(tickets.invite_group, name="invite")
 app.add_typer(tickets.group)
-app.add_typer(history.group)
 app.add_typer(placing.group)
 app.add_typer(removal.group)
 app.add_typer(posting.group)

@@ -525,25 +525,6 @@ class FakeService:
         self.calls.append(("seat_hand", mandate, device))
         return await self.seat_show(mandate)
 
-    async def confirm(self, mandate: str, file: str) -> JsonObject:
-        self.calls.append(("confirm", mandate, file))
-        self._find(mandate)
-        return {"file": file, "added": 0, "deleted": 30}
-
-    async def wait(self, mandate: str, synced: bool, timeout_seconds: float | None) -> JsonObject:
-        self._find(mandate)
-        if timeout_seconds == 0:
-            raise errors.UnavailableError(cause="not synced in time")
-        return {"synced": True, "members": 2}
-
-    async def history(self, mandate: str, file: str | None, at: str | None) -> JsonObject:
-        self.calls.append(("history", mandate, file, at))
-        self._find(mandate)
-        return {
-            "versions": [
-                {
-                    "version": "00ff",
-                    "file": file or "sales.ecf",
     async def refuse(self, mandate: str, file: str) -> JsonObject:
         self.calls.append(("refuse", mandate, file))
         self._find(mandate)
@@ -581,6 +562,25 @@ class FakeService:
         }
         return {"held": [held, held | {"answer": None, "from": None, "to": None}]}
 
+    async def confirm(self, mandate: str, file: str) -> JsonObject:
+        self.calls.append(("confirm", mandate, file))
+        self._find(mandate)
+        return {"file": file, "added": 0, "deleted": 30}
+
+    async def wait(self, mandate: str, synced: bool, timeout_seconds: float | None) -> JsonObject:
+        self._find(mandate)
+        if timeout_seconds == 0:
+            raise errors.UnavailableError(cause="not synced in time")
+        return {"synced": True, "members": 2}
+
+    async def history(self, mandate: str, file: str | None, at: str | None) -> JsonObject:
+        self.calls.append(("history", mandate, file, at))
+        self._find(mandate)
+        return {
+            "versions": [
+                {
+                    "version": "00ff",
+                    "file": file or "sales.ecf",
                     "at": NOW,
                     "by": self.name,
                     "machine": "desk",
