@@ -69,6 +69,18 @@ RECORD_FILE_LINES_MAX = 250_000
 """A file of more lines is synchronised whole, not record by record."""
 RECORD_TEXT_CHARS_MAX = 500
 FILE_PROBLEMS_MAX = 1_000
+INSPECTED_AT_ONCE_BYTES_MAX = 16 * MIB
+"""A larger file is inspected block by block."""
+INSPECTED_CURRENCIES_MAX = 64
+"""Currencies of one file that are summed up apart."""
+INSPECTED_RECORDS_LISTED = 20
+"""Records, changes and problems that are listed unless more or fewer are asked for."""
+INSPECTED_CHANGES_MAX = 20_000
+"""When more differs, nobody looks which records are edited ones."""
+INSPECTED_SEGMENTS_MAX = 10_000_000
+"""Two files with more lines and groups are not compared: each takes some 100 bytes of memory."""
+INSPECTED_LINES_MAX = 5_000
+"""Two texts of no known format with more lines are not compared line by line."""
 LISTED_FILES_MAX = 1_000
 SETTINGS_ENTRIES_MAX = 100_000
 POSITION_BASE_BYTES_MAX = 1024

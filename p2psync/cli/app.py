@@ -11,6 +11,7 @@ from p2psync.cli.commands import (
     history,
     hooks,
     identity,
+    inspect,
     mandate,
     node,
     placing,
@@ -84,3 +85,4 @@ app.add_typer(mandate.member_group, name="member")
 app.add_typer(mandate.suggestion_group, name="suggestion")
 app.add_typer(program.group, name="program")
 app.add_typer(status.group)
+app.add_typer(inspect.group)

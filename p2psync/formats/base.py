@@ -58,7 +58,8 @@ class Format(Protocol):
 
         Holds a bounded part of the file at a time, so it also reads what is too large for
         ``parse``. A format that keeps every file whole yields nothing; what a file comes out as
-        that ``parse`` keeps whole because of what is in it is up to the format.
+        that ``parse`` keeps whole because of what is in it is up to the format. A generator may
+        return, as its value, what ``parse`` says of the whole file: a document without segments.
         """
         ...
 
@@ -111,9 +112,12 @@ def whole_document(format_name: str, data: bytes, problems: tuple[Problem, ...] 
     return Document(format_name, segments, mergeable=False, problems=problems)
 
 
-def bounded(problems: list[Problem]) -> tuple[Problem, ...]:
-    """Keeps the first ``FILE_PROBLEMS_MAX`` problems and says how many more there are."""
-    more = len(problems) - FILE_PROBLEMS_MAX
+def bounded(problems: list[Problem], unlisted: int = 0) -> tuple[Problem, ...]:
+    """Keeps the first ``FILE_PROBLEMS_MAX`` problems and says how many more there are.
+
+    ``unlisted`` are further ones that were counted only; then there must be more than the limit.
+    """
+    more = len(problems) - FILE_PROBLEMS_MAX + unlisted
     if more <= 0:
         return tuple(problems)
     rest = Problem("more-problems", "{count} more problems are not listed", 0, {"count": str(more)})

@@ -5,7 +5,7 @@ invoicing or ``#ECS⇥…`` for payroll, perhaps ``#BACKUP…``, then ``#END``.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from p2psync.core.records import Document, Segment
@@ -42,8 +42,10 @@ class ListFormat:
         return kind == b"ECC" if kind is not None else has_suffix(name, self.suffixes)
 
     def parse(self, data: bytes) -> Document:
-        """Gives one segment without records."""
-        return whole_document(self.name, data)
+        """Gives one segment without records, and how many files of each kind it names."""
+        kinds = [file.kind for file in read_list(data)]
+        counts = tuple([(tag.decode(), kinds.count(kind)) for tag, kind in _KINDS.items()])
+        return replace(whole_document(self.name, data), counts=counts)
 
     def read_segment(self, raw: bytes) -> Segment:
         """Gives the segment of a whole file."""

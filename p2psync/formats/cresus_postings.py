@@ -8,7 +8,7 @@ each stand alone, as records with a problem (B-POS-8).
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
@@ -35,6 +35,7 @@ from p2psync.formats.cresus_line import (
 )
 from p2psync.formats.values import clean, decode_cp1252, digest
 from p2psync.limits import (
+    FILE_PROBLEMS_MAX,
     NAME_BYTES_MAX,
     RECORD_FILE_BYTES_MAX,
     RECORD_FILE_LINES_MAX,
@@ -103,23 +104,27 @@ class PostingFormat:
             return whole_segment(raw, problem)
         return replace(_join(segments), problem=problem)
 
-    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
-        """Holds one line, or the lines that may still become one group."""
-        number = 1
+    def stream(self, blocks: Iterable[bytes]) -> Generator[Segment, None, Document]:
+        """Holds one line, or the lines that may still become one group.
+
+        Repeated idnos, which stop no merge, are not looked for: that would take up memory for each.
+        """
+        whole = _WholeFile()
         run: _Run | None = None
         for raw in lines_of(blocks):
-            segment, group, delta, _ = read_line(raw, number)
-            number += raw.endswith(b"\n")
+            segment, group, delta, _ = read_line(raw, whole.number)
+            whole.saw(raw, segment.problem)
             if run is not None and group != run.group:
-                yield from run.end()
+                yield from map(whole.gave, run.end())
                 run = None
             if group is None:
-                yield segment
+                yield whole.gave(segment)
                 continue
             run = run or _Run(group)
-            yield from run.add(segment, delta)
+            yield from map(whole.gave, run.add(segment, delta))
         if run is not None:
-            yield from run.end()
+            yield from map(whole.gave, run.end())
+        return whole.document(self.name)
 
 
 FORMATS: tuple[Format, ...] = (
@@ -253,23 +258,94 @@ def _join(parts: list[Segment]) -> Segment:
     )
 
 
+class _WholeFile:
+    """Finds what is wrong with a file that goes by line by line."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        """Of the line that comes next."""
+        self._bytes = 0
+        self._last = b""
+        self._head = b""
+        self._embedded_id: str | None = None
+        self._codes: set[str] = set()
+        self._nul = self._line_end = 0
+        self._problems: list[Problem] = []
+        self._more = 0
+
+    def saw(self, raw: bytes, problem: Problem | None) -> None:
+        """Takes one line, with what is wrong with it alone."""
+        if not self._bytes:
+            self._head = raw
+        if not self._nul and b"\0" in raw:
+            self._nul = self.number
+        if not self._line_end and raw[-1:] == b"\n" and raw[-2:-1] != b"\r":
+            self._line_end = self.number
+        if self._embedded_id is None:
+            self._embedded_id = _embedded_id([raw])
+        if problem is not None:
+            self._codes.add(problem.code)
+        self._bytes += len(raw)
+        self._last = raw[-1:]
+        self.number += self._last == b"\n"
+
+    def gave(self, segment: Segment) -> Segment:
+        """Notes the problem of a segment."""
+        if segment.problem is not None:
+            if len(self._problems) <= FILE_PROBLEMS_MAX:
+                self._problems.append(segment.problem)
+            else:
+                self._more += 1
+        return segment
+
+    def document(self, name: str) -> Document:
+        """Says what ``parse`` says of the file as a whole; without its segments."""
+        if self._bytes > RECORD_FILE_BYTES_MAX or self.number > RECORD_FILE_LINES_MAX:
+            problem = Problem("file-too-large", "the file is too large to be read line by line")
+            self._problems.insert(0, problem)
+            return Document(name, (), False, self._listed(), None, self._embedded_id)
+        problems = _file_problems_of(
+            self._head,
+            nul_line=self._nul,
+            tail_line=0 if self._last == b"\n" else self.number,
+            end_line=self._line_end,
+        )
+        codes = self._codes.union(problem.code for problem in problems)
+        self._problems = problems + self._problems
+        mergeable = codes.isdisjoint(_UNMERGEABLE)
+        return Document(name, (), mergeable, self._listed(), None, self._embedded_id)
+
+    def _listed(self) -> tuple[Problem, ...]:
+        return bounded(self._problems, self._more)
+
+
 def _file_problems(data: bytes, raws: list[bytes]) -> list[Problem]:
-    """Finds what is wrong with the file as a whole."""
-    if not data:
+    nul_line = end_line = 0
+    if b"\0" in data:
+        nul_line = data.count(b"\n", 0, data.index(b"\0")) + 1
+    if data.count(b"\n") != data.count(b"\r\n"):
+        end_line = next(n for n, raw in enumerate(raws, 1) if raw[-2:-1] != b"\r")
+    tail_line = 0 if data.endswith(b"\n") else len(raws)
+    return _file_problems_of(data, nul_line=nul_line, tail_line=tail_line, end_line=end_line)
+
+
+def _file_problems_of(
+    head: bytes, *, nul_line: int, tail_line: int, end_line: int
+) -> list[Problem]:
+    """Says what is wrong with a file as a whole; a line of 0 means that there is none."""
+    if not head:
         return [Problem("empty", "the file is empty")]
     problems: list[Problem] = []
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         problems.append(Problem("utf-16", "the file is UTF-16, not Windows-1252"))
-    if kind_of(data) is None:
+    if kind_of(head) is None:
         problems.append(Problem("no-header", "the file does not start with its #FSC line", 1))
-    if b"\0" in data:
-        line = data.count(b"\n", 0, data.index(b"\0")) + 1
-        problems.append(Problem("nul", "the file holds a NUL byte", line))
-    if not data.endswith(b"\n"):
-        problems.append(Problem("truncated-tail", "the last line has no end", len(raws)))
-    if data.count(b"\n") != data.count(b"\r\n"):
-        line = next(n for n, raw in enumerate(raws, 1) if raw[-2:-1] != b"\r")
-        problems.append(Problem("line-end", "the line does not end in CR LF", line))
+    if nul_line:
+        problems.append(Problem("nul", "the file holds a NUL byte", nul_line))
+    if tail_line:
+        problems.append(Problem("truncated-tail", "the last line has no end", tail_line))
+    if end_line:
+        problems.append(Problem("line-end", "the line does not end in CR LF", end_line))
     return problems
 
 

@@ -67,7 +67,8 @@ class SettingsFormat:
         if settings.period is None:
             problems.append(Problem("no-period", "the file names no accounting period"))
         segments = (whole_segment(data),) if data else ()
-        return Document(self.name, segments, False, tuple(problems), settings.period)
+        counts = (("COMPTES", len(settings.accounts)), ("TVACODES", len(settings.vat_codes)))
+        return Document(self.name, segments, False, tuple(problems), settings.period, counts=counts)
 
     def read_segment(self, raw: bytes) -> Segment:
         """Gives the segment of a whole file."""
@@ -114,6 +115,25 @@ def read_settings(data: bytes) -> Settings:
     end = read_date(header.get("DATEEND", ""))
     period = (begin, end) if begin is not None and end is not None and begin <= end else None
     return Settings(clean(header.get("TITLE", "")), period, accounts, vat_codes)
+
+
+def without_private(data: bytes) -> bytes:
+    """Gives the bytes without the sections that hold folders of the person who wrote the file.
+
+    A section that has no end goes on to the end of the file.
+    """
+    kept: list[bytes] = []
+    private = ""
+    for line in data.split(b"\n"):
+        key, _, value = decode_cp1252(line).upper().partition("=")
+        word, name = key.strip(), value.strip()
+        if private:
+            private = "" if (word, name) == ("END", private) else private
+        elif word == "BEGIN" and name in _PRIVATE_SECTIONS:
+            private = name
+        else:
+            kept.append(line)
+    return b"\n".join(kept)
 
 
 def _entries(data: bytes) -> Iterator[tuple[str, dict[str, str]]]:

@@ -10,6 +10,7 @@ import pytest
 import p2psync
 from p2psync.cli.app import app
 from p2psync.cli.tree import help_texts
+from p2psync.formats import registry
 from p2psync.i18n import catalogue, places
 
 PACKAGE = Path(p2psync.__file__).parent
@@ -84,6 +85,8 @@ def all_texts() -> dict[str, str]:
     seen: dict[str, str] = {}
     for place, text in from_help():
         seen.setdefault(text, place)
+    for form in registry.all_formats():
+        seen.setdefault(form.title, f"title of {form.name}")
     for name, tree in modules():
         for text in from_calls(tree):
             seen.setdefault(text, name)

@@ -1,0 +1,78 @@
+"""Records as an accountant reads them: by line, by currency, added up."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Context, Decimal
+
+from p2psync.core.records import Record, Segment
+from p2psync.formats.cresus_line import MANY
+from p2psync.formats.values import decode_cp1252
+
+_EXACT = Context(prec=64)
+_ZERO = Decimal(0)
+_NO_ACCOUNT = frozenset(("", *(decode_cp1252(dots) for dots in MANY)))
+
+
+@dataclass(slots=True)
+class Sums:
+    """Sums of some records; amounts are exact.
+
+    ``amount`` adds every amount as it stands. A record that names an account counts in ``debit``
+    or ``credit``, or in both; one without (a bank's) counts in ``plus`` or ``minus`` by its sign.
+    """
+
+    records: int = 0
+    amount: Decimal = _ZERO
+    debit: Decimal = _ZERO
+    credit: Decimal = _ZERO
+    plus: Decimal = _ZERO
+    minus: Decimal = _ZERO
+
+    def add(self, amount: Decimal | None, *, debit: bool, credit: bool) -> None:
+        """Counts one record, with an account on one side, both or none."""
+        self.records += 1
+        if amount is None:
+            return
+        self.amount = _EXACT.add(self.amount, amount)
+        if debit:
+            self.debit = _EXACT.add(self.debit, amount)
+        if credit:
+            self.credit = _EXACT.add(self.credit, amount)
+        if not (debit or credit):
+            if amount < 0:
+                self.minus = _EXACT.add(self.minus, amount)
+            else:
+                self.plus = _EXACT.add(self.plus, amount)
+
+    def add_record(self, record: Record) -> None:
+        """Counts one record."""
+        fields = record.fields
+        debit = fields.get("debit", "") not in _NO_ACCOUNT
+        credit = fields.get("credit", "") not in _NO_ACCOUNT
+        self.add(record.amount, debit=debit, credit=credit)
+
+    def include(self, other: "Sums") -> None:
+        """Counts all that another one counted."""
+        self.records += other.records
+        self.amount = _EXACT.add(self.amount, other.amount)
+        self.debit = _EXACT.add(self.debit, other.debit)
+        self.credit = _EXACT.add(self.credit, other.credit)
+        self.plus = _EXACT.add(self.plus, other.plus)
+        self.minus = _EXACT.add(self.minus, other.minus)
+
+    def opposite(self) -> "Sums":
+        """Gives the same sums with the other sign."""
+        sums = (self.amount, self.debit, self.credit, self.plus, self.minus)
+        return Sums(-self.records, *(each.copy_negate() if each else _ZERO for each in sums))
+
+
+def currency_of(record: Record) -> str:
+    """Gives the record's currency as the file has it; empty where it says none."""
+    return record.fields.get("currency", "")
+
+
+def numbered(segment: Segment, line: int) -> Iterator[tuple[int, Record]]:
+    """Yields a segment's records, each with its line; ``line`` is the one the segment begins in."""
+    one_a_line = segment.raw.count(b"\n") >= len(segment.records) > 1
+    for index, record in enumerate(segment.records):
+        yield (line + index if one_a_line else line), record
