@@ -69,17 +69,32 @@ class Body:
     def post(self, pairs: Iterable[Pair], receipt: OpId, stamp: int, *, adds: bool) -> set[OpId]:
         """Note what a receipt takes or gives back; return receipts that took the same (B-POS-6)."""
         rivals: set[OpId] = set()
-        self._remember()
+        remembered = self.remember()
         for pair in pairs:
+            said = self._postings.get(pair)
+            if said is None and adds:  # nearly always: nobody said anything of it
+                self._postings[pair] = {receipt: (stamp, True)}
+                self._take(pair)
+                continue
             self._postings.setdefault(pair, {})[receipt] = (stamp, adds)
             rivals.update(self._settle(pair))
-        self.segments.memo = None
+        if not remembered:
+            self.forget()
         return rivals - {receipt}
 
-    def _remember(self) -> None:
-        """Read each segment once while it is named, weighed and kept as posted."""
-        if self.segments.memo is None:
+    def remember(self) -> bool:
+        """Read each segment once while it is named, weighed and kept as posted; until ``forget``.
+
+        Tells whether it was so before.
+        """
+        remembered = self.segments.memo is not None
+        if not remembered:
             self.segments.memo = {}
+        return remembered
+
+    def forget(self) -> None:
+        """Let go of what was read."""
+        self.segments.memo = None
 
     def unpost(self, receipt: OpId) -> None:
         """Forget what a retracted receipt said (B-POS-5)."""
@@ -102,15 +117,17 @@ class Body:
         else:
             self.doubles.pop(pair, None)
         if is_posted and pair not in self._taken:
-            segment = self.segments.segment_of(*pair)
-            self._taken[pair] = segment
-            if segment is None:
-                self._unresolved.add(pair)
-            self._count(segment, 1)
+            self._take(pair)
         elif not is_posted and pair in self._taken:
             self._unresolved.discard(pair)
             self._count(self._taken.pop(pair), -1)
         return self.doubles.get(pair, ())
+
+    def _take(self, pair: Pair) -> None:
+        segment = self._taken[pair] = self.segments.segment_of(*pair)
+        if segment is None:
+            self._unresolved.add(pair)
+        self._count(segment, 1)
 
     def _resolve(self) -> None:
         """Find the content of what was posted before its segments were known."""
@@ -142,13 +159,15 @@ class Body:
         return self.segments.balance.posted
 
     def pending_items(self) -> PendingItems:
-        """The segments that a receipt made now would name; mostly it is made next."""
-        self._remember()
+        """The segments that a receipt made now would name."""
+        remembered = self.remember()
         live = [
             (element.id, segment.key)
             for element, value in self.segments.shown()
             if (segment := value.segment).record_count
         ]
+        if not remembered:
+            self.forget()
         alive = set(live)
         return PendingItems(
             tuple(pair for pair in dict.fromkeys(live) if pair not in self._taken),

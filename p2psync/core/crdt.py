@@ -269,10 +269,8 @@ class SegmentSet:
         """How often each record stands in the file and is posted; reads the file when first asked
         for."""
         if self._balance is None:
-            balance = self._balance = Balance()
-            self._measure = None
-            for element, value in self.shown():
-                balance.hold(element.id, value.segment, 1)
+            self.take_balance(self._revision, weighed(self.contents(), self.read))
+        assert self._balance is not None
         return self._balance
 
     @property
@@ -296,6 +294,18 @@ class SegmentSet:
     def raws(self) -> list[bytes]:
         """The bytes of all that is shown, in order."""
         return [value.raw for element in self._sort() for value in element.shown()]
+
+    def contents(self) -> list[tuple[OpId, bytes]]:
+        """The same, each with its element."""
+        return [(element.id, value.raw) for element in self._sort() for value in element.shown()]
+
+    def take_balance(self, revision: int, balance: Balance) -> bool:
+        """Keep what the ``contents`` of a revision weigh; false when that has passed."""
+        if revision != self._revision:
+            return False
+        if self._balance is None:
+            self._balance, self._measure = balance, None
+        return True
 
     @property
     def revision(self) -> int:
@@ -558,6 +568,14 @@ def measured(raws: Iterable[bytes], read: Read) -> Measure:
     for raw in raws:
         measure.hold(read(raw), 1)
     return measure
+
+
+def weighed(contents: Iterable[tuple[OpId, bytes]], read: Read) -> Balance:
+    """Weigh a file of these segments, nothing of it posted; pure, so a thread may do it."""
+    balance = Balance()
+    for element, raw in contents:
+        balance.hold(element, read(raw), 1)
+    return balance
 
 
 def pending(current: Counter[bytes], posted: Counter[bytes]) -> tuple[int, int]:

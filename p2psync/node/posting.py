@@ -1,13 +1,15 @@
 """Commands on posting: pending, post, unpost, receipts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from p2psync.core import crypto, ops
+from p2psync.core.crdt import weighed
 from p2psync.core.files import FileState, Pair, PendingItems, Receipt
 from p2psync.core.membership import MAY_WRITE
 from p2psync.core.records import Segment
@@ -17,6 +19,7 @@ from p2psync.errors import (
     OutputExists,
     OutputFormatUnknown,
     OutputNeeded,
+    P2PSyncError,
     SeatElsewhere,
     SeatEmpty,
 )
@@ -31,6 +34,7 @@ from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.paths import local_path
 from p2psync.node.pending import Pending
+from p2psync.node.tallies import state_mark
 from p2psync.storage.folder import Folder
 
 Json = dict[str, Any]
@@ -79,29 +83,35 @@ class Posting:
             check_open(opened)
             self._check_seat(opened)
             files = [file for file in find.files(opened, names) if views.counts(file)]
-            added = deleted = 0
-            adds: list[tuple[FileState, Pair]] = []
-            drops: list[tuple[FileState, Pair]] = []
-            # What is handed over and what the receipt names are one state: no waiting in between.
-            for file in files:
-                more, less = file.pending()
-                items = file.pending_items() if more or less else PendingItems((), ())
-                added, deleted = added + more, deleted + less
-                adds += [(file, pair) for pair in items.adds]
-                drops += [(file, pair) for pair in items.drops]
-            if not added and not deleted:
-                return {"receipt": None, "added": 0, "deleted": 0}
-            operations = _receipts(adds, drops, added, deleted)
-            if place is not None:
-                came, gone = _handed(opened, adds, drops, years)
-                made_of = await trio.to_thread.run_sync(
-                    exports.write, format_name, came, gone, currency
-                )
-                unexpressed = made_of.unexpressed
-                written = await trio.to_thread.run_sync(_hand_over, place, made_of)
-            known = set(opened.state.receipts)
-            # One transaction: a post that is broken off has posted all of it or nothing.
-            await node.author(opened, *([operation] for operation in operations)).wait()
+            with _reading(files):
+                waiting = await _waiting(opened, files)
+                # What is handed over and what the receipt names are one state: no waiting between.
+                adds = [(file, pair) for file, items in waiting for pair in items.adds]
+                drops = [(file, pair) for file, items in waiting for pair in items.drops]
+                added = sum(file.pending()[0] for file, _ in waiting)
+                deleted = sum(file.pending()[1] for file, _ in waiting)
+                if not added and not deleted:
+                    return {"receipt": None, "added": 0, "deleted": 0}
+                operations = _receipts(adds, drops, added, deleted)
+                if place is not None:
+                    came, gone = _handed(opened, adds, drops, years)
+                    made_of = await trio.to_thread.run_sync(
+                        exports.write, format_name, came, gone, currency
+                    )
+                    unexpressed = made_of.unexpressed
+                    written = await trio.to_thread.run_sync(_hand_over, place, made_of)
+                try:
+                    # The seat may have been handed over while somebody waited: nothing waits from
+                    # here until the receipt is made.
+                    self._check_seat(opened)
+                except P2PSyncError:
+                    if place is not None:
+                        await trio.to_thread.run_sync(_take_back, place, made_of)
+                    raise
+                known = set(opened.state.receipts)
+                # One transaction: a post that is broken off has posted all of it or nothing.
+                ticket = node.author(opened, *([operation] for operation in operations))
+            await ticket.wait()
             made = sorted(
                 (opened.state.receipts[each] for each in opened.state.receipts.keys() - known),
                 key=lambda receipt: (receipt.stamp, receipt.id),
@@ -166,6 +176,43 @@ class Posting:
         role = opened.state.membership.role(self._node.identity.device)
         if role is not None and role not in MAY_WRITE:
             raise NotAllowed(action=action, roles=", ".join(sorted(MAY_WRITE)))
+
+
+@contextmanager
+def _reading(files: Sequence[FileState]) -> Iterator[None]:
+    """Let each segment of some files be read once only within the block."""
+    try:
+        yield
+    finally:
+        for file in files:
+            if file.loaded:
+                file.body.forget()
+
+
+async def _waiting(
+    opened: Opened, files: Sequence[FileState]
+) -> list[tuple[FileState, PendingItems]]:
+    """What waits of each file, all of it now; others have had their turn meanwhile."""
+    found: dict[bytes, tuple[bytes, PendingItems]] = {}
+    while True:
+        stale = [
+            file
+            for file in files
+            if file.pending() != (0, 0)
+            and found.get(file.id, (b"",))[0] != state_mark(opened, file)
+        ]
+        if not stale:
+            return [(file, found[file.id][1]) for file in files if file.pending() != (0, 0)]
+        for file in stale:
+            body = file.body
+            body.remember()
+            segments = body.segments
+            if not segments.balanced:
+                revision, contents = segments.revision, segments.contents()
+                balance = await trio.to_thread.run_sync(weighed, contents, segments.read)
+                segments.take_balance(revision, balance)
+            found[file.id] = state_mark(opened, file), file.pending_items()
+            await trio.lowlevel.checkpoint()
 
 
 def _receipts(
@@ -283,6 +330,17 @@ def _hand_over(output: Path, made: exports.Outputs) -> Path | None:
             if name in missing:
                 folder.replace(name, [content], None)
     return None if made.deleted is None else deleted
+
+
+def _take_back(output: Path, made: exports.Outputs) -> None:
+    """Take away what was handed over and is not posted, as far as it is still that."""
+    wanted = {output.name: made.added}
+    if made.deleted is not None:
+        wanted[_beside(output).name] = made.deleted
+    with suppress(P2PSyncError), Folder.open(output.parent) as folder:
+        for name, content in wanted.items():
+            with suppress(P2PSyncError):
+                folder.remove(name, crypto.content_digest(content))
 
 
 def _beside(output: Path) -> Path:

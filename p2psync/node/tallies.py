@@ -112,7 +112,7 @@ class Tallies:
         """Return what waits of a file now; may raise ``StateDamaged``."""
         key = (opened.id, file.id)
         while True:
-            mark = _mark(opened, file)
+            mark = state_mark(opened, file)
             known = self._known.get(key)
             if known is not None and known.mark == mark:
                 return known
@@ -122,14 +122,14 @@ class Tallies:
             if found is None:
                 found = await _tally(mark, file)
                 self.note_soon(opened, file.id)
-            if found is not None and _mark(opened, file) == mark:
+            if found is not None and state_mark(opened, file) == mark:
                 self._known[key] = found
                 return found
 
     async def read(self, opened: Opened, files: Sequence[FileState]) -> None:
         """Take up, all at once, what was noted of files that nobody looked at since the start."""
         wanted = {
-            file.id + _NOTE: _mark(opened, file)
+            file.id + _NOTE: state_mark(opened, file)
             for file in files
             if not file.loaded and (opened.id, file.id) not in self._known
         }
@@ -192,7 +192,7 @@ class Tallies:
             await self._store.put_note(opened.id, file.id + _NOTE, tally.mark, note)
 
 
-def _mark(opened: Opened, file: FileState) -> bytes:
+def state_mark(opened: Opened, file: FileState) -> bytes:
     """Tells of which state of a file a tally is: all that was saved, posted and taken back."""
     receipts = opened.state.receipts
     retracted = [each for each in opened.state.retracted if file.id in receipts[each].files]

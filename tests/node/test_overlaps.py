@@ -1,13 +1,16 @@
 """Commands that overlap: what one decided before it waited may not hold when it goes on."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 import trio
 
 from p2psync.core import ops
+from p2psync.core.balance import Balance
+from p2psync.core.crdt import Read, weighed
+from p2psync.core.ops import OpId
 from p2psync.errors import (
     AttachedAlready,
     FileInMandateFolder,
@@ -18,7 +21,9 @@ from p2psync.errors import (
     SeatElsewhere,
     SeatHeirLeft,
 )
+from p2psync.formats import exports
 from p2psync.limits import UNDO_SECONDS
+from p2psync.node import posting
 from tests.fakes.clock import FakeClock
 from tests.node.rig import V1, Machine, founded, in_step, invited, linked, running
 from tests.rules.offices import events, files, meet, names, office
@@ -76,6 +81,52 @@ async def test_b_pos_7_who_gave_the_seat_away_meanwhile_hands_nothing_over(tmp_p
         )
         assert isinstance(answer, SeatElsewhere)
         assert not output.exists() and not anna.opened().state.receipts
+
+
+async def test_b_pos_7_who_gives_the_seat_away_while_it_hands_over_makes_no_receipt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = posting._hand_over
+    async with office(tmp_path, "accounting") as (anna, ben):
+
+        def slowly(output: Path, made: exports.Outputs) -> Path | None:
+            written = real(output, made)
+            trio.from_thread.run(anna.service.seat_hand, "Books", ben.device.hex())
+            return written
+
+        monkeypatch.setattr(posting, "_hand_over", slowly)
+        output = anna.desk / "out"
+        waits = await anna.pending()
+        with pytest.raises(SeatElsewhere):
+            await anna.service.post("Books", [], str(output))
+        assert not output.exists(), "nobody is to book what is not posted"
+        assert not anna.opened().state.receipts
+        assert await anna.pending() == waits
+
+
+async def test_b_pos_3_what_is_posted_while_a_post_is_prepared_is_not_posted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = weighed
+    async with office(tmp_path, "accounting") as (anna, _):
+        opened = anna.opened()
+        (file,) = [each for each in opened.state.present_files() if each.info.name == "a.ecf"]
+        first = file.pending_items().adds[:1]
+
+        async def post_first() -> None:
+            await anna.node.author(
+                opened, [ops.Post(1, (ops.take(file.id, first),), (), 1, 0)]
+            ).wait()
+
+        def slowly(contents: Sequence[tuple[OpId, bytes]], read: Read) -> Balance:
+            trio.from_thread.run(post_first)
+            return real(contents, read)
+
+        monkeypatch.setattr(posting, "weighed", slowly)
+        said = await anna.service.post("Books", [], None)
+        assert (said["added"], said["deleted"]) == (6, 0)
+        assert await anna.pending() == (0, 0)
+        assert not file.doubles and await anna.alerts() == []
 
 
 async def test_b_pos_7_the_seat_goes_to_nobody_who_left(tmp_path: Path) -> None:
