@@ -279,3 +279,36 @@ SEARCHED_BYTES_MAX = 256 * MIB
 """What one search reads; what is larger is told by its name and its inode alone."""
 CANDIDATES_LISTED_MAX = 10
 """Places where a file that is missing may be now, named in one alert or refusal."""
+
+# -- audit files (docs/spec/audit.md)
+AUDIT_ENTRIES_MAX = 4_000_000
+"""Entries of one file; checking them takes about 250 bytes of memory each."""
+AUDIT_LOGS_MAX = 1 << 16
+AUDIT_HEADS_MAX = 1 << 16
+AUDIT_KEYS_MAX = 4096
+AUDIT_CONTENTS_MAX = 10_000
+AUDIT_PIECE_BYTES_MAX = 128 * KIB
+AUDIT_MANIFEST_BYTES_MAX = 8 * MIB
+AUDIT_STAMP_BYTES_MAX = 64 * KIB
+AUDIT_STAMPS_MAX = 16
+AUDIT_SOFTWARE_BYTES_MAX = 64
+AUDIT_PROBLEMS_MAX = 50
+"""Problems that are listed; further ones are counted."""
+AUDIT_REPORT_SEGMENTS_MAX = 1_000_000
+"""Lines that a report folds to count records and sum amounts; about a kilobyte of memory each."""
+AUDIT_REPORT_ROWS_MAX = 2_000
+"""Versions, and receipts, that a report lists; the newest."""
+TIME_STAMP_SECONDS_MAX = 30
+CERTIFICATE_FILE_BYTES_MAX = 1 * MIB
+CERTIFICATES_MAX = 1_000
+HEADS_FILE_BYTES_MAX = 32 * MIB
+
+CIRCUIT_MESSAGE_BYTES_MAX = 4 * KIB
+"""Of one message of circuit relay v2 (the specification's own bound)."""
+RELAY_ANSWER_SECONDS_MAX = 15
+RELAY_TOKEN_BYTES_MAX = 64
+RELAY_RESERVATION_SECONDS = 3_600
+RELAY_CIRCUITS_MAX = 4_096
+"""Circuits that one relay passes on at once."""
+CIRCUITS_INBOUND_MAX = 64
+"""Circuits and questions that one relay may have open to this device at once."""

@@ -13,7 +13,7 @@ import ifaddr
 
 from p2psync import limits
 from p2psync.errors import BadAddress, BadInputError
-from p2psync.network.identity import device_of_peer_id
+from p2psync.network.identity import device_of_peer_id, peer_id_text
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?")
 
@@ -39,6 +39,45 @@ class TcpAddress:
     def for_people(self) -> str:
         """The address as ``host:port``."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitAddress:
+    """A device that is reached through the relay ``device`` (key of 32 bytes) at ``relay``."""
+
+    relay: TcpAddress
+    device: bytes
+
+    def __str__(self) -> str:
+        return f"{self.relay}/p2p/{peer_id_text(self.device)}/p2p-circuit"
+
+
+def parse_any(text: str, *, expected: bytes | None = None) -> TcpAddress | CircuitAddress:
+    """Parse a direct address, or ``…/p2p/RELAY/p2p-circuit`` with an optional ``/p2p/PEERID``.
+
+    With ``expected`` a peer ID at the end must be of that device key. Raises ``BadAddress``.
+    """
+    before, circuit, after = text.partition("/p2p-circuit")
+    if not circuit:
+        return parse_address(text, expected=expected)
+    if len(text.encode("utf-8", "replace")) > limits.ADDRESS_BYTES_MAX:
+        raise BadAddress(address=text[:60] + "…", cause="it is too long")
+    relay, device = parse_relay(before)
+    if after:
+        parts = after.split("/")
+        if len(parts) != 3:
+            raise BadAddress(address=repr(text), cause="it is no address through one relay")
+        _check_peer(text, parts[1], parts[2], expected)
+    return CircuitAddress(relay, device)
+
+
+def parse_relay(text: str) -> tuple[TcpAddress, bytes]:
+    """Parse a relay's address, ``…/tcp/PORT/p2p/RELAY``; raises ``BadAddress``."""
+    address = parse_address(text)
+    peer = text.rpartition("/p2p/")[2]
+    if "/p2p/" not in text:
+        raise BadAddress(address=repr(text), cause="it does not name the relay's peer ID")
+    return address, device_of_peer_id(peer)
 
 
 def parse_address(text: str, *, expected: bytes | None = None) -> TcpAddress:

@@ -1,8 +1,9 @@
-"""The bytes below everything: a TCP connection with exact reads and one kind of failure."""
+"""The bytes below everything: exact reads and one kind of failure; of TCP, or whatever else."""
 
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -10,6 +11,56 @@ from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import TcpAddress, address_of
 
 _READ_BYTES = 64 * 1024
+
+
+class Channel(Protocol):
+    """What a connection stands on; ``ByteStream`` tells what each member does."""
+
+    @property
+    def remote(self) -> TcpAddress | None:
+        """Where the other end is, as far as TCP knows."""
+        ...
+
+    @property
+    def heard_at(self) -> float:
+        """When the last byte came in, on trio's clock."""
+        ...
+
+    def receive_now(self, buffer: memoryview) -> int | None:
+        """Read without waiting."""
+        ...
+
+    async def readable(self) -> None:
+        """Wait until there is something to read."""
+        ...
+
+    async def read_exactly(self, count: int) -> bytes:
+        """Exactly ``count`` bytes."""
+        ...
+
+    def send_now(self, data: memoryview) -> int:
+        """Write without waiting."""
+        ...
+
+    async def writable(self) -> None:
+        """Wait until there is room."""
+        ...
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Write all of ``data``."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """``send``, as the negotiation calls it."""
+        ...
+
+    def end(self) -> None:
+        """Tell the peer that nothing more comes."""
+        ...
+
+    def close(self) -> None:
+        """Close both directions at once."""
+        ...
 
 
 class ByteStream:

@@ -5,7 +5,8 @@ else touches the channel, so no caller's cancellation can cut a message in half.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +17,7 @@ from p2psync.core.crypto import SigningKey
 from p2psync.engine.ports import LinkBroken
 from p2psync.network import muxer as yamux
 from p2psync.network import negotiation, noise
-from p2psync.network.bytestream import ByteStream
+from p2psync.network.bytestream import Channel
 from p2psync.network.config import TransportConfig
 from p2psync.network.muxer import Muxer, PeerBrokeMuxing
 from p2psync.network.noise import NoiseSession
@@ -39,7 +40,7 @@ Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 """Starts a task that may outlive the connection."""
 
 
-async def upgrade_outbound(stream: ByteStream, keys: SigningKey, device: bytes) -> NoiseSession:
+async def upgrade_outbound(stream: Channel, keys: SigningKey, device: bytes) -> NoiseSession:
     """Secure a connection that we opened to ``device``; nothing but Noise is proposed."""
     await negotiation.propose(stream, noise.PROTOCOL)
     session = await noise.secure(stream, keys, device)
@@ -47,7 +48,7 @@ async def upgrade_outbound(stream: ByteStream, keys: SigningKey, device: bytes) 
     return session
 
 
-async def upgrade_inbound(stream: ByteStream, keys: SigningKey) -> NoiseSession:
+async def upgrade_inbound(stream: Channel, keys: SigningKey) -> NoiseSession:
     """Secure a connection that somebody opened to us; nothing but Noise is accepted."""
     await negotiation.answer(stream, (noise.PROTOCOL,))
     session = await noise.secure(stream, keys, None)
@@ -65,11 +66,15 @@ class Connection:
         handlers: Mapping[str, StreamHandler],
         spawn: Spawn,
         config: TransportConfig,
+        relay: bytes | None = None,
     ) -> None:
         self.device = session.device
         self.direction: Literal["inbound", "outbound"] = direction
         self.remote = session.stream.remote
+        self.relay = relay
+        """The relay (device key of 32 bytes) that passes it on; None when it is direct."""
         self.carries_link = False
+        self._holds = 0
         self.ended = trio.Event()
         """Set once nothing of the connection is left but unread data."""
         self._session = session
@@ -128,6 +133,15 @@ class Connection:
                 await self.ended.wait()
         finally:
             self.abort()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep it open while nothing is asked for, as for a relay that may pass on a call."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
 
     async def open_stream(self, protocol: str) -> Stream:
         """Open a stream for ``protocol``; raises ``NotSpoken`` or ``LinkBroken``."""
@@ -250,7 +264,7 @@ class Connection:
                 raise LinkBroken("the peer fell silent")
             if now - min(heard_at, self._sent_at) >= config.keepalive_seconds:
                 self._muxer.ping()
-            if self._muxer.streams:
+            if self._muxer.streams or self._holds:
                 used_at = now
             elif now - used_at > config.idle_seconds:
                 raise LinkBroken("nothing was asked for on this connection")

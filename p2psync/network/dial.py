@@ -10,12 +10,13 @@ import trio
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken
 from p2psync.errors import BadAddress, PeerNotExpected, PeerUnreachable
-from p2psync.network.address import TcpAddress, parse_address
+from p2psync.network.address import CircuitAddress, TcpAddress, parse_any
 from p2psync.network.config import TransportConfig
 from p2psync.network.identity import peer_id_text
 from p2psync.network.noise import WrongDevice
 
 T = TypeVar("T")
+Address = TcpAddress | CircuitAddress
 
 
 class Race(Generic[T]):
@@ -27,7 +28,7 @@ class Race(Generic[T]):
     def __init__(
         self,
         device: bytes,
-        attempt: Callable[[TcpAddress], Awaitable[T]],
+        attempt: Callable[[Address], Awaitable[T]],
         discard: Callable[[T], None],
         config: TransportConfig,
     ) -> None:
@@ -63,7 +64,7 @@ class Race(Generic[T]):
             device=peer_id_text(self._device), causes=causes or "no address of it is known"
         )
 
-    async def _run_all(self, targets: Sequence[TcpAddress]) -> None:
+    async def _run_all(self, targets: Sequence[Address]) -> None:
         with trio.move_on_after(self._config.dial_seconds):
             async with trio.open_nursery() as nursery:
                 for target in targets:
@@ -72,17 +73,18 @@ class Race(Generic[T]):
                     with trio.move_on_after(self._config.stagger_seconds):
                         await failed.wait()
 
-    def _targets(self, addresses: Sequence[str]) -> list[TcpAddress]:
-        targets: list[TcpAddress] = []
+    def _targets(self, addresses: Sequence[str]) -> list[Address]:
+        targets: list[Address] = []
         for text in list(dict.fromkeys(addresses))[: limits.ADDRESSES_PER_PEER_MAX]:
             try:
-                targets.append(parse_address(text, expected=self._device))
+                targets.append(parse_any(text, expected=self._device))
             except BadAddress as error:
                 self._causes[text[: limits.ADDRESS_BYTES_MAX]] = error.params["cause"]
-        return list(dict.fromkeys(targets))
+        # The way that needs nobody else goes first.
+        return sorted(dict.fromkeys(targets), key=lambda each: isinstance(each, CircuitAddress))
 
     async def _run_one(
-        self, target: TcpAddress, failed: trio.Event, everybody: trio.CancelScope
+        self, target: Address, failed: trio.Event, everybody: trio.CancelScope
     ) -> None:
         try:
             self._won.append(await self._attempt(target))

@@ -14,7 +14,7 @@ from noise.connection import Keypair, NoiseConnection  # type: ignore[import-unt
 
 from p2psync.core import crypto
 from p2psync.errors import BadInputError
-from p2psync.network.bytestream import ByteStream
+from p2psync.network.bytestream import Channel
 from p2psync.network.identity import KEY_PREFIX, device_of_public_key
 from p2psync.network.protobuf import bytes_field, bytes_fields
 
@@ -31,7 +31,7 @@ class OtherDevice(BadInputError):
 
 
 async def shake_hands(
-    stream: ByteStream, keys: crypto.SigningKey, expected: bytes | None
+    stream: Channel, keys: crypto.SigningKey, expected: bytes | None
 ) -> tuple[bytes, Any]:
     """Return the device key that the peer proved, and the state with both keys of the channel.
 
@@ -76,11 +76,11 @@ def _proven(payload: bytes, handshake: Any) -> bytes:
     return device
 
 
-async def _send(stream: ByteStream, state: Any, payload: bytes) -> None:
+async def _send(stream: Channel, state: Any, payload: bytes) -> None:
     message = bytes(state.write_message(payload))
     await stream.send(len(message).to_bytes(2, "big") + message)
 
 
-async def _receive(stream: ByteStream, state: Any) -> bytes:
+async def _receive(stream: Channel, state: Any) -> bytes:
     length = int.from_bytes(await stream.read_exactly(2), "big")
     return bytes(state.read_message(await stream.read_exactly(length)))

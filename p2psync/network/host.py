@@ -4,21 +4,25 @@ import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from p2psync import limits
 from p2psync.engine.ports import AcceptLink, LinkBroken, LinkEnded
 from p2psync.errors import BadAddress, PortTaken
-from p2psync.network import identify
+from p2psync.network import circuit, identify
 from p2psync.network.address import (
+    CircuitAddress,
     TcpAddress,
     address_of,
     dialable,
     interface_hosts,
     parse_address,
 )
-from p2psync.network.bytestream import ByteStream, tune
+from p2psync.network.bytestream import ByteStream, Channel, tune
+from p2psync.network.circuits import Circuits, answer_call
 from p2psync.network.config import TransportConfig
 from p2psync.network.connection import (
     Connection,
@@ -26,11 +30,12 @@ from p2psync.network.connection import (
     upgrade_inbound,
     upgrade_outbound,
 )
-from p2psync.network.dial import Race, connect
+from p2psync.network.dial import Address, Race, connect
 from p2psync.network.guard import Guard
 from p2psync.network.identity import DEVICE_BYTES, key_pair, peer_id_text
 from p2psync.network.link import PROTOCOL, StreamLink
 from p2psync.network.noise import NoiseSession
+from p2psync.network.relayed import StreamChannel
 from p2psync.network.stream import Stream
 
 if TYPE_CHECKING:
@@ -59,6 +64,7 @@ class Libp2pTransport:
         accept: AcceptLink,
         *,
         config: TransportConfig | None = None,
+        relays_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self._keys = key_pair(device_seed)
         self._listen = tuple(parse_address(text) for text in listen)
@@ -73,7 +79,9 @@ class Libp2pTransport:
             PROTOCOL: self._serve_link,
             identify.PROTOCOL: self._serve_identify,
             identify.PING_PROTOCOL: self._serve_ping,
+            circuit.STOP: self._serve_call,
         }
+        self.circuits = Circuits(self._connect_relay, relays_changed)
 
     @property
     def peer_id(self) -> str:
@@ -85,7 +93,12 @@ class Libp2pTransport:
         self._handlers[protocol] = handler
 
     def addresses(self) -> tuple[str, ...]:
-        """Where this node can be called now, as multiaddrs without peer ID, loopback last."""
+        """Where this node can be called now, as multiaddrs without peer ID: direct ones, loopback
+        last among them, then through relays."""
+        return (*self.direct_addresses(), *self.circuits.addresses())
+
+    def direct_addresses(self) -> tuple[str, ...]:
+        """Those of them that need no relay."""
         wild = any(address.is_wildcard for address in self._listening)
         return dialable(self._listening, interface_hosts() if wild else ())
 
@@ -187,9 +200,12 @@ class Libp2pTransport:
             self.guard.leave(slot)
 
     def _connection(
-        self, session: NoiseSession, direction: Literal["inbound", "outbound"]
+        self,
+        session: NoiseSession,
+        direction: Literal["inbound", "outbound"],
+        relay: bytes | None = None,
     ) -> Connection:
-        return Connection(session, direction, self._handlers, self._spawn, self._config)
+        return Connection(session, direction, self._handlers, self._spawn, self._config, relay)
 
     def _spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         assert self._nursery is not None
@@ -210,15 +226,14 @@ class Libp2pTransport:
             raise ValueError("a device key has 32 bytes")
         turn = trio.Lock()
 
-        async def attempt(address: TcpAddress) -> StreamLink:
-            stream = await connect(address)
-            tune(stream, self._config.silence_seconds)
-            raw = ByteStream(stream)
+        async def attempt(address: Address) -> StreamLink:
+            relay = address.device if isinstance(address, CircuitAddress) else None
+            raw = await self._ground(address, device)
             try:
                 session = await upgrade_outbound(raw, self._keys, device)
                 # Only one address gets as far as a link, so the peer sees one.
                 async with turn:
-                    connection = self._connection(session, "outbound")
+                    connection = self._connection(session, "outbound", relay)
                     if self._nursery is not nursery:
                         raise LinkBroken("this transport was stopped")
                     await nursery.start(connection.run)
@@ -232,6 +247,51 @@ class Libp2pTransport:
                 raise
 
         return await Race(device, attempt, StreamLink.cut, self._config).run(addresses)
+
+    async def _ground(self, address: Address, device: bytes) -> Channel:
+        if isinstance(address, CircuitAddress):
+            return StreamChannel(await self.circuits.call(address, device))
+        stream = await connect(address)
+        tune(stream, self._config.silence_seconds)
+        return ByteStream(stream)
+
+    # -- relays
+
+    async def _connect_relay(self, address: TcpAddress, relay: bytes) -> Connection:
+        """Open a connection to a relay, on which it may open many streams."""
+        nursery = self._nursery
+        if nursery is None:
+            raise LinkBroken("this transport was stopped")
+        config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
+        with trio.move_on_after(self._config.dial_seconds):
+            raw = await self._ground(address, relay)
+            try:
+                session = await upgrade_outbound(raw, self._keys, relay)
+                connection = Connection(session, "outbound", self._handlers, self._spawn, config)
+                await nursery.start(connection.run)
+            except BaseException:
+                raw.close()
+                raise
+            return connection
+        raise LinkBroken("no answer in time")
+
+    async def _serve_call(self, connection: Connection, stream: Stream) -> None:
+        """Be called through a relay: the same upgrade as for who calls directly."""
+        raw = StreamChannel(stream)
+        scope = trio.CancelScope()
+        slot = self.guard.arrive(None, scope.cancel)
+        try:
+            with scope:
+                with trio.fail_after(self._config.upgrade_seconds):
+                    said = await answer_call(stream)
+                    session = await upgrade_inbound(raw, self._keys)
+                if session.device != said:
+                    raise LinkBroken("the relay said that another device calls")
+                if self.guard.prove(slot, session.device):
+                    await self._connection(session, "inbound", connection.device).run()
+        finally:
+            raw.close()
+            self.guard.leave(slot)
 
     # -- protocols
 

@@ -5,12 +5,12 @@ the handshake has told it already, its own address as we see it, and the protoco
 version, no user or machine name, no list of our addresses.
 """
 
-import ipaddress
 from collections.abc import Collection
 
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import TcpAddress
 from p2psync.network.identity import KEY_PREFIX
+from p2psync.network.multiaddr import tcp_bytes
 from p2psync.network.negotiation import varint
 from p2psync.network.protobuf import bytes_field
 from p2psync.network.stream import Stream
@@ -18,7 +18,6 @@ from p2psync.network.stream import Stream
 PROTOCOL = "/ipfs/id/1.0.0"
 PING_PROTOCOL = "/ipfs/ping/1.0.0"
 _PING_BYTES = 32
-_IP4, _TCP, _IP6 = 0x04, 0x06, 0x29
 _PUBLIC_KEY, _PROTOCOLS, _OBSERVED_ADDRESS, _PROTOCOL_VERSION, _AGENT_VERSION = 1, 3, 4, 5, 6
 AGENT = "p2psync"
 
@@ -28,17 +27,10 @@ def identify_message(device: bytes, remote: TcpAddress | None, spoken: Collectio
     body = bytes_field(_PUBLIC_KEY, KEY_PREFIX + device)
     for protocol in sorted(spoken):
         body += bytes_field(_PROTOCOLS, protocol.encode())
-    body += bytes_field(_OBSERVED_ADDRESS, address_bytes(remote) if remote is not None else b"")
+    body += bytes_field(_OBSERVED_ADDRESS, tcp_bytes(remote) if remote is not None else b"")
     body += bytes_field(_PROTOCOL_VERSION, b"p2psync/1")
     body += bytes_field(_AGENT_VERSION, AGENT.encode())
     return varint(len(body)) + body
-
-
-def address_bytes(address: TcpAddress) -> bytes:
-    """The binary multiaddr of an IP address and TCP port."""
-    ip = ipaddress.ip_address(address.host)
-    code = _IP4 if ip.version == 4 else _IP6
-    return bytes([code]) + ip.packed + bytes([_TCP]) + address.port.to_bytes(2, "big")
 
 
 async def echo_pings(stream: Stream) -> None:

@@ -38,6 +38,18 @@ def device_of_public_key(encoded: bytes) -> bytes:
     return encoded[len(KEY_PREFIX) :]
 
 
+def peer_bytes(device: bytes) -> bytes:
+    """The peer ID of a 32-byte device key in binary, 38 bytes."""
+    return _PEER_PREFIX + device
+
+
+def device_of_peer_bytes(peer: bytes) -> bytes:
+    """The device key in a binary peer ID; raises ``BadInputError`` for anything else."""
+    if len(peer) != len(_PEER_PREFIX) + DEVICE_BYTES or not peer.startswith(_PEER_PREFIX):
+        raise BadInputError(cause="a peer ID that is not of an Ed25519 key")
+    return peer[len(_PEER_PREFIX) :]
+
+
 def peer_id_text(device: bytes) -> str:
     """The peer ID of a 32-byte device key, as people see it (base58, ``12D3KooW…``)."""
     if len(device) != DEVICE_BYTES:

@@ -8,6 +8,7 @@ import trio
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken, LinkEnded
 from p2psync.network.connection import Connection
+from p2psync.network.identity import peer_id_text
 from p2psync.network.pieces import Piece
 from p2psync.network.stream import Stream
 
@@ -46,7 +47,10 @@ class StreamLink:
 
     @property
     def remote_address(self) -> str:
-        """The peer's multiaddr as seen here; may be empty."""
+        """The peer's multiaddr as seen here, or the relay in between; may be empty."""
+        relay = self._connection.relay
+        if relay is not None:
+            return f"/p2p/{peer_id_text(relay)}/p2p-circuit"
         return str(self._connection.remote or "")
 
     async def send(self, frame: bytes) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from p2psync.core.crypto import SigningKey
 from p2psync.engine.ports import LinkBroken
 from p2psync.errors import P2PSyncError
-from p2psync.network.bytestream import ByteStream
+from p2psync.network.bytestream import Channel
 from p2psync.network.handshake import OtherDevice, shake_hands
 from p2psync.network.pieces import Piece
 
@@ -38,7 +38,7 @@ class WrongDevice(LinkBroken):
     """The peer proved to be another device than the one that was called."""
 
 
-async def secure(stream: ByteStream, keys: SigningKey, expected: bytes | None) -> "NoiseSession":
+async def secure(stream: Channel, keys: SigningKey, expected: bytes | None) -> "NoiseSession":
     """Run the handshake on a fresh connection.
 
     ``expected`` is the device key that was called (initiator), or None (responder: anyone who
@@ -81,7 +81,7 @@ class NoiseSession:
     One task may send and one may receive at a time. Any failure is ``LinkBroken`` and final.
     """
 
-    def __init__(self, stream: ByteStream, state: Any, device: bytes) -> None:
+    def __init__(self, stream: Channel, state: Any, device: bytes) -> None:
         self.stream = stream
         self.device = device
         """The peer's device key, 32 bytes, proven."""

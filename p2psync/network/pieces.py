@@ -26,7 +26,7 @@ class Pieces:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, piece: bytes | memoryview) -> None:
+    def add(self, piece: Piece) -> None:
         """Append a piece; a view must be of a buffer of at most 64 KiB that nobody changes."""
         size = len(piece)
         self._size += size

@@ -1,8 +1,10 @@
-"""The little of protobuf that libp2p's messages need: numbered fields of bytes.
+"""The little of protobuf that libp2p's messages need: numbered fields of bytes and numbers.
 
 Source: https://protobuf.dev/programming-guides/encoding. The generated messages that come with
 py-libp2p cannot be imported without the whole of it, which takes half a second and 60 MB.
 """
+
+from collections.abc import Iterator
 
 from p2psync.errors import BadInputError
 from p2psync.network.negotiation import varint
@@ -16,12 +18,24 @@ def bytes_field(number: int, value: bytes) -> bytes:
     return varint(number << 3 | _BYTES) + varint(len(value)) + value
 
 
+def number_field(number: int, value: int) -> bytes:
+    """One field that holds a number from 0 to 2^64 - 1."""
+    return varint(number << 3 | _VARINT) + varint(value)
+
+
 def bytes_fields(message: bytes) -> dict[int, bytes]:
     """The fields of bytes by number, of a repeated one the last; numbers are skipped.
 
     Raises ``BadInputError`` for what is no protobuf.
     """
-    found: dict[int, bytes] = {}
+    return {number: value for number, value in fields(message) if isinstance(value, bytes)}
+
+
+def fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Yield each field of bytes or of a varint with its number, as they stand.
+
+    Raises ``BadInputError`` for what is no protobuf. Fields of a fixed width are skipped.
+    """
     position = 0
     while position < len(message):
         key, position = _read_varint(message, position)
@@ -29,7 +43,8 @@ def bytes_fields(message: bytes) -> dict[int, bytes]:
         if number == 0:
             raise BadInputError(cause="a protobuf field without a number")
         if kind == _VARINT:
-            _, position = _read_varint(message, position)
+            value, position = _read_varint(message, position)
+            yield number, value
             continue
         if kind == _BYTES:
             length, position = _read_varint(message, position)
@@ -40,9 +55,8 @@ def bytes_fields(message: bytes) -> dict[int, bytes]:
         if length > len(message) - position:
             raise BadInputError(cause="a protobuf message that is cut off")
         if kind == _BYTES:
-            found[number] = message[position : position + length]
+            yield number, message[position : position + length]
         position += length
-    return found
 
 
 def _read_varint(message: bytes, position: int) -> tuple[int, int]:

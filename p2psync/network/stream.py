@@ -108,8 +108,11 @@ class Stream:
 
     # -- writing
 
-    def put(self, *pieces: bytes) -> None:
-        """Queue bytes behind all earlier ones; raises ``LinkBroken`` when nothing can be sent."""
+    def put(self, *pieces: Piece) -> None:
+        """Queue bytes behind all earlier ones; raises ``LinkBroken`` when nothing can be sent.
+
+        Nobody may change them afterwards.
+        """
         if self.broken is not None:
             raise LinkBroken(self.broken)
         if self.ending:

@@ -86,7 +86,7 @@ class Online:
                     node.goes_online(transport)
                     if self._lan:
                         discovery = LanDiscovery(
-                            node.identity.device, transport.addresses, self._seen
+                            node.identity.device, transport.direct_addresses, self._seen
                         )
                         await nursery.start(discovery.run)
                         node.discovery = discovery

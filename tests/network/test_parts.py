@@ -16,13 +16,13 @@ from p2psync.network.address import (
     parse_address,
 )
 from p2psync.network.guard import Guard, origin_of
-from p2psync.network.identify import address_bytes
 from p2psync.network.identity import (
     device_of_peer_id,
     device_of_public_key,
     device_of_seed,
     peer_id_text,
 )
+from p2psync.network.multiaddr import tcp_bytes
 
 DEVICE = device_of_seed(b"s" * 32)
 
@@ -113,7 +113,7 @@ def test_a_socket_name_becomes_an_address() -> None:
     assert str(address_of("fe80::1%eth0", 5)) == "/ip6/fe80::1/tcp/5"
     assert address_of("::1", 5).for_people() == "[::1]:5"
     assert address_of("1.2.3.4", 5).for_people() == "1.2.3.4:5"
-    assert address_bytes(address_of("1.2.3.4", 4001)).hex() == "0401020304060fa1"
+    assert tcp_bytes(address_of("1.2.3.4", 4001)).hex() == "0401020304060fa1"
 
 
 def test_a_wildcard_stands_for_the_interfaces_of_its_family() -> None:

@@ -10,8 +10,9 @@ from libp2p.security.noise.pb import noise_pb2
 
 from p2psync.errors import BadInputError
 from p2psync.network.address import TcpAddress
-from p2psync.network.identify import address_bytes, identify_message
+from p2psync.network.identify import identify_message
 from p2psync.network.identity import KEY_PREFIX
+from p2psync.network.multiaddr import tcp_bytes
 from p2psync.network.protobuf import bytes_field, bytes_fields
 
 
@@ -63,6 +64,6 @@ def test_identify_is_read_by_the_library() -> None:
     read = identify_pb2.Identify.FromString(message[1:])
     assert read.public_key == KEY_PREFIX + b"d" * 32
     assert list(read.protocols) == ["/a/1", "/b/1"]
-    assert read.observed_addr == address_bytes(remote)
+    assert read.observed_addr == tcp_bytes(remote)
     assert (read.protocol_version, read.agent_version) == ("p2psync/1", "p2psync")
     assert not read.listen_addrs

@@ -14,7 +14,7 @@ import trio
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import parse_address
-from p2psync.network.bytestream import ByteStream
+from p2psync.network.bytestream import ByteStream, Channel
 from p2psync.network.config import TransportConfig
 from p2psync.network.connection import upgrade_outbound
 from p2psync.network.host import Libp2pTransport
@@ -161,12 +161,14 @@ def start(*members: str) -> subprocess.Popen[str]:
     )
 
 
-async def gone(stream: ByteStream) -> None:
+async def gone(stream: Channel) -> None:
     """Wait until the process has ended a connection; drops what it says."""
     try:
         with trio.fail_after(3 * HONEST_SECONDS):
-            while await stream.receive():
-                pass
+            with memoryview(bytearray(65_536)) as buffer:
+                while (count := stream.receive_now(buffer)) != 0:
+                    if count is None:
+                        await stream.readable()
     except LinkBroken:
         pass
     finally:

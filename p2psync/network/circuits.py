@@ -1,0 +1,248 @@
+"""Circuits: calling devices through relays, being called through them, and keeping reservations.
+
+Source: libp2p specs, relay/circuit-v2.md. A circuit is a stream of the connection to the relay; on
+it both devices run the whole upgrade, so the relay passes on what it cannot read.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import trio
+
+from p2psync import limits
+from p2psync.engine.ports import LinkBroken
+from p2psync.errors import BadAddress
+from p2psync.network import access, circuit
+from p2psync.network.address import CircuitAddress, TcpAddress, parse_relay
+from p2psync.network.connection import Connection
+from p2psync.network.dial import os_reason
+from p2psync.network.negotiation import NotSpoken
+from p2psync.network.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_SECONDS_MIN = 1.0
+BACKOFF_SECONDS_MAX = 60.0
+RESERVATION_SECONDS_MIN = 60
+"""A relay that promises less is asked again after this time all the same."""
+
+RelayStatus = Literal["connecting", "reserved", "refused", "unreachable"]
+ConnectRelay = Callable[[TcpAddress, bytes], Awaitable[Connection]]
+
+_REFUSALS = {
+    circuit.Status.RESERVATION_REFUSED: "it refuses reservations",
+    circuit.Status.RESOURCE_LIMIT_EXCEEDED: "it has no room left",
+    circuit.Status.PERMISSION_DENIED: "it does not let this device in",
+    circuit.Status.CONNECTION_FAILED: "it could not reach the device",
+    circuit.Status.NO_RESERVATION: "the device is not there",
+    circuit.Status.MALFORMED_MESSAGE: "it did not understand",
+    circuit.Status.UNEXPECTED_MESSAGE: "it did not expect that",
+}
+
+
+class CircuitRefused(LinkBroken):
+    """The relay, or who is called, answered no; ``status`` is one of ``circuit.Status``."""
+
+    def __init__(self, status: int) -> None:
+        try:
+            cause = _REFUSALS[circuit.Status(status)]
+        except (ValueError, KeyError):
+            cause = f"it answered {status}"
+        super().__init__(f"the relay: {cause}")
+        self.status = status
+
+
+class AccessRefused(LinkBroken):
+    """The relay does not know the token that was shown to it, or not any more."""
+
+    def __init__(self, status: int) -> None:
+        expired = status == access.Access.EXPIRED_TOKEN
+        super().__init__("its token has expired" if expired else "it does not know the token")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayState:
+    """How it stands with one relay: its peer (32 bytes), since when on trio's clock, why."""
+
+    device: bytes
+    status: RelayStatus
+    since: float
+    cause: str = ""
+
+
+class Circuits:
+    """What one transport does with relays.
+
+    ``connect`` opens a connection to a relay, and raises ``OSError`` or ``LinkBroken``;
+    ``changed`` is called when the state of a relay is another one.
+    """
+
+    def __init__(self, connect: ConnectRelay, changed: Callable[[], None]) -> None:
+        self._connect = connect
+        self._changed = changed
+        self._connections: dict[bytes, Connection] = {}
+        self._locks: dict[bytes, trio.Lock] = {}
+        self._states: dict[bytes, RelayState] = {}
+        self.tokens: dict[bytes, bytes] = {}
+        """What each relay's operator lets in, by relay."""
+        self._addresses: dict[bytes, tuple[str, ...]] = {}
+        """Circuit addresses of reservations that hold."""
+
+    def states(self) -> tuple[RelayState, ...]:
+        """How it stands with each relay that reservations are kept at."""
+        return tuple(self._states.values())
+
+    def addresses(self) -> tuple[str, ...]:
+        """Where this node can be called through relays now."""
+        return tuple(each for found in self._addresses.values() for each in found)
+
+    # -- connections to relays
+
+    async def connection(self, address: TcpAddress, relay: bytes) -> Connection:
+        """The one connection to a relay, opened if there is none; raises ``OSError`` or
+        ``LinkBroken``."""
+        lock = self._locks.setdefault(relay, trio.Lock())
+        async with lock:
+            known = self._connections.get(relay)
+            if known is not None and not known.ended.is_set():
+                return known
+            fresh = await self._connect(address, relay)
+            token = self.tokens.get(relay)
+            if token is not None:
+                try:
+                    await self._show(fresh, token)
+                except BaseException:
+                    fresh.abort()
+                    raise
+            self._connections[relay] = fresh
+            return fresh
+
+    async def _show(self, connection: Connection, token: bytes) -> None:
+        """Show a relay the token of its operator; a relay that asks for none has not heard of it.
+
+        Raises ``AccessRefused`` and ``LinkBroken``.
+        """
+        try:
+            stream = await connection.open_stream(access.PROTOCOL)
+        except NotSpoken:
+            return
+        try:
+            with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
+                status = await access.ask(stream, token)
+        except trio.TooSlowError:
+            raise LinkBroken("the relay did not answer in time") from None
+        finally:
+            stream.end()
+            stream.reset()
+        if status != access.Access.GRANTED:
+            raise AccessRefused(status)
+
+    # -- calling
+
+    async def call(self, address: CircuitAddress, device: bytes) -> Stream:
+        """Have the relay open a circuit to ``device``; its stream, on which the upgrade follows.
+
+        Raises ``CircuitRefused``, ``LinkBroken`` or ``OSError``.
+        """
+        connection = await self.connection(address.relay, address.device)
+        stream = await connection.open_stream(circuit.HOP)
+        try:
+            await circuit.write_message(stream, circuit.hop_bytes(circuit.Connect(device)))
+            answer = circuit.read_hop(await circuit.read_message(stream))
+            if not isinstance(answer, circuit.Answer):
+                raise LinkBroken("the relay answered with a question")
+            if answer.status != circuit.Status.OK:
+                raise CircuitRefused(answer.status)
+        except BaseException:
+            stream.reset()
+            raise
+        return stream
+
+    # -- reservations
+
+    async def keep(self, relay: bytes, addresses: Sequence[str]) -> None:
+        """Keep a reservation at a relay until cancelled, whatever happens to it.
+
+        ``addresses``: direct addresses of the relay with its peer ID; tried in turn.
+        """
+        backoff = BACKOFF_SECONDS_MIN
+        turn = 0
+        try:
+            while True:
+                text = addresses[turn % len(addresses)]
+                turn += 1
+                status: RelayStatus = "unreachable"
+                try:
+                    address, device = parse_relay(text)
+                    if device != relay:
+                        raise BadAddress(address=text, cause="it names another relay")
+                    self._now(relay, "connecting")
+                    connection = await self.connection(address, relay)
+                    await self._stay(relay, address, connection)
+                    cause, backoff = "the connection to it was lost", BACKOFF_SECONDS_MIN
+                except (AccessRefused, CircuitRefused, NotSpoken, BadAddress) as error:
+                    status, cause = "refused", str(error)
+                except LinkBroken as error:
+                    cause = str(error)
+                except OSError as error:
+                    cause = os_reason(error)
+                self._addresses.pop(relay, None)
+                self._now(relay, status, cause)
+                if turn % len(addresses) == 0:
+                    await trio.sleep(backoff)
+                    backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
+        finally:
+            self._addresses.pop(relay, None)
+            self._states.pop(relay, None)
+            self._changed()
+
+    async def _stay(self, relay: bytes, address: TcpAddress, connection: Connection) -> None:
+        """Reserve, and renew in time, as long as the connection lives."""
+        with connection.held():
+            while not connection.ended.is_set():
+                reservation = await self._reserve(connection)
+                self._addresses[relay] = (str(CircuitAddress(address, relay)),)
+                self._now(relay, "reserved")
+                left = max(RESERVATION_SECONDS_MIN, reservation.expires - int(time.time()))
+                with trio.move_on_after(left / 2):
+                    await connection.ended.wait()
+
+    async def _reserve(self, connection: Connection) -> circuit.Reservation:
+        stream = await connection.open_stream(circuit.HOP)
+        try:
+            with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
+                await circuit.write_message(stream, circuit.hop_bytes(circuit.Reserve()))
+                answer = circuit.read_hop(await circuit.read_message(stream))
+        except trio.TooSlowError:
+            raise LinkBroken("the relay did not answer in time") from None
+        finally:
+            stream.end()
+            stream.reset()
+        if not isinstance(answer, circuit.Answer):
+            raise LinkBroken("the relay answered with a question")
+        if answer.status != circuit.Status.OK or answer.reservation is None:
+            raise CircuitRefused(answer.status)
+        return answer.reservation
+
+    def _now(self, relay: bytes, status: RelayStatus, cause: str = "") -> None:
+        known = self._states.get(relay)
+        if known is None or (known.status, known.cause) != (status, cause):
+            self._states[relay] = RelayState(relay, status, trio.current_time(), cause)
+            self._changed()
+
+
+async def answer_call(stream: Stream) -> bytes:
+    """Take a call that a relay passes on; the device that the relay says is calling.
+
+    It proves that itself in the upgrade that follows on the stream. Raises ``LinkBroken``.
+    """
+    asked = circuit.read_stop(await circuit.read_message(stream))
+    if not isinstance(asked, circuit.Connect):
+        status = circuit.Status.UNEXPECTED_MESSAGE
+        await circuit.write_message(stream, circuit.stop_bytes(circuit.Answer(status)))
+        raise LinkBroken("the relay answered what was not asked")
+    await circuit.write_message(stream, circuit.stop_bytes(circuit.Answer(circuit.Status.OK)))
+    return asked.device

@@ -1,0 +1,216 @@
+"""Reservations and circuits: the relay's side of circuit relay v2.
+
+Source: libp2p specs, relay/circuit-v2.md. Who may do what is asked of a ``Policy``; what is passed
+on is counted by a ``Meter``. Nothing here reads the bytes of a circuit.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from p2psync import limits
+from p2psync.core.crypto import SigningKey
+from p2psync.engine.ports import LinkBroken
+from p2psync.network import circuit
+from p2psync.network.circuit import Answer, Connect, Limit, Reservation, Reserve, Status
+from p2psync.network.connection import Connection
+from p2psync.network.pieces import Piece
+from p2psync.network.stream import Stream
+
+logger = logging.getLogger(__name__)
+
+_MOVED_BYTES = 256 * 1024
+
+
+class OverLimit(LinkBroken):
+    """A circuit carried or lasted as much as it may."""
+
+
+class Policy(Protocol):
+    """Who may use the relay, and how much."""
+
+    def may_reserve(self, device: bytes) -> Status:
+        """``OK``, or why the device gets no reservation."""
+        ...
+
+    def may_connect(self, source: bytes, target: bytes) -> Status:
+        """``OK``, or why no circuit is opened."""
+        ...
+
+    def limit(self, source: bytes, target: bytes) -> Limit:
+        """How long and how much one circuit may be."""
+        ...
+
+    def carried(self, source: bytes, target: bytes, count: int) -> None:
+        """Count bytes that are passed on; raises ``OverLimit`` when a quota is used up."""
+        ...
+
+
+@dataclass(slots=True)
+class Reserved:
+    """A device that circuits are passed to: where, and until when (seconds since 1970)."""
+
+    connection: Connection
+    expires: float
+
+
+class Relay:
+    """All reservations and circuits of one relay.
+
+    ``addresses`` gives the relay's own binary multiaddrs; ``now`` the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        keys: SigningKey,
+        policy: Policy,
+        addresses: Callable[[], Iterable[bytes]],
+        now: Callable[[], float],
+        *,
+        reservation_seconds: int = limits.RELAY_RESERVATION_SECONDS,
+        circuits_max: int = limits.RELAY_CIRCUITS_MAX,
+    ) -> None:
+        self._keys = keys
+        self._policy = policy
+        self._addresses = addresses
+        self._now = now
+        self._reservation_seconds = reservation_seconds
+        self._circuits_max = circuits_max
+        self.reserved: dict[bytes, Reserved] = {}
+        """By device key of 32 bytes."""
+        self.circuits = 0
+        """Circuits that are open now."""
+
+    async def serve(self, connection: Connection, stream: Stream) -> None:
+        """Answer one question of a client; of a granted ``Connect`` the stream is the circuit."""
+        try:
+            asked = circuit.read_hop(await circuit.read_message(stream))
+        except circuit.Malformed:
+            await _say(stream, Status.MALFORMED_MESSAGE)
+            raise
+        match asked:
+            case Reserve():
+                await self._reserve(connection, stream)
+            case Connect(device=target):
+                await self._connect(connection, stream, target)
+            case Answer():
+                await _say(stream, Status.UNEXPECTED_MESSAGE)
+
+    # -- reservations
+
+    async def _reserve(self, connection: Connection, stream: Stream) -> None:
+        device = connection.device
+        if connection.relay is not None:
+            # A reservation over a circuit would make chains of relays.
+            await _say(stream, Status.PERMISSION_DENIED)
+            return
+        status = self._policy.may_reserve(device)
+        if status is not Status.OK:
+            await _say(stream, status)
+            return
+        expires = int(self._now()) + self._reservation_seconds
+        self.reserved[device] = Reserved(connection, expires)
+        reservation = Reservation(
+            expires, tuple(self._addresses()), circuit.voucher(self._keys, device, expires)
+        )
+        limit = self._policy.limit(device, device)
+        await circuit.write_message(
+            stream, circuit.hop_bytes(Answer(Status.OK, reservation, limit))
+        )
+
+    def reservation(self, device: bytes) -> Reserved | None:
+        """The reservation of a device, if it holds and the device is connected."""
+        found = self.reserved.get(device)
+        if found is None:
+            return None
+        if found.connection.ended.is_set() or found.expires <= self._now():
+            del self.reserved[device]
+            return None
+        return found
+
+    # -- circuits
+
+    async def _connect(self, connection: Connection, stream: Stream, target: bytes) -> None:
+        source = connection.device
+        status = self._policy.may_connect(source, target)
+        reserved = self.reservation(target)
+        if status is Status.OK and reserved is None:
+            status = Status.NO_RESERVATION
+        if status is Status.OK and self.circuits >= self._circuits_max:
+            status = Status.RESOURCE_LIMIT_EXCEEDED
+        if status is not Status.OK or reserved is None:
+            await _say(stream, status)
+            return
+        limit = self._policy.limit(source, target)
+        self.circuits += 1
+        try:
+            try:
+                onward = await self._call(reserved.connection, source, limit)
+            except LinkBroken:
+                await _say(stream, Status.CONNECTION_FAILED)
+                return
+            try:
+                await circuit.write_message(
+                    stream, circuit.hop_bytes(Answer(Status.OK, limit=limit))
+                )
+                with trio.move_on_after(limit.seconds or float("inf")):
+                    await self._pass_on(source, target, stream, onward, limit)
+            finally:
+                onward.reset("the circuit is over")
+                stream.reset("the circuit is over")
+        finally:
+            self.circuits -= 1
+
+    async def _call(self, connection: Connection, source: bytes, limit: Limit) -> Stream:
+        onward = await connection.open_stream(circuit.STOP)
+        try:
+            with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
+                await circuit.write_message(onward, circuit.stop_bytes(Connect(source, limit)))
+                answer = circuit.read_stop(await circuit.read_message(onward))
+            if not isinstance(answer, Answer) or answer.status != Status.OK:
+                raise LinkBroken("the device that is called refused")
+        except trio.TooSlowError:
+            onward.reset()
+            raise LinkBroken("the device that is called did not answer in time") from None
+        except BaseException:
+            onward.reset()
+            raise
+        return onward
+
+    async def _pass_on(
+        self, source: bytes, target: bytes, one: Stream, other: Stream, limit: Limit
+    ) -> None:
+        async def way(start: Stream, end: Stream) -> None:
+            carried = 0
+            while True:
+                await start.more(0)
+                pieces: list[Piece] = []
+                count = start.move(_MOVED_BYTES, pieces)
+                if not count:
+                    end.end()
+                    await end.wait_sent()
+                    return
+                carried += count
+                if limit.data_bytes and carried > limit.data_bytes:
+                    raise OverLimit("the circuit carried as much as it may")
+                self._policy.carried(source, target, count)
+                await end.room(count)
+                end.put(*pieces)
+
+        async with trio.open_nursery() as nursery:
+
+            async def part(start: Stream, end: Stream) -> None:
+                try:
+                    await way(start, end)
+                except LinkBroken:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(part, one, other)
+            nursery.start_soon(part, other, one)
+
+
+async def _say(stream: Stream, status: Status) -> None:
+    await circuit.write_message(stream, circuit.hop_bytes(Answer(status)))
