@@ -1483,6 +1483,99 @@ class AuditFileError(BadInputError):
     hint_template = "get the .p2psync-audit file again from who exported it"
 
 
+class AuditNothing(UnavailableError):
+    """A mandate was to be exported of which nothing has come yet."""
+
+    code = "audit-nothing"
+    template = "nothing of {mandate} has come to this device yet"
+    hint_template = "export it once p2psync mandate show lists its files"
+
+
+class AuditNotVerified(BadInputError):
+    """A report was asked for of a file that does not verify."""
+
+    code = "audit-not-verified"
+    template = "{path} does not verify: {cause}"
+    hint_template = "see what is wrong with p2psync audit verify; no report is made of it"
+
+
+class AuditMandateOther(RefusedError):
+    """A report was asked for of another mandate's file."""
+
+    code = "audit-mandate-other"
+    template = "{path} is not what was asked for: {cause}"
+    hint_template = "see p2psync audit verify"
+
+
+class HeadsInvalid(BadInputError):
+    """What was given as known heads is neither an audit file nor what verify or export print."""
+
+    code = "heads-invalid"
+    template = "{path} holds no heads: {cause}"
+    hint_template = (
+        "give an audit file, or what p2psync audit export or verify print with --json"
+    )
+
+
+class TimeStampFailed(UnavailableError):
+    """A time-stamping authority did not answer with a time stamp."""
+
+    code = "time-stamp-failed"
+    template = "{authority} gave no time stamp: {cause}"
+    hint_template = "the file is as it was; try again, or ask another authority: p2psync audit stamp"
+
+
+class TimeStampWrong(BadInputError):
+    """A time-stamping authority answered with something else than what it was asked for."""
+
+    code = "time-stamp-wrong"
+    template = "what {authority} answered does not stamp this file: {cause}"
+    hint_template = "the file is as it was; ask another authority"
+
+
+class CertificatesInvalid(BadInputError):
+    """A file of certificates holds none."""
+
+    code = "certificates-invalid"
+    template = "{path} holds no certificate: {cause}"
+    hint_template = "give the authority's root certificate as PEM or DER"
+
+
+class StampsFull(RefusedError):
+    """An audit file has as many time stamps as it can."""
+
+    code = "stamps-full"
+    template = "{path} has {limit} time stamps already"
+    hint_template = "export the mandate again"
+
+
+class PdfUnavailable(UnavailableError):
+    """The library that writes PDF is not installed."""
+
+    code = "pdf-unavailable"
+    template = "PDF needs reportlab, which is not installed"
+    hint_template = "install p2psync[pdf], or write HTML (-o report.html) and print that"
+
+
+class ReportKindUnknown(UsageError):
+    """A report can be HTML or PDF."""
+
+    code = "report-kind-unknown"
+    template = "{path} is neither HTML nor PDF"
+    hint_template = "give it a name that ends in .html or .pdf"
+
+
+# -- audit files (docs/spec/audit.md) ----------------------------------------------------------
+
+
+class AuditFileError(BadInputError):
+    """Bytes that are no audit file, or break a rule of its format."""
+
+    code = "audit-file"
+    template = "this is not a sound audit file: {cause}"
+    hint_template = "get the .p2psync-audit file again from who exported it"
+
+
 class AuditNotVerified(BadInputError):
     """A report was asked for of a file that does not verify."""
 

@@ -7,6 +7,7 @@ import typer
 
 from p2psync import __version__
 from p2psync.cli.commands import (
+    audit,
     files,
     history,
     hooks,
@@ -78,6 +79,7 @@ app.add_typer(placing.group)
 app.add_typer(removal.group)
 app.add_typer(posting.group)
 app.add_typer(seat.group, name="seat")
+app.add_typer(audit.group, name="audit")
 app.add_typer(watching.group)
 app.add_typer(hooks.group, name="hook")
 app.add_typer(hooks.notify_group, name="notify")

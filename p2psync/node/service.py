@@ -10,6 +10,7 @@ from p2psync.errors import NotInStep
 from p2psync.limits import PENDING_LISTED
 from p2psync.node import find, views
 from p2psync.node.attaching import Said
+from p2psync.node.auditing import Auditing
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import later_key
@@ -40,6 +41,7 @@ class NodeService:
         self.posting = Posting(node, self._mandates)
         self._placing = Placing(node, self._mandates.attaching)
         self._seat = Seat(node)
+        self._auditing = Auditing(node, self._mandates)
         self._versions = Versions(node, self.posting)
 
     async def resume(self) -> None:
@@ -322,6 +324,12 @@ class NodeService:
         return self._node.holding.listed(mandate)
 
 
+
+    # -- auditing -----------------------------------------------------------------------------
+
+    async def audit_export(self, mandate: str, output: str, keys: bool, contents: bool) -> Json:
+        """Write a mandate's audit file."""
+        return await self._auditing.export(mandate, output, keys=keys, contents=contents)
 
     # -- waiting and hearing ------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from p2psync.node.views import iso
 from p2psync.storage.database import Batch, Database
 from p2psync.storage.events import Wanted
 from p2psync.storage.fingerprint import fingerprint, machine_facts
+from p2psync.storage.ordered import OrderedEntries
 from p2psync.storage.rows import CopyRow, EventRow, HookRow, MandateRow, NewEvent
 
 logger = logging.getLogger(__name__)
@@ -215,6 +216,10 @@ class Store:
     async def entries(self, mandate: bytes) -> list[bytes]:
         """All entries of a mandate, in the order in which they came."""
         return await self._thread(lambda: list(self._database.raws(mandate)))
+
+    async def ordered(self, mandate: bytes) -> OrderedEntries | None:
+        """The folded entries of a mandate in causal order, as they stand on the disk now."""
+        return await self._thread(self._database.ordered, mandate)
 
     async def raws(self, mandate: bytes, ids: Sequence[bytes]) -> list[bytes]:
         """Some entries, in the order asked for."""

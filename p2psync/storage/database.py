@@ -21,6 +21,7 @@ from p2psync.storage.entries import EntryWriter
 from p2psync.storage.events import EVERYTHING, Wanted
 from p2psync.storage.fold import StoredArchive
 from p2psync.storage.highwater import HighWater, Mark
+from p2psync.storage.ordered import OrderedEntries, ordered
 from p2psync.storage.rows import (
     CopyRow,
     EventRow,
@@ -236,6 +237,11 @@ class Database:
         """Yield the bytes of all entries of a mandate, in order of arrival; holds only a page."""
         number = self._number(mandate)
         return iter(()) if number is None else entries.raws(self._reader, number)
+
+    def ordered(self, mandate: bytes) -> OrderedEntries | None:
+        """Return the folded entries of a mandate in causal order; ``None`` when it has none."""
+        number = self._number(mandate)
+        return None if number is None else ordered(self._reader, number)
 
     def find(self, mandate: bytes, ids: Iterable[bytes]) -> dict[bytes, bytes]:
         """Return the bytes of entries by id, in the order asked for; unknown ids are left out.

@@ -77,6 +77,25 @@ class FakeService:
         if self.fail_with is not None:
             raise self.fail_with
 
+    async def audit_export(
+        self, mandate: str, output: str, keys: bool, contents: bool
+    ) -> JsonObject:
+        self.calls.append(("audit_export", mandate, output, keys, contents))
+        found = self._find(mandate)
+        return {
+            "path": output,
+            "mandate": found["id"],
+            "name": found["name"],
+            "at": NOW,
+            "sealed": not keys,
+            "entries": 3,
+            "logs": 1,
+            "waiting": 0,
+            "contents": int(contents),
+            "lacking": [],
+            "heads": [{"log": "a" * 64, "seq": 2, "entry": "e" * 64}],
+        }
+
     async def status(self) -> JsonObject:
         self._fail()
         return {
