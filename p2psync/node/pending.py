@@ -101,8 +101,10 @@ class Pending:
             file = opened.state.files.get(file_id)
             if file is None or not file.present or not views.counts(file) or not opened.live:
                 continue
-            self.tallies.note_soon(opened, file_id)
-            if file.pending() == (0, 0):
+            waits = file.pending() != (0, 0)
+            if waits or file.records:  # there is nothing to sum up in other files
+                self.tallies.note_soon(opened, file_id)
+            if not waits:
                 continue
             try:
                 tally = await self.tallies.of(opened, file)

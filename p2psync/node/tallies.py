@@ -156,6 +156,11 @@ class Tallies:
         self._unnoted[(opened.id, file)] = opened
         self._changed.set()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is to be noted."""
+        return bool(self._unnoted)
+
     async def run(self) -> None:
         """Note tallies, those of files that are at rest."""
         while True:

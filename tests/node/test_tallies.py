@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from p2psync.core.balance import Sums
 from p2psync.node import tallies
 from tests.formats.files import posting
-from tests.node.rig import CRP, Machine, founded, running
+from tests.node.rig import PATIENCE_SECONDS, Machine, founded, running
 
 HEAD = b"#FSC\t9.5.0\tECF\r\n"
 DAYS = 28
@@ -80,3 +81,32 @@ async def test_other_accounting_years_than_were_noted_count_at_once(tmp_path: Pa
         await machine.service.posting.waiting.tallies.note()
     async with running(tmp_path) as machine:
         assert await waiting(machine) == by_year
+
+
+async def test_nothing_is_noted_of_files_without_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as machine:
+        noted: list[bytes] = []
+        real = machine.store.put_note
+
+        async def counted(mandate: bytes, file: bytes, mark: bytes, value: object) -> None:
+            noted.append(file)
+            await real(mandate, file, mark, value)
+
+        monkeypatch.setattr(machine.store, "put_note", counted)
+        await machine.service.mandate_create("Books", None)
+        paths = [machine.file(f"{number}.bin", bytes([number])) for number in range(20)]
+        await machine.service.attach("Books", paths, "other", None, None)
+        machine.file("3.bin", b"another content")
+        await machine.look()
+        known = machine.service.posting.waiting.tallies
+        await known.note()
+        assert not noted
+        sales = machine.file("sales.ecf", HEAD + lines(2025))
+        await machine.service.attach("Books", [sales], "invoicing", None, None)
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not known.waiting:
+                await trio.sleep(0.005)
+        await known.note()
+        assert noted
