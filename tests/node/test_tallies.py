@@ -9,7 +9,7 @@ import trio
 from p2psync.core.balance import Sums
 from p2psync.node import tallies
 from tests.formats.files import posting
-from tests.node.rig import PATIENCE_SECONDS, Machine, founded, running
+from tests.node.rig import CRP, PATIENCE_SECONDS, Machine, founded, running
 
 HEAD = b"#FSC\t9.5.0\tECF\r\n"
 DAYS = 28
