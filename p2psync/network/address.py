@@ -62,22 +62,50 @@ def parse_any(text: str, *, expected: bytes | None = None) -> TcpAddress | Circu
         return parse_address(text, expected=expected)
     if len(text.encode("utf-8", "replace")) > limits.ADDRESS_BYTES_MAX:
         raise BadAddress(address=text[:60] + "…", cause="it is too long")
-    relay, device = parse_relay(before)
+    relay = parse_relay(before)
     if after:
         parts = after.split("/")
         if len(parts) != 3:
             raise BadAddress(address=repr(text), cause="it is no address through one relay")
         _check_peer(text, parts[1], parts[2], expected)
-    return CircuitAddress(relay, device)
+    return CircuitAddress(relay.place, relay.device)
 
 
-def parse_relay(text: str) -> tuple[TcpAddress, bytes]:
-    """Parse a relay's address, ``…/tcp/PORT/p2p/RELAY``; raises ``BadAddress``."""
-    address = parse_address(text)
-    peer = text.rpartition("/p2p/")[2]
-    if "/p2p/" not in text:
-        raise BadAddress(address=repr(text), cause="it does not name the relay's peer ID")
-    return address, device_of_peer_id(peer)
+@dataclass(frozen=True, slots=True)
+class RelayAddress:
+    """Where a relay (``device``: key of 32 bytes) is, and the token that its operator gave out."""
+
+    place: TcpAddress
+    device: bytes
+    token: str = ""
+
+    def __str__(self) -> str:
+        token = f"/{TOKEN}/{self.token}" if self.token else ""
+        return f"{self.place}/p2p/{peer_id_text(self.device)}{token}"
+
+    @property
+    def circuit(self) -> str:
+        """Where a device is called through it; without the token."""
+        return str(CircuitAddress(self.place, self.device))
+
+
+TOKEN = "p2psync-token"  # noqa: S105 - the name of the part, no token
+_TOKEN_TEXT = re.compile(rf"[1-9A-HJ-NP-Za-km-z]{{1,{limits.RELAY_TOKEN_BYTES_MAX}}}")
+
+
+def parse_relay(text: str) -> RelayAddress:
+    """Parse ``…/tcp/PORT/p2p/RELAY``, perhaps with ``/p2psync-token/TOKEN`` behind it.
+
+    A token is text in the alphabet of base58. Raises ``BadAddress``, which does not show it.
+    """
+    address, mark, token = text.strip().partition(f"/{TOKEN}/")
+    if mark and _TOKEN_TEXT.fullmatch(token) is None:
+        raise BadAddress(address=repr(address), cause="its token is none")
+    place = parse_address(address)
+    peer = address.rpartition("/p2p/")[2]
+    if "/p2p/" not in address:
+        raise BadAddress(address=repr(address), cause="it does not name the relay's peer ID")
+    return RelayAddress(place, device_of_peer_id(peer), token)
 
 
 def parse_address(text: str, *, expected: bytes | None = None) -> TcpAddress:

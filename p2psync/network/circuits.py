@@ -14,9 +14,8 @@ import trio
 
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken
-from p2psync.errors import BadAddress
 from p2psync.network import access, circuit
-from p2psync.network.address import CircuitAddress, TcpAddress, parse_relay
+from p2psync.network.address import CircuitAddress, RelayAddress, TcpAddress
 from p2psync.network.connection import Connection
 from p2psync.network.dial import os_reason
 from p2psync.network.negotiation import NotSpoken
@@ -86,7 +85,7 @@ class Circuits:
         self._connections: dict[bytes, Connection] = {}
         self._locks: dict[bytes, trio.Lock] = {}
         self._states: dict[bytes, RelayState] = {}
-        self.tokens: dict[bytes, bytes] = {}
+        self.tokens: dict[bytes, str] = {}
         """What each relay's operator lets in, by relay."""
         self._addresses: dict[bytes, tuple[str, ...]] = {}
         """Circuit addresses of reservations that hold."""
@@ -111,7 +110,7 @@ class Circuits:
                 return known
             fresh = await self._connect(address, relay)
             token = self.tokens.get(relay)
-            if token is not None:
+            if token:
                 try:
                     await self._show(fresh, token)
                 except BaseException:
@@ -120,7 +119,7 @@ class Circuits:
             self._connections[relay] = fresh
             return fresh
 
-    async def _show(self, connection: Connection, token: bytes) -> None:
+    async def _show(self, connection: Connection, token: str) -> None:
         """Show a relay the token of its operator; a relay that asks for none has not heard of it.
 
         Raises ``AccessRefused`` and ``LinkBroken``.
@@ -131,7 +130,7 @@ class Circuits:
             return
         try:
             with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
-                status = await access.ask(stream, token)
+                status = await access.ask(stream, token.encode())
         except trio.TooSlowError:
             raise LinkBroken("the relay did not answer in time") from None
         finally:
@@ -163,27 +162,26 @@ class Circuits:
 
     # -- reservations
 
-    async def keep(self, relay: bytes, addresses: Sequence[str]) -> None:
+    async def keep(self, addresses: Sequence[RelayAddress]) -> None:
         """Keep a reservation at a relay until cancelled, whatever happens to it.
 
-        ``addresses``: direct addresses of the relay with its peer ID; tried in turn.
+        ``addresses``: where that one relay is, at least one; tried in turn.
         """
+        relay = addresses[0].device
+        self.tokens[relay] = addresses[0].token
         backoff = BACKOFF_SECONDS_MIN
         turn = 0
         try:
             while True:
-                text = addresses[turn % len(addresses)]
+                address = addresses[turn % len(addresses)]
                 turn += 1
                 status: RelayStatus = "unreachable"
                 try:
-                    address, device = parse_relay(text)
-                    if device != relay:
-                        raise BadAddress(address=text, cause="it names another relay")
                     self._now(relay, "connecting")
-                    connection = await self.connection(address, relay)
+                    connection = await self.connection(address.place, relay)
                     await self._stay(relay, address, connection)
                     cause, backoff = "the connection to it was lost", BACKOFF_SECONDS_MIN
-                except (AccessRefused, CircuitRefused, NotSpoken, BadAddress) as error:
+                except (AccessRefused, CircuitRefused, NotSpoken) as error:
                     status, cause = "refused", str(error)
                 except LinkBroken as error:
                     cause = str(error)
@@ -197,14 +195,15 @@ class Circuits:
         finally:
             self._addresses.pop(relay, None)
             self._states.pop(relay, None)
+            self.tokens.pop(relay, None)
             self._changed()
 
-    async def _stay(self, relay: bytes, address: TcpAddress, connection: Connection) -> None:
+    async def _stay(self, relay: bytes, address: RelayAddress, connection: Connection) -> None:
         """Reserve, and renew in time, as long as the connection lives."""
         with connection.held():
             while not connection.ended.is_set():
                 reservation = await self._reserve(connection)
-                self._addresses[relay] = (str(CircuitAddress(address, relay)),)
+                self._addresses[relay] = (address.circuit,)
                 self._now(relay, "reserved")
                 left = max(RESERVATION_SECONDS_MIN, reservation.expires - int(time.time()))
                 with trio.move_on_after(left / 2):

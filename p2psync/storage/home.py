@@ -24,8 +24,12 @@ class Home:
         self._lock: int | None = None
 
     @classmethod
-    def open(cls, root: Path, mounts: Iterable[Mount] | None = None) -> Self:
+    def open(
+        cls, root: Path, mounts: Iterable[Mount] | None = None, *, for_relay: bool = False
+    ) -> Self:
         """Return the home at an absolute path, made (0700) where it is missing.
+
+        That of a relay has a key and a lock, and no folders for content.
 
         ``mounts`` are this machine's unless given. Raises ``HomeUnsuitable`` on a network or
         cloud-synchronised folder, before anything is made there; ``HomeExposed`` when other users
@@ -41,7 +45,8 @@ class Home:
             raise HomeUnsuitable(home=root, cause=f"cloud-synchronised folder ({cloud})")
         home = cls(real)
         _make_private(real)
-        for inner in (home.mandates, home.chunks, home.incoming, home.versions):
+        inners = (home.mandates, home.chunks, home.incoming, home.versions)
+        for inner in () if for_relay else inners:
             _make_private(inner)
         for folder in (real, real.parent):
             _sync_names(folder)

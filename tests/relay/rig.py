@@ -9,11 +9,11 @@ import trio
 from p2psync import limits
 from p2psync.engine.ports import Link
 from p2psync.network import circuit
-from p2psync.network.address import parse_address
+from p2psync.network.address import RelayAddress, parse_address
 from p2psync.network.circuit import Limit, Status
 from p2psync.network.config import TransportConfig
 from p2psync.network.host import Libp2pTransport
-from p2psync.network.identity import key_pair, peer_id_text
+from p2psync.network.identity import key_pair
 from p2psync.network.multiaddr import peer_part, tcp_bytes
 from p2psync.relay.circuits import OverLimit, Relay
 from tests.network.rig import LOOPBACK, hold, seed_of
@@ -59,12 +59,8 @@ class House:
         return self.transport.device
 
     @property
-    def address(self) -> str:
-        return f"{self.transport.addresses()[0]}/p2p/{peer_id_text(self.device)}"
-
-    @property
-    def circuit(self) -> str:
-        return f"{self.address}/p2p-circuit"
+    def address(self) -> RelayAddress:
+        return RelayAddress(parse_address(self.transport.addresses()[0]), self.device)
 
 
 @dataclass

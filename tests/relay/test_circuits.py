@@ -25,7 +25,7 @@ async def meeting(rules: Rules | None = None) -> AsyncIterator[tuple[House, Clie
         client(2) as called,
         trio.open_nursery() as nursery,
     ):
-        nursery.start_soon(called.transport.circuits.keep, relay.device, [relay.address])
+        nursery.start_soon(called.transport.circuits.keep, [relay.address])
         await called.status("reserved")
         yield relay, caller, called
         nursery.cancel_scope.cancel()
@@ -90,7 +90,7 @@ async def test_what_the_relay_carries_does_not_show_what_was_sent() -> None:
 async def test_a_device_without_a_reservation_is_not_called() -> None:
     async with house() as relay, client(1) as caller, client(2) as called:
         with pytest.raises(PeerUnreachable, match="the device is not there"):
-            await caller.transport.dial(called.device, [relay.circuit])
+            await caller.transport.dial(called.device, [relay.address.circuit])
 
 
 async def test_another_device_than_the_one_that_is_called_is_not_linked() -> None:
@@ -98,7 +98,7 @@ async def test_another_device_than_the_one_that_is_called_is_not_linked() -> Non
         # The relay is made to pass the call on to somebody else.
         relay.relay.reserved[other.device] = relay.relay.reserved[called.device]
         with pytest.raises(PeerNotExpected):
-            await caller.transport.dial(other.device, [relay.circuit])
+            await caller.transport.dial(other.device, [relay.address.circuit])
 
 
 async def test_strangers_neither_reserve_nor_call() -> None:
@@ -106,12 +106,12 @@ async def test_strangers_neither_reserve_nor_call() -> None:
         relay.rules.strangers.add(stranger.device)
         async with trio.open_nursery() as nursery:
             keep = stranger.transport.circuits.keep
-            nursery.start_soon(keep, relay.device, [relay.address])
+            nursery.start_soon(keep, [relay.address])
             await stranger.status("refused")
             (state,) = stranger.transport.circuits.states()
             assert state.cause == "the relay: it does not let this device in"
             with pytest.raises(PeerUnreachable, match="does not let this device in"):
-                await stranger.transport.dial(called.device, [relay.circuit])
+                await stranger.transport.dial(called.device, [relay.address.circuit])
             nursery.cancel_scope.cancel()
         assert set(relay.relay.reserved) == {called.device}
 
@@ -142,10 +142,10 @@ async def test_a_reservation_ends_with_its_time_and_with_its_connection() -> Non
     async with meeting() as (relay, caller, called):
         relay.now[0] += 3601
         with pytest.raises(PeerUnreachable, match="the device is not there"):
-            await caller.transport.dial(called.device, [relay.circuit])
+            await caller.transport.dial(called.device, [relay.address.circuit])
     async with house() as relay, client(1) as caller, client(2) as called:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(called.transport.circuits.keep, relay.device, [relay.address])
+            nursery.start_soon(called.transport.circuits.keep, [relay.address])
             await called.status("reserved")
             nursery.cancel_scope.cancel()
         (connection,) = called.transport.circuits._connections.values()
@@ -158,7 +158,7 @@ async def test_a_relay_that_comes_back_is_reserved_at_again() -> None:
     async with client(1) as caller, client(2) as called, trio.open_nursery() as nursery:
         async with house() as relay:
             port = relay.transport.addresses()[0].rpartition("/")[2]
-            nursery.start_soon(called.transport.circuits.keep, relay.device, [relay.address])
+            nursery.start_soon(called.transport.circuits.keep, [relay.address])
             await called.status("reserved")
             await linked(caller, called)
         await called.status("unreachable")
