@@ -1220,6 +1220,38 @@ class DeviceAmbiguous(UsageError):
     hint_template = "name one by the beginning of its id"
 
 
+class FormatUnknown(UsageError):
+    """A file is to be read by a format that is not known here."""
+
+    code = "format-unknown"
+    template = "{format} is no format of files"
+    hint_template = "p2psync format list shows them; a definition is a file that ends in .toml"
+
+
+class DefinitionSyntax(UsageError):
+    """The definition of a delimited text is no TOML."""
+
+    code = "definition-syntax"
+    template = "the definition is not valid TOML: {cause}"
+    hint_template = "mend that line; docs/formats.md has an example"
+
+
+class DefinitionInvalid(UsageError):
+    """A key of the definition of a delimited text is wrong."""
+
+    code = "definition-invalid"
+    template = "the definition, line {line}, {key}: {cause}"
+    hint_template = "see the list of keys in docs/formats.md"
+
+
+class DefinitionTooLong(UsageError):
+    """The definition of a delimited text is too long to travel with the file."""
+
+    code = "definition-too-long"
+    template = "the definition takes {size_bytes} bytes in its short form, at most {limit_bytes}"
+    hint_template = "shorten the names of columns, or leave out those that are not needed"
+
+
 class OutputFormatUnknown(UsageError):
     """Records are not written in such a format."""
 
@@ -1408,6 +1440,51 @@ class FileAstray(FileHeldBack):
     )
 
 
+class VersionElsewhere(UnavailableError):
+    """The content of an old version is not on this device (B-HIS-1)."""
+
+    code = "version-elsewhere"
+    template = "the content of version {version} of {file} is not on this device; ask {who}"
+    hint_template = (
+        "write it there with p2psync restore MANDATE FILE VERSION -o OUT and save that over the file"
+    )
+
+
+class VersionDropped(UnavailableError):
+    """The content of an old version was let go of here, by the policy of retention."""
+
+    code = "version-dropped"
+    template = "the content of version {version} of {file} is no longer kept here; ask {who}"
+    hint_template = (
+        "who still has it writes it with p2psync restore MANDATE FILE VERSION -o OUT; see p2psync "
+        "retention show"
+    )
+
+
+class FileNotThen(RefusedError):
+    """The file had no content at that time."""
+
+    code = "file-not-then"
+    template = "{file} was not there at {time}"
+    hint_template = "see p2psync history"
+
+
+class ArrivalUnknown(RefusedError):
+    """When entries came to this device was not noted yet at that time."""
+
+    code = "arrival-unknown"
+    template = "what this device knew at {time} is not known: that is noted since {since}"
+    hint_template = "leave --known out: then the clocks of those who wrote count"
+
+
+class RecordFilterInvalid(UsageError):
+    """More than one way to choose records, or a line that no file has."""
+
+    code = "record-filter-invalid"
+    template = "records are chosen by a text, a voucher or a line: by one of them"
+    hint_template = "give one of --record, --voucher and --line (from 1)"
+
+
 class NothingHeld(RefusedError):
     """No save of the file is held back."""
 
@@ -1489,91 +1566,6 @@ class AuditNothing(UnavailableError):
     code = "audit-nothing"
     template = "nothing of {mandate} has come to this device yet"
     hint_template = "export it once p2psync mandate show lists its files"
-
-
-class AuditNotVerified(BadInputError):
-    """A report was asked for of a file that does not verify."""
-
-    code = "audit-not-verified"
-    template = "{path} does not verify: {cause}"
-    hint_template = "see what is wrong with p2psync audit verify; no report is made of it"
-
-
-class AuditMandateOther(RefusedError):
-    """A report was asked for of another mandate's file."""
-
-    code = "audit-mandate-other"
-    template = "{path} is not what was asked for: {cause}"
-    hint_template = "see p2psync audit verify"
-
-
-class HeadsInvalid(BadInputError):
-    """What was given as known heads is neither an audit file nor what verify or export print."""
-
-    code = "heads-invalid"
-    template = "{path} holds no heads: {cause}"
-    hint_template = (
-        "give an audit file, or what p2psync audit export or verify print with --json"
-    )
-
-
-class TimeStampFailed(UnavailableError):
-    """A time-stamping authority did not answer with a time stamp."""
-
-    code = "time-stamp-failed"
-    template = "{authority} gave no time stamp: {cause}"
-    hint_template = "the file is as it was; try again, or ask another authority: p2psync audit stamp"
-
-
-class TimeStampWrong(BadInputError):
-    """A time-stamping authority answered with something else than what it was asked for."""
-
-    code = "time-stamp-wrong"
-    template = "what {authority} answered does not stamp this file: {cause}"
-    hint_template = "the file is as it was; ask another authority"
-
-
-class CertificatesInvalid(BadInputError):
-    """A file of certificates holds none."""
-
-    code = "certificates-invalid"
-    template = "{path} holds no certificate: {cause}"
-    hint_template = "give the authority's root certificate as PEM or DER"
-
-
-class StampsFull(RefusedError):
-    """An audit file has as many time stamps as it can."""
-
-    code = "stamps-full"
-    template = "{path} has {limit} time stamps already"
-    hint_template = "export the mandate again"
-
-
-class PdfUnavailable(UnavailableError):
-    """The library that writes PDF is not installed."""
-
-    code = "pdf-unavailable"
-    template = "PDF needs reportlab, which is not installed"
-    hint_template = "install p2psync[pdf], or write HTML (-o report.html) and print that"
-
-
-class ReportKindUnknown(UsageError):
-    """A report can be HTML or PDF."""
-
-    code = "report-kind-unknown"
-    template = "{path} is neither HTML nor PDF"
-    hint_template = "give it a name that ends in .html or .pdf"
-
-
-# -- audit files (docs/spec/audit.md) ----------------------------------------------------------
-
-
-class AuditFileError(BadInputError):
-    """Bytes that are no audit file, or break a rule of its format."""
-
-    code = "audit-file"
-    template = "this is not a sound audit file: {cause}"
-    hint_template = "get the .p2psync-audit file again from who exported it"
 
 
 class AuditNotVerified(BadInputError):

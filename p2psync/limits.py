@@ -82,8 +82,14 @@ INSPECTED_SEGMENTS_MAX = 10_000_000
 INSPECTED_LINES_MAX = 5_000
 """Two texts of no known format with more lines are not compared line by line."""
 LISTED_FILES_MAX = 1_000
+FORMAT_NAME_BYTES_MAX = 1024
+"""The name of a format, which may hold the definition of a delimited text."""
+FORMAT_VARIANTS_KEPT_MAX = 1024
+"""Formats that come in variants, kept ready to read."""
 SETTINGS_ENTRIES_MAX = 100_000
 POSITION_BASE_BYTES_MAX = 1024
+XML_DEPTH_MAX = 64
+"""Messages of ISO 20022 are about a dozen elements deep."""
 SEGMENT_BYTES_MAX = 128 * KIB
 """A file with a longer line or group is synchronised whole."""
 CHUNK_BYTES = 128 * KIB
@@ -224,6 +230,13 @@ WRITE_TRIES_MAX = 5
 EVENTS_AT_ONCE_MAX = 1_000
 RECEIPT_SEGMENTS_MAX = 10_000
 """Lines or groups that one receipt names; it has to fit into an entry."""
+VERSIONS_LISTED = 200
+VERSIONS_LISTED_MAX = 10_000
+WEIGHED_BYTES_MAX = 256 * MIB
+"""What one answer reads of old versions to count their records."""
+RECORD_TALES_LISTED = 100
+"""Lines and groups whose history is listed unless more are asked for."""
+RECORD_TALES_LISTED_MAX = 10_000
 PENDING_LISTED = 200
 """Records that wait, listed unless more or fewer are asked for; their numbers are always told."""
 PENDING_LISTED_MAX = 10_000

@@ -16,7 +16,16 @@ from typing import Any
 from p2psync.core.records import Problem, Record, Segment
 from p2psync.formats.base import whole_segment
 from p2psync.formats.fields import LineFields, quoted_fields
-from p2psync.formats.lines import Delta, Line, field_count, line_too_long, split_lines
+from p2psync.formats.lines import (
+    UNBALANCED_PROBLEM,
+    Delta,
+    Line,
+    field_count,
+    join_parts,
+    joined_identity,
+    line_too_long,
+    split_lines,
+)
 from p2psync.formats.values import clean, digest, read_amount
 from p2psync.limits import LINE_BYTES_MAX
 
@@ -61,7 +70,6 @@ _EXACT = Context(prec=64)
 _LINES_REMEMBERED = 256
 MANY = "..."
 _HEADER_KEY = digest(b"p2psync-place", b"fec")
-UNBALANCED_PROBLEM = "unbalanced-group"
 _UNBALANCED = "the debits and credits around voucher {voucher!r} do not balance"
 
 _DAY = rb"""(?:19|20)[0-9]{2}
@@ -168,7 +176,7 @@ class PlainLine(Segment):
     def __getattr__(self, name: str) -> Any:
         # Called for slots that are not filled, and for what does not exist.
         if name == "identity":
-            identity = _joined_identity([_identity(fields) for fields in self._fields()])
+            identity = joined_identity([_identity(fields) for fields in self._fields()])
             object.__setattr__(self, name, identity)
             return identity
         if name not in ("key", "money_key", "records", "problem", "identity"):
@@ -194,35 +202,15 @@ class PlainEntry(PlainLine):
         return self.raw.count(b"\n") + (not self.raw.endswith(b"\n"))
 
     def _read(self) -> Segment:
-        return _joined([_read_record(raw).segment for raw in split_lines(self.raw)])
+        return join_parts([_read_record(raw).segment for raw in split_lines(self.raw)])
 
 
 def join(parts: Sequence[Segment]) -> Segment:
     """Makes one segment of the lines of a balanced run."""
     for part in parts:
         if type(part) is not PlainLine:
-            return _joined(parts)
+            return join_parts(parts)
     return PlainEntry(b"".join([part.raw for part in parts]))
-
-
-def _joined(parts: Sequence[Segment]) -> Segment:
-    problems = [part.problem for part in parts]
-    return Segment(
-        b"".join([part.raw for part in parts]),
-        digest(b"p2psync-fec-ent", b"".join([part.key for part in parts])),
-        digest(b"p2psync-fec-entm", b"".join([part.money_key for part in parts])),
-        tuple([record for part in parts for record in part.records]),
-        next((p for p in problems if p is not None and p.code != UNBALANCED_PROBLEM), None),
-        _joined_identity([part.identity for part in parts]),
-    )
-
-
-def _joined_identity(identities: Sequence[bytes | None]) -> bytes | None:
-    if len(identities) == 1:
-        return identities[0]
-    found = [identity for identity in identities if identity is not None]
-    complete = len(found) == len(identities)
-    return digest(b"p2psync-fec-enti", b"".join(found)) if complete else None
 
 
 def read_line(raw: bytes) -> Line:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from p2psync.core.records import Problem, Segment
 from p2psync.formats import base
+from p2psync.formats.values import digest
 from p2psync.limits import (
     LINE_BYTES_MAX,
     RECORD_FILE_BYTES_MAX,
@@ -21,6 +22,7 @@ from p2psync.limits import (
     SEGMENT_RECORDS_MAX,
 )
 
+UNBALANCED_PROBLEM = "unbalanced-group"
 Delta = int | Decimal
 Join = Callable[[Sequence[Segment]], Segment]
 """Makes one segment of the segments of several lines."""
@@ -223,3 +225,24 @@ def line_too_long(raw: bytes) -> Segment:
     params = {"found": str(len(raw)), "limit": str(LINE_BYTES_MAX)}
     template = "the line has {found} bytes; at most {limit} are read"
     return base.whole_segment(raw, Problem("line-too-long", template, 1, params))
+
+
+def join_parts(parts: Sequence[Segment]) -> Segment:
+    """Makes one segment of several; balanced together, their halves are no problem any more."""
+    problems = [part.problem for part in parts]
+    return Segment(
+        b"".join([part.raw for part in parts]),
+        digest(b"p2psync-group", b"".join([part.key for part in parts])),
+        digest(b"p2psync-group-mo", b"".join([part.money_key for part in parts])),
+        tuple([record for part in parts for record in part.records]),
+        next((p for p in problems if p is not None and p.code != UNBALANCED_PROBLEM), None),
+        joined_identity([part.identity for part in parts]),
+    )
+
+
+def joined_identity(identities: Sequence[bytes | None]) -> bytes | None:
+    """Gives the identity of a segment of several lines, where each has one."""
+    found = [identity for identity in identities if identity is not None]
+    if len(found) < len(identities):
+        return None
+    return found[0] if len(found) == 1 else digest(b"p2psync-group-id", b"".join(found))

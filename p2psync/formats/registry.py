@@ -2,11 +2,14 @@
 
 import importlib
 import pkgutil
+from functools import lru_cache
 
 from p2psync import formats
 from p2psync.core.records import Segment
 from p2psync.formats.base import Format
+from p2psync.formats.families import Family, family_of
 from p2psync.formats.opaque import OPAQUE
+from p2psync.limits import FORMAT_VARIANTS_KEPT_MAX
 
 
 def _discover() -> dict[str, Format]:
@@ -25,6 +28,7 @@ def _discover() -> dict[str, Format]:
 
 
 _FORMATS = _discover()
+_FAMILIES = frozenset(name for name, each in _FORMATS.items() if isinstance(each, Family))
 
 
 def all_formats() -> tuple[Format, ...]:
@@ -37,12 +41,36 @@ def find(name: str, head: bytes) -> Format:
 
     ``name`` is the file's name without its folder, ``head`` its first 64 KiB at most.
     """
-    return next((each for each in _FORMATS.values() if each.recognise(name, head)), OPAQUE)
+    for each in _FORMATS.values():
+        if each.recognise(name, head):
+            return each.fitted(head) if isinstance(each, Family) else each
+    return OPAQUE
 
 
+def find_again(format_name: str, name: str, head: bytes) -> Format:
+    """Gives the format of a file that may be, or may follow, one of that format.
+
+    It is the same variant of it where that one recognises the file, or where no format does and
+    it has to be named (``delimited``).
+    """
+    wanted = by_name(format_name)
+    if wanted is OPAQUE or family_of(format_name) not in _FAMILIES:
+        return find(name, head)
+    if wanted.recognise(name, head):
+        return wanted
+    return find(name, head)
+
+
+@lru_cache(maxsize=FORMAT_VARIANTS_KEPT_MAX)
 def by_name(format_name: str) -> Format:
     """Gives the format of that name; the opaque one for a name that is not known here."""
-    return _FORMATS.get(format_name, OPAQUE)
+    known = _FORMATS.get(format_name)
+    if known is not None:
+        return known
+    family, colon, parameter = format_name.partition(":")
+    found = _FORMATS.get(family)
+    variant = found.variant(parameter) if colon and isinstance(found, Family) else None
+    return variant or OPAQUE
 
 
 class _Reader:
@@ -52,13 +80,8 @@ class _Reader:
         return by_name(format_name).read_segment(raw)
 
     def identifies(self, format_name: str) -> bool:
-        """Says whether segments of that format can have an ``identity``."""
-        return format_name in _IDENTIFYING
+        """Says whether segments of that format can have an ``identity``: it says so itself."""
+        return bool(getattr(by_name(format_name), "identifies", False))
 
 
 read_segment = _Reader()
-_IDENTIFYING = frozenset(
-    name for name, each in _FORMATS.items() if getattr(each, "identifies", False)
-)
-"""Formats with an attribute ``identifies`` that is true; the segments of others have no
-identity."""
