@@ -1,12 +1,14 @@
 """What the content of files tells: accounting years, and what is wrong with each file (B-POS-8)."""
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from p2psync.core import crypto
-from p2psync.core.files import FileState
+from p2psync.core.files import FileState, Version
 from p2psync.core.records import Problem
 from p2psync.errors import P2PSyncError
 from p2psync.formats import registry
@@ -22,6 +24,11 @@ from p2psync.node.opened import Opened
 PROBLEM_TEXTS = {
     "not-readable": "the file is too large or its lines too long to be read record by record; it "
     "is synchronised whole",
+    "not-readable-records": "the file holds {records} records: it is too large, or its lines too "
+    "long, to be merged record by record; it is synchronised whole and nothing in it is counted",
+    "not-readable-since": "the file holds {records} records: it is too large, or its lines too "
+    "long, to be merged record by record; it is synchronised whole, and the {counted} records of "
+    "the last version that could be read are still those that count",
     "unknown-format": "this is no exchange file that p2psync understands; it is synchronised whole "
     "and nothing in it is counted",
 }
@@ -44,6 +51,7 @@ class Content:
         self._node = node
         self._years: dict[bytes, tuple[bytes, Settings]] = {}
         self._checked: dict[bytes, tuple[object, Findings]] = {}
+        self._counting: set[bytes] = set()
 
     async def years(self, opened: Opened) -> list[Settings]:
         """The settings of the mandate's accounting files whose content is here."""
@@ -80,11 +88,48 @@ class Content:
         if current is not None and current.content is None:
             found = await self._noted(opened, file, years)
         elif current is not None and format_.merge == "records":
-            found = Findings((Problem("not-readable", PROBLEM_TEXTS["not-readable"]),))
+            counted = await self._counted(opened, file, current, format_)
+            if counted is None:  # asked for again, it may be known
+                return Findings((Problem("not-readable", PROBLEM_TEXTS["not-readable"]),))
+            found = counted
         elif current is not None and file.info.kind in ("invoicing", "payroll"):
             found = Findings((Problem("unknown-format", PROBLEM_TEXTS["unknown-format"]),))
         self._checked[file.id] = (mark, found)
         return found
+
+    async def _counted(
+        self, opened: Opened, file: FileState, current: Version, format_: Format
+    ) -> Findings | None:
+        """What a record file holds that is synchronised whole; ``None`` while it is counted.
+
+        Reading it takes seconds: it is done once for each content, while nobody waits for it.
+        """
+        what = (FINDINGS_VERSION, file.info.format, current.digest)
+        mark = crypto.content_digest(repr(what).encode())
+        noted = await self._node.store.note(opened.id, file.id, mark)
+        if noted is None:
+            if file.id not in self._counting:
+                self._counting.add(file.id)
+                self._node.start_soon(partial(self._count, opened, file, current, format_, mark))
+            return None
+        if not noted["records"]:
+            return Findings((Problem("not-readable", PROBLEM_TEXTS["not-readable"]),))
+        params = {"records": str(noted["records"]), "counted": str(file.records)}
+        template = PROBLEM_TEXTS[f"not-readable-{'since' if file.records else 'records'}"]
+        return Findings((Problem("not-readable", template, 0, params),), noted["period"])
+
+    async def _count(
+        self, opened: Opened, file: FileState, current: Version, format_: Format, mark: bytes
+    ) -> None:
+        try:
+            content, _, _ = await self._node.shelf.content(opened, file, current)
+            note = await trio.to_thread.run_sync(_count, format_, content)
+            if opened.live:
+                await self._node.store.put_note(opened.id, file.id, mark, note)
+        except P2PSyncError:
+            return  # not here yet, or not any more: whoever asks again has it tried again
+        finally:
+            self._counting.discard(file.id)
 
     async def _noted(self, opened: Opened, file: FileState, years: Sequence[Settings]) -> Findings:
         """What is wrong with a record file; noted, for finding it out takes reading all of it."""
@@ -104,6 +149,20 @@ class Content:
         note = {"problems": problems, "period": found.period}
         await store.put_note(opened.id, file.id, mark, note)
         return found
+
+
+def _count(format_: Format, content: Read) -> dict[str, object]:
+    """Count the records of a file of any size; it is never held as a whole."""
+    records = 0
+    first: datetime.date | None = None
+    last: datetime.date | None = None
+    for segment in format_.stream(content()):
+        records += segment.record_count
+        for date in segment.dates:
+            first = date if first is None or date < first else first
+            last = date if last is None or date > last else last
+    period = None if first is None or last is None else views.period_text((first, last))
+    return {"records": records, "period": period}
 
 
 def _find(format_: Format, data: bytes, years: Sequence[Settings]) -> Findings:
