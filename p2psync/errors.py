@@ -1220,14 +1220,6 @@ class DeviceAmbiguous(UsageError):
     hint_template = "name one by the beginning of its id"
 
 
-class FormatUnknown(UsageError):
-    """A file is to be read by a format that is not known here."""
-
-    code = "format-unknown"
-    template = "{format} is no format of files"
-    hint_template = "p2psync format list shows them; a definition is a file that ends in .toml"
-
-
 class DefinitionSyntax(UsageError):
     """The definition of a delimited text is no TOML."""
 

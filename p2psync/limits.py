@@ -84,6 +84,8 @@ INSPECTED_LINES_MAX = 5_000
 LISTED_FILES_MAX = 1_000
 FORMAT_NAME_BYTES_MAX = 1024
 """The name of a format, which may hold the definition of a delimited text."""
+DEFINITION_BYTES_MAX = 64 * KIB
+"""A definition of a delimited text as a user writes it, with comments."""
 FORMAT_VARIANTS_KEPT_MAX = 1024
 """Formats that come in variants, kept ready to read."""
 SETTINGS_ENTRIES_MAX = 100_000

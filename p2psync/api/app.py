@@ -57,6 +57,7 @@ class Attachment(Body):
     expect_seconds: Annotated[int, Field(ge=0, le=limits.EXPECTED_SECONDS_MAX)] | None = None
     offered: bool = False
     program: Program | None = None
+    format: Annotated[str, Field(min_length=1, max_length=limits.DEFINITION_BYTES_MAX)] | None = None
 
 
 class NewInvitation(Body):
@@ -166,6 +167,7 @@ async def attach(node: Node, mandate: Segment, body: Attachment) -> JsonObject:
         expect_seconds=body.expect_seconds,
         offered=body.offered,
         program=None if body.program is None else body.program.model_dump(),
+        format=body.format,
     )
 
 

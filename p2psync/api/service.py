@@ -193,11 +193,13 @@ class Service(Protocol):
         expect_seconds: int | None = None,
         offered: bool = False,
         program: dict[str, str] | None = None,
+        format: str | None = None,
     ) -> JsonObject:
         """Attach absolute paths: ``{"files": [FILE], "offered": [path]}`` (B-ATT, B-MAN-3).
 
         ``period`` is ``FROM..TO`` in ISO dates; ``program`` has ``name``, ``version`` and
-        ``licence``. With ``offered`` instead of files and a kind: what the lists beside the
+        ``licence``; ``format`` the name of a format, or a definition in TOML, where it is not to be
+        recognised. With ``offered`` instead of files and a kind: what the lists beside the
         accountings name; then ``"skipped": [{"file", "code", "text"}]`` tells what of it is not
         attached.
         """

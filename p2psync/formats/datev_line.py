@@ -25,7 +25,8 @@ _HEADER_KEY = digest(b"p2psync-place", b"datev")
 _COLUMNS_KEY = digest(b"p2psync-place", b"datev-columns")
 _FIELDS_MIN = 14
 """Up to the text: files may leave out columns at the end."""
-_AMOUNT, _SIDE, _CURRENCY, _RATE, _BASE, _ACCOUNT, _CONTRA, _CODE = 0, 1, 2, 3, 4, 6, 7, 8
+_AMOUNT, _SIDE, _CURRENCY, _RATE, _BASE, _BASE_CURRENCY = 0, 1, 2, 3, 4, 5
+_ACCOUNT, _CONTRA, _CODE = 6, 7, 8
 _DATE, _VOUCHER, _REFERENCE, _TEXT, _COST_1, _COST_2, _REVERSAL = 9, 10, 11, 13, 36, 37, 117
 _COMPARED = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 36, 37, 39, 114, 117)
 """All that makes the posting but its text."""
@@ -178,8 +179,9 @@ def _named_posting(raw: bytes) -> Mapping[str, str]:
         "voucher": texts[_VOUCHER],
         "text": texts[_TEXT],
         "amount": texts[_BASE] if foreign else texts[_AMOUNT],
-        "currency": texts[_CURRENCY],
+        "currency": texts[_BASE_CURRENCY] if foreign else texts[_CURRENCY],
         "currency_amount": texts[_AMOUNT] if foreign else "",
+        "foreign_currency": texts[_CURRENCY] if foreign else "",
         "rate": texts[_RATE],
         "vat_code": texts[_CODE],
         "cost_centre": texts[_COST_1],

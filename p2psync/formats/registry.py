@@ -43,8 +43,13 @@ def find(name: str, head: bytes) -> Format:
     """
     for each in _FORMATS.values():
         if each.recognise(name, head):
-            return each.fitted(head) if isinstance(each, Family) else each
+            return fitted(each, head)
     return OPAQUE
+
+
+def fitted(form: Format, head: bytes) -> Format:
+    """Gives the variant of a format for a file that starts so, where it comes in variants."""
+    return by_name(form.fitted(head).name) if isinstance(form, Family) else form
 
 
 def find_again(format_name: str, name: str, head: bytes) -> Format:

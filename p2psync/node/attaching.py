@@ -4,6 +4,7 @@ import datetime
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,13 @@ from p2psync.errors import (
     PeriodInvalid,
     PeriodTaken,
 )
+from p2psync.formats import registry
+from p2psync.formats.choice import chosen
 from p2psync.formats.cresus_settings import read_settings
 from p2psync.limits import FILES_PER_MANDATE_MAX, RECENT_BYTES_MAX
 from p2psync.node import find, views
 from p2psync.node.copies import Copy
-from p2psync.node.looking import Records, Whole, look_first
+from p2psync.node.looking import Choose, Records, Whole, look_first
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.overview import Overview
@@ -72,11 +75,13 @@ class Wanted:
 class Said:
     """What is said of every file that a command attaches.
 
-    ``program`` is its name, its version and the state of its licence.
+    ``program`` is its name, its version and the state of its licence; ``format`` the name of a
+    format, or a definition in TOML, for files that are not to be recognised.
     """
 
     expect_seconds: int | None = None
     program: tuple[str, str, str] | None = None
+    format: str | None = None
 
 
 NOTHING_SAID = Said()
@@ -110,8 +115,10 @@ class Attaching:
         node.check_writable()
         if said.program is not None:
             registration(b"", *said.program)  # refused before anything else happens
+        if said.format is not None:
+            chosen(said.format)
         if offered:
-            if files or kind or period or follows:
+            if files or kind or period or follows or said.format is not None:
                 raise OfferedAndFiles()
             return await self._attach_offered(opened, said)
         if not files or kind is None:
@@ -285,7 +292,7 @@ class Attaching:
         with node.suggestions.quietly(opened):
             async with opened.lock:
                 opened.check_listed()
-                items = await self._items(opened, wanted)
+                items = await self._items(opened, wanted, said.format)
                 _check_periods(opened, items)
                 also = self._also(opened, items, said, claims=claims)
                 await node.shelf.attach(opened, items, also, lambda: self.check_free(paths))
@@ -305,15 +312,18 @@ class Attaching:
             "offered": offered,
         }
 
-    async def _items(self, opened: Opened, wanted: Sequence[Wanted]) -> list[Item]:
+    async def _items(
+        self, opened: Opened, wanted: Sequence[Wanted], format_text: str | None
+    ) -> list[Item]:
         """For each file the copy that it is, the operation that attaches it, what it holds."""
+        choose = _choice(format_text, wanted)
         secret = opened.replica.chunk_secret
         items: list[Item] = []
         recent_bytes = 0
         for start in range(0, len(wanted), ATTACHED_AT_ONCE):
             group = wanted[start : start + ATTACHED_AT_ONCE]
             paths = [each.path for each in group]
-            looks = await trio.to_thread.run_sync(look_first, paths, secret)
+            looks = await trio.to_thread.run_sync(look_first, paths, secret, choose)
             for each, first in zip(group, looks, strict=True):
                 of_file = each.period
                 if each.kind == "accounting" and of_file is None:
@@ -367,6 +377,17 @@ class Attaching:
             if policy is not None and (error := refused(opened.state, file)) is not None:
                 raise error
         return also
+
+
+def _choice(format_text: str | None, wanted: Sequence[Wanted]) -> Choose:
+    """How the files' format is told: as the user says, as of the file that they continue, or by
+    what is in them.
+    """
+    if format_text is not None:
+        form = chosen(format_text)
+        return lambda name, head: registry.fitted(form, head)
+    follows = next((each.follows for each in wanted if each.follows is not None), None)
+    return registry.find if follows is None else partial(registry.find_again, follows.info.format)
 
 
 def _check_follows(

@@ -34,6 +34,8 @@ from p2psync.storage.folder import Folder
 
 Report = Callable[[int, int], None]
 """Told (bytes done, bytes in all) while something long goes on."""
+Choose = Callable[[str, bytes], Format]
+"""Gives the format of a file by its name without folder and its first 64 KiB."""
 SMALL_CONTENT_BYTES = 4 * CHUNK_BYTES
 """Content up to this is read at once, and sealed as it is looked at."""
 CONTENT_BYTES_MAX = (
@@ -110,10 +112,12 @@ class First:
     found: Records | Whole | None
 
 
-def look_first(paths: Sequence[Path], secret: bytes) -> list[First]:
+def look_first(
+    paths: Sequence[Path], secret: bytes, choose: Choose = registry.find
+) -> list[First]:
     """Read files that nothing is known of; raises ``FileAbsent`` and as ``look`` for any of them.
 
-    ``secret`` is the mandate's, under which pieces are sealed.
+    ``secret`` is the mandate's, under which pieces are sealed; ``choose`` gives the format of each.
     """
     out: list[First] = []
     with _Folders() as folders:
@@ -125,14 +129,14 @@ def look_first(paths: Sequence[Path], secret: bytes) -> list[First]:
             if found.size_bytes <= SMALL_CONTENT_BYTES:
                 data, stat = folder.read(path.name, SMALL_CONTENT_BYTES)
                 head = data[:FILE_HEAD_BYTES]
-                format_ = registry.find(path.name, head)
+                format_ = choose(path.name, head)
                 digest = crypto.content_digest(data)
                 folders.sync_soon(path.parent, path.name)
                 out.append(First(format_.name, head, _found(data, stat, digest, format_, secret)))
                 continue
             with folder.open_stable(path.name) as blocks:
                 head = next(iter(blocks), b"")[:FILE_HEAD_BYTES]
-            format_ = registry.find(path.name, head)
+            format_ = choose(path.name, head)
             found_large = _first_large(folder, path.name, format_, secret)
             if found_large is not None:
                 folders.sync_soon(path.parent, path.name)

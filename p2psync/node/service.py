@@ -144,12 +144,13 @@ class NodeService:
         expect_seconds: int | None = None,
         offered: bool = False,
         program: dict[str, str] | None = None,
+        format: str | None = None,
     ) -> Json:
         """Attach files."""
         registered = None
         if program is not None:
             registered = (program["name"], program["version"], program["licence"])
-        said = Said(expect_seconds, registered)
+        said = Said(expect_seconds, registered, format)
         return await self._mandates.attaching.attach(
             mandate, files, kind, period, follows, said, offered=offered
         )

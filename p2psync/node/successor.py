@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -62,7 +63,8 @@ async def read(opened: Opened, file: FileState, path: Path, shown: str) -> New:
         sizes.add(copy.seen.size_bytes)
 
     def look() -> New:
-        (first,) = look_first([path], opened.replica.chunk_secret)
+        again = partial(registry.find_again, file.info.format)
+        (first,) = look_first([path], opened.replica.chunk_secret, again)
         with Folder.open(path.parent) as folder:
             stat = folder.stat(path.name) if first.found is None else first.found.stat
             if stat is None:
@@ -75,7 +77,10 @@ async def read(opened: Opened, file: FileState, path: Path, shown: str) -> New:
     new = await trio.to_thread.run_sync(look)
     if new.first.format != file.info.format:
         raise PlaceOtherFormat(
-            path=str(path), found=new.first.format, file=shown, format=file.info.format
+            path=str(path),
+            found=views.format_word(new.first.format),
+            file=shown,
+            format=views.format_word(file.info.format),
         )
     if isinstance(new.first.found, Records):
         segments = new.first.found.document.segments

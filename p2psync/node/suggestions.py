@@ -22,6 +22,7 @@ from p2psync.errors import P2PSyncError, StorageError, SuggestionUnknown
 from p2psync.formats import registry
 from p2psync.formats.cresus_list import read_list
 from p2psync.formats.cresus_settings import read_settings
+from p2psync.formats.families import family_of
 from p2psync.limits import (
     FILE_HEAD_BYTES,
     RECORD_FILE_BYTES_MAX,
@@ -367,7 +368,8 @@ def _fits(path: Path, format_name: str, after: int | None) -> bool:
                 head = next(iter(blocks), b"")[:FILE_HEAD_BYTES]
     except StorageError:
         return False
-    if registry.find(path.name, head).name != format_name:
+    found = registry.find_again(format_name, path.name, head)
+    if family_of(found.name) != family_of(format_name):
         return False
     if after is None:
         return True

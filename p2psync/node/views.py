@@ -109,6 +109,7 @@ def file_view(
         "name": name,
         "kind": file.info.kind,
         "format": file.info.format,
+        "format_title": format_title(file.info.format),
         "device": person(state, file.device),
         "machine": machine(state, file.device),
         "folder": str(copy.directory) if here and copy else file.info.folder,
@@ -123,6 +124,20 @@ def file_view(
         "state": file_state(opened, file),
         "problems": [problem(found) for found in (*problems, *_troubles(opened, file))],
     }
+
+
+def format_title(name: str) -> Json:
+    """What a format is called, for people: its name may be a whole definition."""
+    form = registry.by_name(name)
+    template = getattr(form, "title_template", form.title)
+    params = dict(getattr(form, "title_params", {}))
+    return {"text": form.title, "template": template, "params": params}
+
+
+def format_word(name: str) -> str:
+    """A format in a sentence: its name, or what the user calls it."""
+    form = registry.by_name(name)
+    return form.title if hasattr(form, "title_template") else name
 
 
 def delivered(opened: Opened, file: FileState, own: bytes) -> bool | None:

@@ -364,10 +364,13 @@ class FakeService:
         expect_seconds: int | None = None,
         offered: bool = False,
         program: dict[str, str] | None = None,
+        format: str | None = None,
     ) -> JsonObject:
         self.calls.append(("attach", mandate, files, kind, period, follows))
         if offered or expect_seconds is not None or program is not None:
             self.calls.append(("attach also", expect_seconds, offered, program))
+        if format is not None:
+            self.calls.append(("attach as", format))
         found = self._find(mandate)
         added = [
             {
