@@ -57,7 +57,9 @@ class Attachment(Body):
     expect_seconds: Annotated[int, Field(ge=0, le=limits.EXPECTED_SECONDS_MAX)] | None = None
     offered: bool = False
     program: Program | None = None
-    format: Annotated[str, Field(min_length=1, max_length=limits.DEFINITION_BYTES_MAX)] | None = None
+    format: Annotated[str, Field(min_length=1, max_length=limits.DEFINITION_BYTES_MAX)] | None = (
+        None
+    )
 
 
 class NewInvitation(Body):

@@ -112,9 +112,7 @@ class First:
     found: Records | Whole | None
 
 
-def look_first(
-    paths: Sequence[Path], secret: bytes, choose: Choose = registry.find
-) -> list[First]:
+def look_first(paths: Sequence[Path], secret: bytes, choose: Choose = registry.find) -> list[First]:
     """Read files that nothing is known of; raises ``FileAbsent`` and as ``look`` for any of them.
 
     ``secret`` is the mandate's, under which pieces are sealed; ``choose`` gives the format of each.

@@ -338,9 +338,7 @@ def _same_records(wanted: Wanted, keys: _Keys, entry: _Entry, budget: Budget) ->
         entry.keys = Counter()
         with suppress(P2PSyncError), Folder.open(entry.path.parent) as folder:
             data, _ = folder.read(entry.path.name, limit)
-            format_ = registry.find_again(
-                wanted.format, entry.path.name, data[:FILE_HEAD_BYTES]
-            )
+            format_ = registry.find_again(wanted.format, entry.path.name, data[:FILE_HEAD_BYTES])
             entry.format = format_.name
             if format_.name == wanted.format:
                 entry.keys = Counter(
