@@ -28,6 +28,13 @@ CSV_COLUMNS = (
     "vat_code",
     "cost_centre",
     "group",
+    "currency",
+    "account",
+    "counterparty",
+    "iban",
+    "reference",
+    "value_date",
+    "journal",
 )
 CURRENCY = re.compile(r"[A-Z][A-Z0-9'._-]{0,22}[A-Z0-9]", re.ASCII)
 """What beancount takes for a currency."""
@@ -46,6 +53,10 @@ _ROOTS = {
 }
 """By an account's first digit, as Swiss charts of accounts number them; 28 and 29 are equity."""
 _OTHER = "Equity:Other:"
+_NAMED = re.compile(r"(Assets|Liabilities|Equity|Income|Expenses):(.+)", re.DOTALL)
+"""An account that has a name instead of a number."""
+_CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
+_CURRENCY_CHARS_MAX = 24
 UNBALANCED = "Equity:Unbalanced"
 """Takes what is missing of a transaction that does not balance."""
 _MANY = ("...", "…")
@@ -56,6 +67,8 @@ _METADATA = (
     ("currency_amount", "currency-amount"),
     ("rate", "rate"),
 )
+_OF_A_LINE = ("cost_centre", "currency_amount", "rate")
+"""What each of several lines of a transaction says for itself, where it differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +177,11 @@ def _sides(record: Record) -> list[tuple[str, str]]:
 
 
 def _comment(item: Item, record: Record) -> str:
-    return f"; {_plain(item.file)}: no {_lacking(record)}: {_plain(record.text)}\n"
+    date = "" if record.date is None else record.date.isoformat()
+    amount = "" if record.amount is None else f"{record.amount:f}"
+    said = (date, amount, record.fields.get("currency", ""), record.text)
+    words = " ".join([_plain(each) for each in said if each])
+    return f"; {_plain(item.file)}: no {_lacking(record)}: {words}\n"
 
 
 def _transaction(
@@ -183,19 +200,33 @@ def _transaction(
     lines += [f"  change: {_quoted(change)}"]
     if item.file:
         lines.append(f"  source: {_quoted(item.file)}")
-    balance = Decimal(0)
+    balances: dict[str, Decimal] = {}
     for record in records:
         assert record.amount is not None
         value = record.amount if sign > 0 else _EXACT.minus(record.amount)
+        money = currency_name(record.fields.get("currency", ""), currency)
         for side, account in _sides(record):
             moved = value if side == "debit" else _EXACT.minus(value)
-            balance = _EXACT.add(balance, moved)
-            lines.append(f"  {account_name(account)}  {moved:f} {currency}")
-            if len(records) > 1 and _text_of(record) != text:
-                lines.append(f"    text: {_quoted(_text_of(record))}")
-    if balance:
-        lines.append(f"  {UNBALANCED}  {_EXACT.minus(balance):f} {currency}")
+            balances[money] = _EXACT.add(balances.get(money, Decimal(0)), moved)
+            lines.append(f"  {account_name(account)}  {moved:f} {money}")
+            if record is not first:
+                lines += _differences(record, first)
+    for money, balance in balances.items():
+        if balance:
+            lines.append(f"  {UNBALANCED}  {_EXACT.minus(balance):f} {money}")
     return "\n".join(lines) + "\n"
+
+
+def _differences(record: Record, first: Record) -> list[str]:
+    """Gives the metadata of a line that the first one of its transaction has not."""
+    lines = []
+    if _text_of(record) != _text_of(first):
+        lines.append(f"    text: {_quoted(_text_of(record))}")
+    for field, name in _METADATA:
+        said = record.fields.get(field, "")
+        if field in _OF_A_LINE and said not in ("", "0", first.fields.get(field, "")):
+            lines.append(f"    {name}: {_quoted(said)}")
+    return lines
 
 
 def _text_of(record: Record) -> str:
@@ -207,11 +238,13 @@ def account_name(number: str) -> str:
     """Gives beancount's name of an account: ``1020`` is ``Assets:1020``.
 
     ASCII digits and letters stay; anything else becomes ``-`` and its code point in six hexadecimal
-    digits, so no two accounts share a name.
+    digits, so no two accounts share a name. An account that has a name of beancount's five kinds
+    (``Assets:Bank``) keeps it, part by part.
     """
-    plain = "".join(
-        each if each.isascii() and each.isalnum() else f"-{ord(each):06X}" for each in number
-    )
+    named = _NAMED.fullmatch(number)
+    if named is not None:
+        return ":".join([named[1], *map(_part, named[2].split(":"))])
+    plain = _encoded(number)
     if number[:2] in ("28", "29"):
         return f"Equity:{plain}"
     root = _ROOTS.get(number[:1])
@@ -219,6 +252,32 @@ def account_name(number: str) -> str:
         return f"{root}:{plain}"
     # A part of a name begins with a capital or a digit.
     return f"{_OTHER}X{plain}"
+
+
+def _part(name: str) -> str:
+    """Gives a part of an account's name, which begins with a capital or a digit."""
+    kept = "".join([each if each == "-" else _encoded(each) for each in name])
+    starts = kept[:1].isdigit() or kept[:1].isupper()
+    return kept if starts else f"X{kept}"
+
+
+def _encoded(text: str) -> str:
+    return "".join(
+        [each if each.isascii() and each.isalnum() else f"-{ord(each):06X}" for each in text]
+    )
+
+
+def currency_name(said: str, otherwise: str) -> str:
+    """Gives beancount's name of a currency: a symbol without one becomes ``X`` and code points.
+
+    ``otherwise`` is that of a record that names none.
+    """
+    if not said:
+        return otherwise
+    if CURRENCY.fullmatch(said):
+        return said
+    known = _CURRENCIES.get(said)
+    return known or "".join(["X", *[f"{ord(each):06X}" for each in said]])[:_CURRENCY_CHARS_MAX]
 
 
 def _quoted(text: str) -> str:

@@ -19,6 +19,7 @@ from p2psync.formats.exports import (
     UNBALANCED,
     Item,
     account_name,
+    currency_name,
     write,
 )
 from tests.formats.files import V1
@@ -157,6 +158,46 @@ def test_currencies_that_beancount_takes(currency: str) -> None:
 @pytest.mark.parametrize("currency", ["", "chf", "C", "CH F", "1CHF", 'C"F', "CHF\n"])
 def test_currencies_that_it_does_not_take(currency: str) -> None:
     assert not CURRENCY.fullmatch(currency)
+
+
+@pytest.mark.parametrize(
+    ("account", "name"),
+    [
+        ("Assets:Bank", "Assets:Bank"),
+        ("Income:Sales-2", "Income:Sales-2"),
+        ("Expenses:Book Store:été", "Expenses:Book-000020Store:X-0000E9t-0000E9"),
+        ("Assets:bank", "Assets:Xbank"),
+        ("Assets", "Equity:Other:XAssets"),
+        ("(Budget:Rent)", "Equity:Other:X-000028Budget-00003ARent-000029"),
+    ],
+)
+def test_an_account_with_a_name_keeps_it(account: str, name: str) -> None:
+    assert account_name(account) == name
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("", "CHF"), ("SEK", "SEK"), ("$", "USD"), ("€", "EUR"), ("kr", "X00006B000072")],
+)
+def test_a_currency_of_a_record_goes_before_that_of_the_post(said: str, name: str) -> None:
+    assert currency_name(said, "CHF") == name
+    assert CURRENCY.fullmatch(name)
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_any_currency_becomes_one_that_beancount_takes(said: str) -> None:
+    assert CURRENCY.fullmatch(currency_name(said, "CHF"))
+
+
+def test_each_currency_of_a_transaction_balances_for_itself() -> None:
+    raw = b"2025-01-01 x\n  Assets:A  10 EUR\n  Assets:B  -11 CHF\n  Assets:C  4 X @ 1 CHF\n"
+    segment = registry.by_name("ledger").read_segment(raw)
+    assert write("beancount", [Item(segment, "a.j")], [], "SEK").added.decode() == (
+        '2025-01-01 * "x"\n  change: "added"\n  source: "a.j"\n'
+        "  Assets:A  10 EUR\n  Assets:B  -11 CHF\n  Assets:C  4 CHF\n"
+        '    currency-amount: "4 X"\n    rate: "1"\n'
+        "  Equity:Unbalanced  -10 EUR\n  Equity:Unbalanced  7 CHF\n"
+    )
 
 
 def test_the_kinds_are_those_that_are_documented() -> None:
