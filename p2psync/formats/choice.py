@@ -1,10 +1,10 @@
 """The format that a user chooses for a file: by its name, or by a definition."""
 
 from p2psync.errors import FormatUnknown
+from p2psync.formats import registry  # which imports this module, too
 from p2psync.formats.base import Format
 from p2psync.formats.definition import FAMILY, read_toml
 from p2psync.formats.opaque import OPAQUE
-from p2psync.formats.registry import all_formats, by_name
 
 
 def chosen(text: str) -> Format:
@@ -14,10 +14,10 @@ def chosen(text: str) -> Format:
     ``DefinitionTooLong`` for what has an ``=``, as only a definition has.
     """
     name = text.strip()
-    form = by_name(name)
+    form = registry.by_name(name)
     if (form is not OPAQUE and name != FAMILY) or name == OPAQUE.name:
         return form
     if "=" in text:
-        return by_name(read_toml(text).format_name)
-    names = [form.name for form in all_formats() if form.name != FAMILY]
+        return registry.by_name(read_toml(text).format_name)
+    names = [form.name for form in registry.all_formats() if form.name != FAMILY]
     raise FormatUnknown(name=name[:80], names=", ".join(names))
