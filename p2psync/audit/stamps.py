@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from p2psync.audit.der import sort_certificates
 from p2psync.core.audit import NONCE_BYTES, Stamp
 from p2psync.errors import CertificatesInvalid, InputUnreadable, TimeStampFailed, TimeStampWrong
 from p2psync.limits import (
@@ -126,7 +127,7 @@ def check(stamp: Stamp, message: bytes, roots: Sequence[x509.Certificate]) -> St
     from rfc3161_client import decode_timestamp_response as decode
 
     try:
-        response = decode(stamp.response)
+        response = decode(sort_certificates(stamp.response))
         if PKIStatus(response.status) is not PKIStatus.GRANTED:
             said = "; ".join(response.status_string)[:200]
             name = PKIStatus(response.status).name.lower().replace("_", " ")
