@@ -209,6 +209,7 @@ class Node:
             self._written,
             self._content_lost,
             self.missing,
+            lambda opened: self.engine.holds(opened.id) and not self.engine.in_step(opened.id),
         )
         self.places = Places(self)
 
@@ -735,6 +736,8 @@ class Node:
         if opened is not None and effect.state == "synced":
             opened.synced_ms = wall_ms()
             self._delivered(opened)
+        if opened is not None and opened.late and self.engine.in_step(opened.id):
+            self.shelf.copy_late(opened)  # the last that lacked something has it, or has gone
         if opened is not None and effect.state != "synced":
             self.silence.met(opened)
         if effect.state != "synced":

@@ -38,6 +38,9 @@ class Opened:
     working: bool = False
     later: dict[tuple[str, bytes, Role | None], bool] = field(default_factory=dict)
     """Jobs that are tried again after a while; true for files in motion, soon at rest."""
+    late: dict[bytes, None] = field(default_factory=dict)
+    """Files that were attached here and get their copy in the mandate folder once others have
+    them."""
     unwritten: dict[bytes, P2PSyncError] = field(default_factory=dict)
     """Files that could not be written here, and why."""
     unreadable: dict[tuple[bytes, Role], P2PSyncError] = field(default_factory=dict)

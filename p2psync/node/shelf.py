@@ -66,6 +66,11 @@ LOOKED_AT_AT_ONCE = 64
 """Copies that are looked at in one go."""
 WRITTEN_AT_ONCE = 512
 """Files that are written with one sync."""
+LATE_FROM_FILES = 64
+LATE_FROM_BYTES = 4 << 20
+"""So much that is attached at a time is sent before it is copied."""
+LATE_SECONDS_MAX = 120.0
+"""And copied after that time at the latest."""
 _GONE_WITH_COPIES = ("missing", "unwritten", "held", "unreadable", "conflict", "file-returned")
 """The keys of alerts that are no concern any more once a file is detached."""
 
@@ -86,11 +91,12 @@ class Shelf:
         written: Callable[[bytes, bytes], None],
         lost: Callable[[Opened, bytes, OpId], None],
         missing: Missing,
+        sending: Callable[[Opened], bool],
     ) -> None:
         """``watch`` is called when copies came or went, ``idle`` when a mandate's jobs are done,
         ``written`` when the copies of a mandate's file are up to date, ``lost`` when a version's
         content is not where it was to be; ``own_effects`` lets the engine send what this device
-        wrote to whoever is connected.
+        wrote to whoever is connected, ``sending`` tells whether any of them lacks something.
         """
         self._notices = notices
         self._nursery = nursery
@@ -99,6 +105,7 @@ class Shelf:
         self._written = written
         self._lost = lost
         self._missing = missing
+        self._sending = sending
         self._contents = Contents(store, pieces)
         self._saving = Saving(runner, store, self._contents, notices, own_effects)
         self._writing = Writing(runner, store, self._contents, notices, watch)
@@ -115,7 +122,7 @@ class Shelf:
 
     def at_rest(self, opened: Opened) -> bool:
         """Whether nothing waits to be looked at or written now."""
-        in_motion = opened.jobs or opened.working or any(opened.later.values())
+        in_motion = opened.jobs or opened.working or opened.late or any(opened.later.values())
         return not (in_motion or self._missing.searching(opened))
 
     def _job(self, opened: Opened, job: Job) -> None:
@@ -131,7 +138,7 @@ class Shelf:
             while opened.jobs:
                 jobs, opened.jobs = opened.jobs, {}
                 async with opened.lock:
-                    files = dict.fromkeys(file for kind, file, _ in jobs if kind == "write")
+                    files = [file for kind, file, _ in jobs if kind == "write"]
                     if opened.frozen:
                         for file in files:
                             self._written(opened.id, file)
@@ -139,7 +146,11 @@ class Shelf:
                         await self._put_away(opened, files)
                         await self.arrange(opened)
                         await self._look(opened, jobs)
-                        await self._write(opened, list(files))
+                        files = [file for file in files if not self._waits(opened, file)]
+                        # Of many the rest comes after what was saved meanwhile.
+                        for file in files[WRITTEN_AT_ONCE:]:
+                            opened.jobs[("write", file, None)] = None
+                        await self._write(opened, files[:WRITTEN_AT_ONCE])
         finally:
             opened.working = False
             self._idle()
@@ -163,7 +174,12 @@ class Shelf:
     async def _look(self, opened: Opened, jobs: Iterable[Job]) -> None:
         """Look at the copies that may have changed, and take up those that did."""
         places = [(file, role) for kind, file, role in jobs if kind == "take" and role]
-        copies = [copy for place in places if (copy := opened.copies.get(place))]
+        copies = [
+            copy
+            for file, role in places
+            if (copy := opened.copies.get((file, role)))
+            and not (role == "folder" and self._waits(opened, file))
+        ]
         secret = opened.replica.chunk_secret
         for start in range(0, len(copies), LOOKED_AT_AT_ONCE):
             group = [
@@ -475,8 +491,9 @@ class Shelf:
 
         With each comes what was found in it, or ``None`` for a large file that nobody has read.
         ``also`` is what goes into the same entry, by file; ``check`` is asked once more before
-        anything is written. Returns when all are durable and have their copy in the mandate
-        folder. The caller holds the lock.
+        anything is written. Returns when all are durable. They have their copy in the mandate
+        folder then; many, and large ones, when whoever is connected has them: the disk and the
+        processor do one after the other. The caller holds the lock.
         """
         drafts: dict[bytes, Draft] = {}
 
@@ -497,8 +514,39 @@ class Shelf:
                 opened.copies.pop((copy.file, copy.role), None)
             raise
         await self.arrange(opened)
-        await self._write(opened, [copy.file for copy, *_ in items])
+        files = [copy.file for copy, *_ in items]
+        size_bytes = sum(draft.size_bytes for draft in drafts.values())
+        many = size_bytes >= LATE_FROM_BYTES or len(files) >= LATE_FROM_FILES
+        if many and self._sending(opened):
+            opened.late |= dict.fromkeys(files)
+            self._nursery.start_soon(self._copy_late_at_last, opened)
+        else:
+            await self._write(opened, files)
         self._watch()
+
+    # -- late copies --------------------------------------------------------------------------
+
+    def copy_late(self, opened: Opened) -> None:
+        """Whoever is connected has what was attached here: it gets its copies now, if it waits."""
+        late, opened.late = opened.late, {}
+        for file in late:
+            self.write_out(opened, file)
+
+    async def _copy_late_at_last(self, opened: Opened) -> None:
+        """Do not wait for ever for a member that takes nothing."""
+        await trio.sleep(LATE_SECONDS_MAX)
+        self.copy_late(opened)
+
+    def _waits(self, opened: Opened, file_id: bytes) -> bool:
+        """Whether a file lacks nothing but its late copy."""
+        if file_id not in opened.late:
+            return False
+        file = opened.state.files.get(file_id)
+        copy = opened.copies.get((file_id, "attached"))
+        if file is not None and copy is not None and set(copy.heads) == set(file.heads):
+            return True
+        del opened.late[file_id]
+        return False
 
     async def place(
         self,
