@@ -19,6 +19,8 @@ _QUANTITY = re.compile(
 )
 _LOT = re.compile(r"\{\{?=?([^{}]*)\}\}?")
 _NOTES = re.compile(r"\[[^\]]*\]|\(\([^)]*\)\)|\((?!@)[^)@]*\)")
+_MARKS = "' \u00a0\u202f"
+_GROUPED = re.compile(rf"[0-9]{{1,3}}(?:[{_MARKS}][0-9]{{3}})+(?:[.,][0-9]*)?", re.ASCII)
 _CENTS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]*", re.ASCII)
 
 
@@ -56,6 +58,8 @@ def read_quantity(text: str) -> Weight | None:
 def _number(text: str) -> Decimal | None:
     if text[-1:] in (".", ","):
         text = text[:-1]
+    if any(mark in text for mark in _MARKS) and not _GROUPED.fullmatch(text):
+        return None
     if _CENTS.fullmatch(text):
         text = text.replace(".", "").replace(",", ".")
     elif text.count(",") == 1 and "." not in text:
