@@ -1232,8 +1232,12 @@ class DefinitionInvalid(UsageError):
     """A key of the definition of a delimited text is wrong."""
 
     code = "definition-invalid"
-    template = "the definition, line {line}, {key}: {cause}"
+    template = "definition, line {line}, {key}: there is no such key"
     hint_template = "see the list of keys in docs/formats.md"
+
+    def __init__(self, template: str, **params: object) -> None:
+        self.template = template
+        super().__init__(**params)
 
 
 class DefinitionTooLong(UsageError):

@@ -9,6 +9,7 @@ from p2psync import __version__
 from p2psync.cli.commands import (
     audit,
     files,
+    formats,
     history,
     hooks,
     identity,
@@ -88,3 +89,4 @@ app.add_typer(mandate.suggestion_group, name="suggestion")
 app.add_typer(program.group, name="program")
 app.add_typer(status.group)
 app.add_typer(inspect.group)
+app.add_typer(formats.group, name="format")

@@ -9,9 +9,10 @@ from p2psync.cli import output
 from p2psync.cli.output import Column
 from p2psync.cli.source import Source
 from p2psync.core.records import Problem, Record
+from p2psync.formats.base import Format
 from p2psync.formats.inspection.compare import Change, Comparison, Hunk
 from p2psync.formats.inspection.plain import compare_lines
-from p2psync.formats.inspection.records import Sums, currency_of
+from p2psync.formats.inspection.records import Sums
 from p2psync.formats.inspection.survey import WHY_WHOLE_TEXTS, Survey, listed
 from p2psync.formats.inspection.text import shown_lines
 from p2psync.i18n import _, ngettext
@@ -36,7 +37,7 @@ def survey_view(path: str, found: Survey, most: int) -> Json:
         "file": path,
         "size_bytes": text.size_bytes,
         "format": form.name,
-        "title": _(form.title),
+        "title": title_of(form),
         "recognised_by": list(found.recognised.evidence),
         "name_says": found.recognised.by_name,
         "merge": "records" if found.why_whole is None else "whole",
@@ -87,10 +88,22 @@ def record_view(line: int, record: Record) -> Json:
         "line": line,
         "date": None if record.date is None else record.date.isoformat(),
         "amount": None if record.amount is None else format(record.amount, "f"),
-        "currency": currency_of(record) or None,
+        "currency": record.fields.get("currency") or None,
         "text": record.text,
         "fields": {name: value for name, value in record.fields.items() if value},
     }
+
+
+def title_of(form: Format) -> str:
+    """What a format is called, in the reader's language."""
+    template = getattr(form, "title_template", form.title)
+    return _(template, **getattr(form, "title_params", {}))
+
+
+def _format_words(said: Mapping[str, Any]) -> str:
+    """A format's title, and its name unless that is a whole definition."""
+    name = said["format"].partition(":{")[0]
+    return f"{said['title']} ({name})"
 
 
 # -- one file: for people --------------------------------------------------------------------------
@@ -101,7 +114,7 @@ def show_survey(said: Mapping[str, Any]) -> None:
     output.facts(
         (
             (_("file"), said["file"]),
-            (_("format"), f"{said['title']} ({said['format']})"),
+            (_("format"), _format_words(said)),
             (_("recognised by"), _evidence(said)),
             (_("size"), ngettext("{count} byte", "{count} bytes", said["size_bytes"])),
             (_("text"), _text(said)),
@@ -343,7 +356,7 @@ def show_comparison(said: Mapping[str, Any], *, diff: bool) -> None:
         (
             (_("old"), said["old"]),
             (_("new"), said["new"]),
-            (_("format"), f"{_(said['title'])} ({said['format']})"),
+            (_("format"), _format_words(said)),
         )
     )
     output.say("")

@@ -35,32 +35,43 @@ _SUFFIX = re.compile(r"\.[a-z0-9_-]{1,16}")
 _NO_COLUMN = ("", "-")
 
 DEFINITION_TEXTS = {
-    "unknown": "there is no such key",
-    "missing": "it is missing",
-    "text": "it must be a text",
-    "texts": "it must be an array of texts",
-    "name": "it must be 1 to 60 characters that can be printed",
-    "delimiter": "it must be one ASCII character that is no letter, digit or quote; or tab",
-    "encoding": "it must be utf-8, windows-1252, windows-1250, iso-8859-1, iso-8859-15, cp437, "
-    "cp850 or mac-roman",
-    "quote": "it must be one of \" and ', or empty, and not the delimiter",
-    "decimal": "it must be a point or a comma, and not the delimiter",
-    "lines": "it must be a number from 0 to 100",
-    "boolean": "it must be true or false",
-    "columns": "a name starts with a letter and has small letters, digits and _, 32 at most; an "
-    "empty one leaves the column out; there are 200 at most",
-    "twice": "a column is named twice",
-    "date": "a column must be named date",
-    "amount": "a column must be named amount, or two debit_amount and credit_amount",
-    "amounts": "amount goes with neither debit_amount nor credit_amount",
-    "accounts": "debit and credit go together, and with neither account nor side",
-    "side": "it is a table: debit and credit, each an array of the texts in the column side",
-    "side-column": "it and a column named side go together",
-    "not-column": "it must name columns of this file",
-    "columns-min": "it must be a number from 1 to that of the columns",
-    "date-format": "it must be made of YYYY or YY, MM or M, DD or D, each once, and marks between",
-    "suffix": "each must be a point and small letters or digits, such as .txt",
-    "empty-text": "an empty text is not allowed",
+    "unknown": "definition, line {line}, {key}: there is no such key",
+    "missing": "definition, line {line}, {key}: it is missing",
+    "text": "definition, line {line}, {key}: it must be a text",
+    "texts": "definition, line {line}, {key}: it must be an array of texts",
+    "name": "definition, line {line}, {key}: it must be 1 to 60 characters that can be printed",
+    "delimiter": "definition, line {line}, {key}: it must be one ASCII character that "
+    "is no letter, digit or quote; or tab",
+    "encoding": "definition, line {line}, {key}: it must be utf-8, windows-1252, "
+    "windows-1250, iso-8859-1, iso-8859-15, cp437, cp850 or mac-roman",
+    "quote": "definition, line {line}, {key}: it must be one of \" and ', or empty, "
+    "and not the delimiter",
+    "decimal": "definition, line {line}, {key}: it must be a point or a comma, and "
+    "not the delimiter",
+    "lines": "definition, line {line}, {key}: it must be a number from 0 to 100",
+    "boolean": "definition, line {line}, {key}: it must be true or false",
+    "columns": "definition, line {line}, {key}: a name starts with a letter and has "
+    "small letters, digits and _, 32 at most; an empty one leaves the "
+    "column out; there are 200 at most",
+    "twice": "definition, line {line}, {key}: a column is named twice",
+    "date": "definition, line {line}, {key}: a column must be named date",
+    "amount": "definition, line {line}, {key}: a column must be named amount, or two "
+    "debit_amount and credit_amount",
+    "amounts": "definition, line {line}, {key}: amount goes with neither debit_amount "
+    "nor credit_amount",
+    "accounts": "definition, line {line}, {key}: debit and credit go together, and "
+    "with neither account nor side",
+    "side": "definition, line {line}, {key}: it is a table: debit and credit, each "
+    "an array of the texts in the column side",
+    "side-column": "definition, line {line}, {key}: it and a column named side go together",
+    "not-column": "definition, line {line}, {key}: it must name columns of this file",
+    "columns-min": "definition, line {line}, {key}: it must be a number from 1 to that of "
+    "the columns",
+    "date-format": "definition, line {line}, {key}: it must be made of YYYY or YY, MM or "
+    "M, DD or D, each once, and marks between",
+    "suffix": "definition, line {line}, {key}: each must be a point and small "
+    "letters or digits, such as .txt",
+    "empty-text": "definition, line {line}, {key}: an empty text is not allowed",
 }
 
 
@@ -120,7 +131,7 @@ def read_toml(text: str) -> Definition:
     except _Wrong as wrong:
         key, code = wrong.args
         line = _line_of(text, key)
-        raise DefinitionInvalid(line=line, key=key, cause=DEFINITION_TEXTS[code]) from None
+        raise DefinitionInvalid(DEFINITION_TEXTS[code], line=line, key=key) from None
     size = len(definition.format_name.encode())
     if size > FORMAT_NAME_BYTES_MAX:
         raise DefinitionTooLong(size_bytes=size, limit_bytes=FORMAT_NAME_BYTES_MAX)

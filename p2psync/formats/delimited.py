@@ -111,6 +111,12 @@ class DelimitedFormat:
             line += raw.count(b"\n")
         return problems
 
+    def header_records(self, head: bytes) -> list[int]:
+        """Gives the numbers of the header's lines that are read as records all the same."""
+        lines = split_lines(head, self._reader.quote)[: self.definition.header_lines]
+        numbered = enumerate(map(self._reader.read_line, lines), 1)
+        return [number for number, line in numbered if line.segment.records]
+
     def _skipped(self, raw: bytes) -> bool:
         return self._reader.is_skipped(raw)
 

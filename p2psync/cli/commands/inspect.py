@@ -6,6 +6,7 @@ import typer
 
 from p2psync import errors
 from p2psync.cli import output
+from p2psync.cli.definitions import format_text
 from p2psync.cli.inputs import absolute
 from p2psync.cli.source import Source, shown_reading
 from p2psync.cli.tree import command, new_group
@@ -50,7 +51,11 @@ def inspect(
     ] = INSPECTED_RECORDS_LISTED,
     format_name: Annotated[
         str | None,
-        typer.Option("--format", metavar="FORMAT", help="read it as this format"),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="read it as this: a name of p2psync format list, or a definition in FILE.toml",
+        ),
     ] = None,
 ) -> None:
     """Show what p2psync sees in a file, or how two files differ. Needs no node, changes nothing."""
@@ -69,15 +74,11 @@ def inspect(
 
 
 def _forced(name: str | None) -> "Format | None":
-    """Return the format of that name; raises ``FormatUnknown``."""
-    from p2psync.formats import registry
+    """Return the format of that name or definition; raises ``FormatUnknown`` and the like."""
+    from p2psync.formats.choice import chosen
 
-    if name is None:
-        return None
-    names = [form.name for form in registry.all_formats()]
-    if name not in names:
-        raise errors.FormatUnknown(name=name, names=", ".join(names))
-    return registry.by_name(name)
+    text = format_text(name)
+    return None if text is None else chosen(text)
 
 
 def _survey(source: Source, forced: "Format | None", most: int) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def _survey(source: Source, forced: "Format | None", most: int) -> dict[str, Any
 def _compared(
     old: Source, new: Source, forced: "Format | None", most: int, *, diff: bool
 ) -> dict[str, Any]:
-    from p2psync.cli.inspecting import comparison_view, lines_view
+    from p2psync.cli.inspecting import comparison_view, lines_view, title_of
     from p2psync.formats.inspection.compare import TooManySegments, compare
     from p2psync.formats.inspection.survey import recognise, segments_of
 
@@ -107,7 +108,7 @@ def _compared(
         "old": old.path,
         "new": new.path,
         "format": form.name,
-        "title": form.title,
+        "title": title_of(form),
         "old_size_bytes": old.size_bytes,
         "new_size_bytes": new.size_bytes,
     }
