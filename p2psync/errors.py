@@ -1441,9 +1441,7 @@ class VersionElsewhere(UnavailableError):
 
     code = "version-elsewhere"
     template = "the content of version {version} of {file} is not on this device; ask {who}"
-    hint_template = (
-        "write it there with p2psync restore MANDATE FILE VERSION -o OUT and save that over the file"
-    )
+    hint_template = "write it there with p2psync restore MANDATE FILE VERSION -o OUT and save that over the file"
 
 
 class VersionDropped(UnavailableError):
@@ -1585,9 +1583,7 @@ class HeadsInvalid(BadInputError):
 
     code = "heads-invalid"
     template = "{path} holds no heads: {cause}"
-    hint_template = (
-        "give an audit file, or what p2psync audit export or verify print with --json"
-    )
+    hint_template = "give an audit file, or what p2psync audit export or verify print with --json"
 
 
 class TimeStampFailed(UnavailableError):
@@ -1595,7 +1591,9 @@ class TimeStampFailed(UnavailableError):
 
     code = "time-stamp-failed"
     template = "{authority} gave no time stamp: {cause}"
-    hint_template = "the file is as it was; try again, or ask another authority: p2psync audit stamp"
+    hint_template = (
+        "the file is as it was; try again, or ask another authority: p2psync audit stamp"
+    )
 
 
 class TimeStampWrong(BadInputError):
@@ -1636,3 +1634,73 @@ class ReportKindUnknown(UsageError):
     code = "report-kind-unknown"
     template = "{path} is neither HTML nor PDF"
     hint_template = "give it a name that ends in .html or .pdf"
+
+
+# -- relays ------------------------------------------------------------------------------------
+
+
+class RelayConfigUnreadable(BadInputError):
+    """The relay's configuration file cannot be read."""
+
+    code = "relay-config-unreadable"
+    template = "cannot read {path}: {cause}"
+    hint_template = "name a TOML file that this user may read with --config, or leave it out"
+
+
+class RelayConfigInvalid(BadInputError):
+    """The relay's configuration file says something that makes no sense."""
+
+    code = "relay-config-invalid"
+    template = "{path}: {key}: {cause}"
+    hint_template = "docs/relay.md lists all settings"
+
+
+class RelayAddressInvalid(BadInputError):
+    """What was given is no address of a relay; its token is not shown."""
+
+    code = "relay-address-invalid"
+    template = "this is no address of a relay: {cause}"
+    hint_template = (
+        "it looks like /dns4/relay.example.ch/tcp/4001/p2p/12D3KooW…; its operator has it from "
+        "p2psync relay run"
+    )
+
+
+class RelaysTooMany(RefusedError):
+    """This node uses as many relays as it may."""
+
+    code = "relays-too-many"
+    template = "this node uses {most} relays already"
+    hint_template = "take one away first: p2psync relay list"
+
+
+class RelayUnknown(UsageError):
+    """No relay, or more than one, answers to that name."""
+
+    code = "relay-unknown"
+    template = "no relay, or more than one, answers to {relay}"
+    hint_template = "p2psync relay list shows them"
+
+
+class RelayNotRunning(UnavailableError):
+    """No relay runs in this home."""
+
+    code = "relay-not-running"
+    template = "no relay runs in {home}"
+    hint_template = "start it: p2psync relay run"
+
+
+class RelayUnreachable(UnavailableError):
+    """A relay cannot be reached."""
+
+    code = "relay-unreachable"
+    template = "the relay {relay} cannot be reached: {cause}"
+    hint_template = "check this machine's network; if that is fine, ask the relay's operator"
+
+
+class RelayRefused(UnavailableError):
+    """A relay refuses this device."""
+
+    code = "relay-refused"
+    template = "the relay {relay} refuses this device: {cause}"
+    hint_template = "ask its operator for an address with a valid token: p2psync relay add ADDRESS"

@@ -322,7 +322,19 @@ CIRCUIT_MESSAGE_BYTES_MAX = 4 * KIB
 """Of one message of circuit relay v2 (the specification's own bound)."""
 RELAY_ANSWER_SECONDS_MAX = 15
 RELAY_TOKEN_BYTES_MAX = 64
+RELAYS_MAX = 8
+"""Relays that one node uses."""
+RELAY_LOOK_SECONDS = 30
+RELAY_TOKENS_MAX = 1_000
+RELAY_CONFIG_BYTES_MAX = 1 * MIB
+RELAY_DEVICES_MAX = 1_000
+"""Devices that have a reservation at one relay."""
+RELAY_DEVICES_PER_ADDRESS_MAX = 256
+"""An office has one address for all its machines."""
+RELAY_CIRCUITS_PER_DEVICE_MAX = 64
 RELAY_RESERVATION_SECONDS = 3_600
+RELAY_RESERVATION_SECONDS_MIN = 120
+RELAY_RESERVATION_SECONDS_MAX = 86_400
 RELAY_CIRCUITS_MAX = 4_096
 """Circuits that one relay passes on at once."""
 CIRCUITS_INBOUND_MAX = 64

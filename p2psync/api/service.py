@@ -14,7 +14,7 @@ errors do: the API then fills the translated template and hands out the ``text``
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, Protocol
 
-from p2psync.limits import PENDING_LISTED
+from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED
 
 JsonObject = dict[str, Any]
 
@@ -314,19 +314,53 @@ class Service(Protocol):
         ``{"synced": true, "members"}``; raises ``UnavailableError`` after ``timeout_seconds``.
         """
 
-    async def history(self, mandate: str, file: str | None, at: str | None) -> JsonObject:
-        """List versions, newest first (B-HIS-1).
+    async def history(
+        self,
+        mandate: str,
+        file: str | None,
+        at: str | None,
+        known: bool = False,
+        limit: int = VERSIONS_LISTED,
+    ) -> JsonObject:
+        """List versions, newest first (B-HIS-1); with ``at``, up to that time, and the state then.
 
         ``{"versions": [{"version", "file", "at", "by", "machine", "bytes", "records", "added",
-        "deleted", "current"}]}``.
+        "deleted", "current", "content": "here"|"dropped"|"elsewhere"}], "left_out"}``; the numbers
+        of records are ``None`` where nobody can tell. With ``at`` also ``{"at": the exact time,
+        "by": "clocks"|"arrival", "state": {"name", "shared", "closed", "seat", "members", "files",
+        "receipts", "receipts_left_out"}}``; ``known``: what had come to this device by then.
+        """
+
+    async def record_history(
+        self,
+        mandate: str,
+        file: str,
+        text: str | None = None,
+        voucher: str | None = None,
+        line: int | None = None,
+        after: int = 0,
+        limit: int = RECORD_TALES_LISTED,
+    ) -> JsonObject:
+        """Tell who added, changed, deleted and posted the records of a file, when, from where.
+
+        ``{"file", "format", "whole", "records": [{"line", "present", "posted", "records",
+        "steps": [{"what": "added"|"changed"|"deleted"|"posted"|"retracted"|"cancelled", "at",
+        "by", "machine", "device", "version"|"receipt", "before"?}]}], "next"}``; ``next`` is the
+        ``after`` to go on with. Of a ``whole`` file the versions are listed, as by ``history``.
         """
 
     async def restore(
-        self, mandate: str, file: str, version: str, output: str | None
+        self,
+        mandate: str,
+        file: str,
+        version: str | None,
+        output: str | None,
+        at: str | None = None,
+        known: bool = False,
     ) -> JsonObject:
-        """Restore a version in place, or write it to ``output``.
+        """Restore a version, or what the file was ``at`` a time, in place or to ``output``.
 
-        ``{"file", "version", "path"}``.
+        ``{"file", "version", "path", "restored"?, "at"?, "by"?}``.
         """
 
     async def alerts(self, mandate: str | None) -> JsonObject:
@@ -415,3 +449,13 @@ class Service(Protocol):
 
     async def stop(self) -> JsonObject:
         """Begin to end the node and return at once: ``{"stopping": true}``."""
+
+
+        RELAY is ``{"peer", "address", "own", "mandates": [name], "state", "since", "cause"?}``; the
+        state is ``off``, ``connecting``, ``reserved``, ``refused`` or ``unreachable``.
+        """
+        ...
+
+        ...
+
+        ...

@@ -62,7 +62,7 @@ class Body:
 
     def take_up(self, lines: Iterable[StampedLines], records: int) -> None:
         """Apply segment changes that were counted before: they gave so many records."""
-        self.segments.take_up(_changes(lines), records)
+        self.segments.take_up(numbered(lines), records)
 
     # -- posting ------------------------------------------------------------------------------
 
@@ -238,11 +238,11 @@ class Body:
 
 def apply_lines(segments: SegmentSet, lines: Iterable[StampedLines]) -> None:
     """Apply the operations of entries on this file."""
-    for change, stamp in _changes(lines):
+    for change, stamp in numbered(lines):
         segments.apply(change, stamp)
 
 
-def _changes(lines: Iterable[StampedLines]) -> Iterator[tuple[Change, int]]:
+def numbered(lines: Iterable[StampedLines]) -> Iterator[tuple[Change, int]]:
     """Number the segments of each entry's operations on this file."""
     numbers: dict[bytes, int] = {}
     for entry, stamp, operation in lines:

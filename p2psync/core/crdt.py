@@ -110,6 +110,14 @@ def alone(base: bytes) -> bytes:
     return base + _ALONE
 
 
+def element_of(read: Read, identified: bool, value_id: OpId, position: bytes, raw: bytes) -> OpId:
+    """The element that an added segment makes, or belongs to where it has an identity."""
+    if not identified or _is_alone(position):
+        return value_id
+    identity = read(raw).identity
+    return value_id if identity is None else named(identity)
+
+
 def _is_alone(position: bytes) -> bool:
     """Other bases end in the tie, which has no zeros."""
     return position[-_COUNTER_DIGITS - 1 : -_COUNTER_DIGITS] == _ALONE

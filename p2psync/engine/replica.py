@@ -972,6 +972,30 @@ class Replica:
         self.state.past = self._past
         return [self.keep(), Changed(self.mandate, ())]
 
+    def applied(self, raw: bytes, stamp: int) -> Applied:
+        """Read an entry that was folded, with its effective time."""
+        item = entry.decode(raw)
+        header = item.header
+        return Applied(
+            item.id, item.log, item.seq, header.hlc, stamp, self._open(item), header.prev
+        )
+
+    def past(self, entries: Iterable[tuple[bytes, int]]) -> Mandate:
+        """Fold some of the entries that were folded, given with their effective times in causal
+        order; in any thread.
+
+        What depends on an entry that is not among them is left out: it was not folded then.
+        """
+        there: set[bytes] = set()
+        applied: list[Applied] = []
+        for raw, stamp in entries:
+            header = entry.decode(raw).header
+            if all(each in there for each in (*header.deps, header.prev) if each):
+                found = self.applied(raw, stamp)
+                there.add(found.id)
+                applied.append(found)
+        return Mandate.fold(self.mandate, self.reader, applied)
+
     def lines_of(self, raws: Iterable[bytes]) -> dict[bytes, tuple[StampedLines, ...]]:
         """Return the segment changes in some folded entries, by entry id; to replay a version."""
         out: dict[bytes, tuple[StampedLines, ...]] = {}

@@ -226,6 +226,10 @@ class Pieces:
     def _keep(self, mandate: bytes, digest: bytes, path: str) -> None:
         self._contents.kept.take(path, mandate, digest)
 
+    def was_dropped(self, mandate: bytes, digest: bytes) -> bool:
+        """Whether an old version was here, and the policy of retention let it go; blocks."""
+        return self._contents.kept.was_dropped(mandate, digest)
+
     def rescue(self, opened: Opened, path: str, digest: bytes) -> None:
         """Keep what a crash left of a file that was replaced, if it is an old version; blocks.
 

@@ -7,7 +7,7 @@ import trio
 
 from p2psync import __version__
 from p2psync.errors import NotInStep
-from p2psync.limits import PENDING_LISTED
+from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED
 from p2psync.node import find, views
 from p2psync.node.attaching import Said
 from p2psync.node.auditing import Auditing
@@ -304,13 +304,43 @@ class NodeService:
 
     # -- versions -----------------------------------------------------------------------------
 
-    async def history(self, mandate: str, file: str | None, at: str | None) -> Json:
-        """List versions."""
-        return self._versions.history(mandate, file, at)
+    async def history(
+        self,
+        mandate: str,
+        file: str | None,
+        at: str | None,
+        known: bool = False,
+        limit: int = VERSIONS_LISTED,
+    ) -> Json:
+        """List versions, or show a past state."""
+        return await self._versions.history(mandate, file, at, known=known, limit=limit)
 
-    async def restore(self, mandate: str, file: str, version: str, output: str | None) -> Json:
-        """Restore a version."""
-        return await self._versions.restore(mandate, file, version, output)
+    async def record_history(
+        self,
+        mandate: str,
+        file: str,
+        text: str | None = None,
+        voucher: str | None = None,
+        line: int | None = None,
+        after: int = 0,
+        limit: int = RECORD_TALES_LISTED,
+    ) -> Json:
+        """Tell what came of records."""
+        return await self._versions.records(
+            mandate, file, text=text, voucher=voucher, line=line, after=after, limit=limit
+        )
+
+    async def restore(
+        self,
+        mandate: str,
+        file: str,
+        version: str | None,
+        output: str | None,
+        at: str | None = None,
+        known: bool = False,
+    ) -> Json:
+        """Restore a version, or what a file was at a time."""
+        return await self._versions.restore(mandate, file, version, output, at=at, known=known)
 
     async def confirm(self, mandate: str, file: str) -> Json:
         """Take a save that was held back."""
@@ -323,8 +353,6 @@ class NodeService:
     async def held_list(self, mandate: str) -> Json:
         """List the saves that are held back."""
         return self._node.holding.listed(mandate)
-
-
 
     # -- auditing -----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ through a thread, one batch at a time.
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ from p2psync.engine.effects import (
     SendOpening,
     StoredEntry,
 )
+from p2psync.engine.ports import Archive
 from p2psync.engine.replica import OwnLog, Replica
 from p2psync.errors import StateDamaged, StorageError
 from p2psync.node.copies import Copy
@@ -33,6 +34,7 @@ from p2psync.storage.database import Batch, Database
 from p2psync.storage.events import Wanted
 from p2psync.storage.fingerprint import fingerprint, machine_facts
 from p2psync.storage.ordered import OrderedEntries
+from p2psync.storage.past import Arrivals
 from p2psync.storage.rows import CopyRow, EventRow, HookRow, MandateRow, NewEvent
 
 logger = logging.getLogger(__name__)
@@ -212,6 +214,22 @@ class Store:
         archive = self._database.archive(replica.mandate)
         if archive is not None:
             replica.attach(archive)
+
+    def until(
+        self, mandate: bytes, stamp: int | None = None, place: int | None = None
+    ) -> Iterator[tuple[bytes, int]]:
+        """The folded entries of a mandate and their effective times, in causal order, up to a time
+        and a place; blocks.
+        """
+        return self._database.until(mandate, stamp, place)
+
+    async def arrivals(self, mandate: bytes, at_ms: int) -> Arrivals:
+        """Which entries of a mandate had come to this device at a time."""
+        return await self._thread(self._database.arrivals, mandate, at_ms)
+
+    def archive(self, mandate: bytes) -> Archive | None:
+        """What answers for the entries of a mandate that are on the disk."""
+        return self._database.archive(mandate)
 
     async def entries(self, mandate: bytes) -> list[bytes]:
         """All entries of a mandate, in the order in which they came."""

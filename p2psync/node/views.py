@@ -10,7 +10,7 @@ from typing import Any
 from p2psync.core import clock
 from p2psync.core.files import FileState, PendingRecord, Receipt, Version
 from p2psync.core.mandate import Mandate
-from p2psync.core.records import Problem
+from p2psync.core.records import Problem, Record
 from p2psync.formats import registry
 from p2psync.node.opened import Opened
 
@@ -208,17 +208,21 @@ def posted_count(file: FileState) -> int:
 
 def record_view(item: PendingRecord, *, changed: bool) -> Json:
     """A record that is to be posted; ``changed``: one side of an edited one (B-POS-5)."""
-    record = item.record
+    view = plain_record(item.record)
+    view["change"] = item.change
+    if changed:
+        view["changed"] = True
+    return view
+
+
+def plain_record(record: Record) -> Json:
+    """A record with its fields."""
     view: Json = {name: value for name, value in dict(record.fields).items() if value}
-    view |= {
-        "change": item.change,
+    return view | {
         "text": record.text,
         "amount": None if record.amount is None else str(record.amount),
         "date": None if record.date is None else record.date.isoformat(),
     }
-    if changed:
-        view["changed"] = True
-    return view
 
 
 def last_receipt(state: Mandate, file: bytes) -> Receipt | None:

@@ -103,7 +103,7 @@ class Batch:
         logs = self._connection.execute("SELECT log FROM own_log WHERE mandate = ?", (number,))
         self._own_logs.difference_update((mandate, log) for (log,) in logs.fetchall())
         self._connection.execute("DELETE FROM mandate WHERE number = ?", (number,))
-        for table in ("own_log", "copy", "seen", "note"):
+        for table in ("own_log", "copy", "seen", "note", "arrival"):
             self._connection.execute(
                 f"DELETE FROM {table} WHERE mandate = ?",  # noqa: S608 # fixed names
                 (number,),

@@ -15,7 +15,7 @@ from typing import Self
 from p2psync.engine.effects import StoredEntry
 from p2psync.engine.ports import Kept
 from p2psync.errors import StorageError
-from p2psync.storage import entries, events, fold, hooks
+from p2psync.storage import entries, events, fold, hooks, past
 from p2psync.storage.batch import Batch
 from p2psync.storage.entries import EntryWriter
 from p2psync.storage.events import EVERYTHING, Wanted
@@ -262,6 +262,27 @@ class Database:
         if number is None or mandate in self._distrusted:
             return None
         return fold.kept(self._reader, number)
+
+    def until(
+        self, mandate: bytes, stamp: int | None = None, place: int | None = None
+    ) -> Iterator[tuple[bytes, int]]:
+        """Yield the folded entries of a mandate and their effective times, in causal order, up to
+        an effective time and a place.
+        """
+        number = self._number(mandate)
+        if number is None:
+            return iter(())
+        limits = {} if stamp is None else {"stamp": stamp}
+        if place is not None:
+            limits["place"] = place
+        return past.until(self._reader, number, **limits)
+
+    def arrivals(self, mandate: bytes, at_ms: int) -> past.Arrivals:
+        """Return which entries of a mandate had come to this device at a time."""
+        number = self._number(mandate)
+        if number is None:
+            return past.Arrivals(-1, None)
+        return past.arrivals(self._reader, number, at_ms)
 
     def archive(self, mandate: bytes) -> StoredArchive | None:
         """Return what answers for a mandate's entries; ``None`` before it has any row."""

@@ -13,6 +13,7 @@ from p2psync.engine.effects import Derived, Persist, StoredEntry
 from p2psync.engine.ports import Kept, Touching
 from p2psync.storage import entries
 from p2psync.storage.entries import EntryWriter, places
+from p2psync.storage.past import note_arrival
 from p2psync.storage.sqlite import Reader
 
 _CHECK_BYTES = 8
@@ -58,6 +59,8 @@ class Pending:
         """Write it all."""
         number = writer.number(mandate)
         came = writer.add(self.entries, self.stamps)
+        if came:
+            note_arrival(connection, number, max(came.values()))
         if self.last is None:
             return
         place = _Places(connection, writer, number, came, len(self.stamps)).of

@@ -34,6 +34,13 @@ class KeptVersions:
         """Whether a version is here; its content is not checked."""
         return self.path(mandate, digest).exists()
 
+    def was_dropped(self, mandate: bytes, digest: bytes) -> bool:
+        """Whether a version was here and was dropped."""
+        return self._dropped(mandate, digest).exists()
+
+    def _dropped(self, mandate: bytes, digest: bytes) -> Path:
+        return self._root / mandate.hex() / f"{digest.hex()}.dropped"
+
     def take(self, source: str, mandate: bytes, digest: bytes, *, synced: bool = False) -> None:
         """Move a file here; one that is here already stays, and the other goes.
 

@@ -196,7 +196,24 @@ SEEN: Migration = (
     "UPDATE copy SET seen = stat",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES, _TOLD, SEEN)
+_ARRIVED: Migration = (
+    """
+    CREATE TABLE arrival (
+        mandate INTEGER NOT NULL,
+        place INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        PRIMARY KEY (mandate, place)
+    ) STRICT, WITHOUT ROWID
+    """,
+    # What was there before came some time before now.
+    """
+    INSERT INTO arrival (mandate, place, at_ms)
+    SELECT place >> 40, max(place), CAST(strftime('%s', 'now') AS INTEGER) * 1000
+    FROM entry GROUP BY place >> 40
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FIRST, _FOLD, _NOTES, _TOLD, SEEN, _ARRIVED)
 """Step ``n`` leads from version ``n`` to ``n + 1``; a step that was released never changes."""
 
 VERSION = len(MIGRATIONS)

@@ -121,16 +121,46 @@ def test_history_and_restore(acme: CommandLine) -> None:
     said = acme.json("history", "Acme", "sales.ecf", "--at", "2024-12-31")
     assert set(said["versions"][0]) == {
         *("version", "file", "at", "by", "machine", "bytes", "records", "added", "deleted"),
-        "current",
+        *("current", "content"),
+    }
+    assert set(said["state"]) == {
+        *("name", "shared", "closed", "seat", "members", "files", "receipts"),
+        "receipts_left_out",
     }
     assert acme.service.calls[-1] == ("history", "Acme", "sales.ecf", "2024-12-31")
+    acme.json("history", "Acme", "--at", "2024-12-31", "--known")
+    assert acme.service.calls[-1] == ("history", "Acme", None, "2024-12-31", "known")
+    acme.json("history", "Acme", "sales.ecf", "--at", "2024-12-31", "-o", "then.ecf")
+    then = ("restore", "Acme", "sales.ecf", "2024-12-31", os.path.abspath("then.ecf"))
+    assert acme.service.calls[-1] == then
+    acme.json("restore", "Acme", "sales.ecf", "--at", "2024-12-31", "-o", "then.ecf")
+    assert acme.service.calls[-1] == then
     acme.json("restore", "Acme", "sales.ecf", "00ff", "-o", "old.ecf")
     assert acme.service.calls[-1][-1] == os.path.abspath("old.ecf")
 
 
-def test_confirm(acme: CommandLine) -> None:
+def test_history_of_records(acme: CommandLine) -> None:
+    """B-HIS-1: every way to choose them."""
+    said = acme.json("history", "Acme", "sales.ecf", "--voucher", "R-1", "--limit", "5")
+    assert [each["present"] for each in said["records"]] == [True, False]
+    chosen = ("record_history", "Acme", "sales.ecf", None, "R-1", None, 0, 5)
+    assert acme.service.calls[-1] == chosen
+    for wrong in (
+        ["history", "Acme", "--records"],
+        ["history", "Acme", "a", "-o", "out"],
+        ["history", "Acme", "--known"],
+        ["history", "Acme", "a", "--records", "--at", "2024-12-31"],
+        ["restore", "Acme", "a"],
+        ["restore", "Acme", "a", "1", "--at", "2024-12-31"],
+    ):
+        assert acme(*wrong).code == 2
+
+
+def test_confirm_and_refuse(acme: CommandLine) -> None:
     """B-HIS-3."""
     assert acme.json("confirm", "Acme", "sales.ecf")["file"] == "sales.ecf"
+    assert acme.json("refuse", "Acme", "sales.ecf")["verdict"] == "refused"
+    assert len(acme.json("held", "Acme")["held"]) == 2
 
 
 def test_members(acme: CommandLine) -> None:
@@ -191,6 +221,8 @@ def test_names_from_others_cannot_steer_the_terminal(cli: CommandLine) -> None:
         *(["mandate", "show", "Acme"], ["mandate", "share", "Acme"], ["member", "list", "Acme"]),
         *(["attach", "Acme", "a", "--kind", "other"], ["pending", "Acme"], ["post", "Acme"]),
         *(["receipts", "Acme"], ["wait", "Acme"], ["history", "Acme"], ["confirm", "Acme", "a"]),
+        *(["history", "Acme", "a", "--records"], ["history", "Acme", "--at", "2024-12-31"]),
+        *(["refuse", "Acme", "a"], ["held", "Acme"], ["restore", "Acme", "a", "--at", "2024-12-31"]),
         *(["restore", "Acme", "a", "1"], ["alerts"], ["invite", "list", "Acme"]),
         ["invite", "Acme", "-o", "t.crsync"],
     ],

@@ -595,32 +595,133 @@ class FakeService:
             raise errors.UnavailableError(cause="not synced in time")
         return {"synced": True, "members": 2}
 
-    async def history(self, mandate: str, file: str | None, at: str | None) -> JsonObject:
-        self.calls.append(("history", mandate, file, at))
+    async def history(
+        self,
+        mandate: str,
+        file: str | None,
+        at: str | None,
+        known: bool = False,
+        limit: int = 200,
+    ) -> JsonObject:
+        self.calls.append(("history", mandate, file, at, *(["known"] if known else [])))
         self._find(mandate)
-        return {
-            "versions": [
+        version = {
+            "version": "00ff",
+            "file": file or "sales.ecf",
+            "at": NOW,
+            "by": self.name,
+            "machine": "desk",
+            "bytes": 1234,
+            "records": 12,
+            "added": 2,
+            "deleted": 1,
+            "current": True,
+            "content": "here",
+        }
+        old = version | {"current": False, "records": None, "added": None, "deleted": None}
+        versions = [
+            version,
+            old | {"content": "dropped"},
+            old | {"content": "elsewhere"},
+        ][:limit]
+        listed = {"versions": versions, "left_out": 3 - len(versions)}
+        if at is None:
+            return listed
+        desk = {"device": DEVICE, "name": self.name, "machine": "desk"}
+        state = {
+            "name": "Acme",
+            "shared": True,
+            "closed": False,
+            "seat": desk,
+            "members": [desk | {"role": "owner"}],
+            "files": [
                 {
+                    "id": "ab" * 16,
+                    "name": file or "sales.ecf",
+                    "kind": "invoicing",
+                    "format": "ecf",
+                    "device": self.name,
+                    "machine": "desk",
+                    "folder": "books",
                     "version": "00ff",
-                    "file": file or "sales.ecf",
+                    "heads": 1,
+                    "merged": False,
+                    "records": 12,
+                    "bytes": 1234,
+                    "changed": NOW,
+                    "by": self.name,
+                    "posted": 10,
+                    "pending": {"added": 2, "deleted": 0, "amount": "20.00"},
+                }
+            ],
+            "receipts": [
+                {
+                    "receipt": "ab" * 8,
                     "at": NOW,
                     "by": self.name,
                     "machine": "desk",
-                    "bytes": 1234,
-                    "records": 12,
-                    "added": 2,
-                    "deleted": 1,
-                    "current": True,
+                    "files": ["sales.ecf"],
+                    "added": 10,
+                    "deleted": 0,
+                    "state": "posted",
                 }
-            ]
+            ],
+            "receipts_left_out": 0,
         }
+        return {"at": NOW, "by": "arrival" if known else "clocks", "state": state, **listed}
+
+    async def record_history(
+        self,
+        mandate: str,
+        file: str,
+        text: str | None = None,
+        voucher: str | None = None,
+        line: int | None = None,
+        after: int = 0,
+        limit: int = 100,
+    ) -> JsonObject:
+        self.calls.append(("record_history", mandate, file, text, voucher, line, after, limit))
+        self._find(mandate)
+        record = {"date": "2024-05-01", "text": "Paper", "amount": "12.50", "voucher": "R-1"}
+        who = {"at": NOW, "by": self.name, "machine": "desk", "device": DEVICE}
+        steps = [
+            {"what": "added", **who, "version": "00ff"},
+            {"what": "posted", **who, "receipt": "ab" * 8},
+            {"what": "changed", **who, "version": "01ff", "before": [record]},
+            {"what": "retracted", **who, "receipt": "ab" * 8},
+        ]
+        here = {
+            "line": 3,
+            "present": True,
+            "posted": True,
+            "records": [record | {"text": "Paper, A4"}],
+            "steps": steps,
+        }
+        gone = {
+            "line": None,
+            "present": False,
+            "posted": False,
+            "records": [record],
+            "steps": [steps[0], {"what": "deleted", **who, "version": "02ff"}],
+        }
+        answer: JsonObject = {"file": file, "format": "ecf", "whole": False}
+        return answer | {"records": [here, gone], "next": after + limit}
 
     async def restore(
-        self, mandate: str, file: str, version: str, output: str | None
+        self,
+        mandate: str,
+        file: str,
+        version: str | None,
+        output: str | None,
+        at: str | None = None,
+        known: bool = False,
     ) -> JsonObject:
-        self.calls.append(("restore", mandate, file, version, output))
+        self.calls.append(("restore", mandate, file, version or at, output))
         self._find(mandate)
-        return {"file": file, "version": version, "path": output or f"mandates/Acme/{file}"}
+        answer: JsonObject = {"file": file, "version": version or "00ff"}
+        if at is not None:
+            answer |= {"at": NOW, "by": "arrival" if known else "clocks"}
+        return answer | {"path": output or f"mandates/Acme/{file}"}
 
     async def alerts(self, mandate: str | None) -> JsonObject:
         return {
@@ -745,3 +846,17 @@ class FakeService:
     async def stop(self) -> JsonObject:
         self.stopping.set()
         return {"stopping": True}
+
+
+        return dict(RELAY)
+
+        return {"peer": RELAY["peer"]}
+
+
+RELAY: JsonObject = {
+    "own": True,
+    "mandates": ["Acme"],
+    "state": "unreachable",
+    "since": "2025-04-01T10:00:00Z",
+    "cause": "connection refused",
+}
