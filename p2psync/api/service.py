@@ -449,13 +449,3 @@ class Service(Protocol):
 
     async def stop(self) -> JsonObject:
         """Begin to end the node and return at once: ``{"stopping": true}``."""
-
-
-        RELAY is ``{"peer", "address", "own", "mandates": [name], "state", "since", "cause"?}``; the
-        state is ``off``, ``connecting``, ``reserved``, ``refused`` or ``unreachable``.
-        """
-        ...
-
-        ...
-
-        ...

@@ -846,17 +846,3 @@ class FakeService:
     async def stop(self) -> JsonObject:
         self.stopping.set()
         return {"stopping": True}
-
-
-        return dict(RELAY)
-
-        return {"peer": RELAY["peer"]}
-
-
-RELAY: JsonObject = {
-    "own": True,
-    "mandates": ["Acme"],
-    "state": "unreachable",
-    "since": "2025-04-01T10:00:00Z",
-    "cause": "connection refused",
-}
