@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,25 @@ class Record:
     date: datetime.date | None
     amount: Decimal | None
     fields: Mapping[str, str] = field(default_factory=dict)
+
+
+_NO_ACCOUNT = frozenset(("", "...", "…"))
+"""What stands in place of an account: nothing, or that the other lines of a group have it."""
+
+
+def is_account(text: str) -> bool:
+    """Say whether a record's ``debit`` or ``credit`` names an account."""
+    return text not in _NO_ACCOUNT
+
+
+class Side(NamedTuple):
+    """What of a record is added up, and on which sides: debit, credit, both, or none (a bank's)."""
+
+    date: datetime.date | None
+    amount: Decimal | None
+    debit: bool
+    credit: bool
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +101,18 @@ class Segment:
     def rows(self) -> tuple[tuple[datetime.date | None, Mapping[str, str]], ...]:
         """The date and the fields of each of its records; never dearer than ``records``."""
         return tuple([(record.date, record.fields) for record in self.records])
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """What of each of its records is added up; never dearer than ``records``."""
+        return tuple([side_of(record) for record in self.records])
+
+
+def side_of(record: Record) -> Side:
+    """Give what of a record is added up."""
+    fields = record.fields
+    debit, credit = is_account(fields.get("debit", "")), is_account(fields.get("credit", ""))
+    return Side(record.date, record.amount, debit, credit, fields.get("currency", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from p2psync.core.records import Problem, Record, Segment
+from p2psync.core.records import Problem, Record, Segment, Side, is_account
 from p2psync.formats.base import whole_segment
 from p2psync.formats.cresus_header import UTF8_BOM
 from p2psync.formats.values import clean, decode_cp1252, digest, read_amount, read_date
@@ -153,6 +153,14 @@ class PlainLine(Segment):
         fields = self.raw.split(b"\t", FIELD_COUNT_MIN)
         date, amount = fields[0].decode("latin-1"), decode_cp1252(fields[5])
         return ((read_date(date), read_amount(amount)),)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Read from four fields alone."""
+        fields = self.raw.split(b"\t", FIELD_COUNT_MIN)
+        date, amount = fields[0].decode("latin-1"), decode_cp1252(fields[5])
+        debit, credit = is_account(_code(fields[1])), is_account(_code(fields[2]))
+        return (Side(read_date(date), read_amount(amount), debit, credit, ""),)
 
     @property
     def rows(self) -> tuple[tuple[datetime.date | None, Mapping[str, str]], ...]:

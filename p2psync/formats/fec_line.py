@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Any
 
-from p2psync.core.records import Problem, Record, Segment
+from p2psync.core.records import Problem, Record, Segment, Side, is_account
 from p2psync.formats.base import whole_segment
 from p2psync.formats.fields import LineFields, quoted_fields
 from p2psync.formats.lines import (
@@ -68,6 +68,7 @@ _SIDES = {b"D": 1, b"C": -1, b"+1": 1, b"-1": -1, b"d": 1, b"c": -1}
 _ZERO = Decimal(0)
 _EXACT = Context(prec=64)
 _LINES_REMEMBERED = 256
+_ACCOUNTS_REMEMBERED = 4096
 MANY = "..."
 _HEADER_KEY = digest(b"p2psync-place", b"fec")
 _UNBALANCED = "the debits and credits around voucher {voucher!r} do not balance"
@@ -164,6 +165,11 @@ class PlainLine(Segment):
     def amounts(self) -> tuple[tuple[datetime.date | None, Decimal | None], ...]:
         """Read from three fields of each line alone."""
         return tuple([_date_and_amount(fields) for fields in self._fields()])
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Read from three fields of each line alone."""
+        return tuple([_plain_side(fields) for fields in self._fields()])
 
     def _fields(self) -> Iterator[list[bytes]]:
         delimiter = delimiter_of(self.raw)
@@ -361,6 +367,17 @@ def _side(amounts: tuple[Decimal, Decimal] | None) -> tuple[bool, Decimal | None
 
 def _date_and_amount(fields: Sequence[bytes]) -> tuple[datetime.date | None, Decimal | None]:
     return _read_date(fields[_DATE]), _side(_read_amounts(fields))[1]
+
+
+def _plain_side(fields: Sequence[bytes]) -> Side:
+    is_debit, amount = _side(_read_amounts(fields))
+    named = _is_account(fields[_ACCOUNT])
+    return Side(_read_date(fields[_DATE]), amount, named and is_debit, named and not is_debit, "")
+
+
+@lru_cache(_ACCOUNTS_REMEMBERED)
+def _is_account(raw: bytes) -> bool:
+    return is_account(clean(decode(raw)))
 
 
 @lru_cache(_LINES_REMEMBERED)

@@ -83,3 +83,52 @@ def scattered(path: Path, folder: Path, changes: int, size: int, seed: int) -> P
         file.flush()
         os.fsync(file.fileno())
     return copy
+
+
+_FEC_COLUMNS = (
+    b"JournalCode\tJournalLib\tEcritureNum\tEcritureDate\tCompteNum\tCompteLib\tCompAuxNum\t"
+    b"CompAuxLib\tPieceRef\tPieceDate\tEcritureLib\tDebit\tCredit\tEcritureLet\tDateLet\t"
+    b"ValidDate\tMontantdevise\tIdevise\r\n"
+)
+EXCHANGED = ("ecf", "fec")
+"""Kinds of exchange files that ``write_exchange_file`` makes up."""
+
+
+def write_exchange_file(path: Path, kind: str, records: int, *, changed: int = 0) -> None:
+    """Writes an invented file of so many lines (an even number); ``changed`` of them, spread over
+    it, have another text.
+    """
+    step = records // 2 // max(1, changed)
+    with path.open("wb") as file:
+        if kind == "fec":
+            file.write(_FEC_COLUMNS)
+            for number in range(records // 2):
+                other = changed and number % step == step - 1 and number // step < changed
+                file.write(_fec_entry(number, b"Avoir" if other else b"Facture"))
+            return
+        head, change, *_ = EXAMPLE.read_bytes().splitlines(keepends=True)
+        file.write(head + change)
+        for number in range(records):
+            place = number // 2
+            other = changed and number % 2 and place % step == step - 1 and place // step < changed
+            file.write(_ecf_line(number, b"Avoir" if other else b"Facture"))
+
+
+def _ecf_line(number: int, word: bytes) -> bytes:
+    day, month = number % 28 + 1, number // 28 % 12 + 1
+    cells = b"%02d.%02d.2025\t1100\t3400\tR-%07d\t%b %d" % (day, month, number, word, number)
+    amount = b"%d.%02d" % (100 + number % 9000, number % 100)
+    return b"%b\t%b\t\t0\t\t0\t0\t0\t\t%d\tTVA\t\t\t\t\t\t0\r\n" % (cells, amount, number)
+
+
+def _fec_entry(number: int, word: bytes) -> bytes:
+    """Two lines that balance; one of them has another text."""
+    day = b"2025%02d%02d" % (number // 28 % 12 + 1, number % 28 + 1)
+    amount = b"%d,%02d" % (100 + number % 9000, number % 100)
+    head = b"VE\tJournal des ventes\t%d\t%b\t" % (number + 1, day)
+    piece = b"\t\t\tF-%07d\t%b\t" % (number, day)
+    tail = b"\t\t\t%b\t\t\r\n" % day
+    debit = b"%b411000\tClients%b%b %d\t%b\t0,00%b" % (head, piece, word, number, amount, tail)
+    return debit + b"%b706000\tPrestations de services%bFacture %d\t0,00\t%b%b" % (
+        *(head, piece, number, amount, tail),
+    )

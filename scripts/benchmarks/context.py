@@ -36,6 +36,7 @@ class Sizes:
     log_entries: int = 1_000_000
     reopened_records: int = 1_000_000
     pending_records: int = 200_000
+    read_records: int = 1_000_000
     mandates: int = 500
     starts: int = 10
     idle_seconds: float = 60.0
@@ -58,6 +59,7 @@ class Sizes:
             log_entries=20_000,
             reopened_records=50_000,
             pending_records=20_000,
+            read_records=50_000,
             mandates=25,
             starts=3,
             idle_seconds=10.0,

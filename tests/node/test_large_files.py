@@ -45,17 +45,20 @@ async def test_a_large_record_file_is_whole_on_both_sides_and_says_how_much_it_h
     tmp_path: Path,
 ) -> None:
     """B-POS-8: what is not counted is said."""
-    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
-        async with linked(anna, ben):
-            await founded(anna)
-            ticket = await invited(anna)
-            await ben.service.subscribe(ticket, None, ben.file("a.ecf", LARGE), "invoicing")
-            await in_step(anna, ben)
-            assert digest(anna.copy("a.ecf")) == digest(ben.desk / "a.ecf")
-            for machine in (anna, ben):
-                await told(machine, "2000 records")
-                assert (await machine.shown("a.ecf"))["period"] == "2025-03-05..2025-03-05"
-                assert await machine.pending() == (0, 0)
+    async with (
+        running(tmp_path / "anna") as anna,
+        running(tmp_path / "ben") as ben,
+        linked(anna, ben),
+    ):
+        await founded(anna)
+        ticket = await invited(anna)
+        await ben.service.subscribe(ticket, None, ben.file("a.ecf", LARGE), "invoicing")
+        await in_step(anna, ben)
+        assert digest(anna.copy("a.ecf")) == digest(ben.desk / "a.ecf")
+        for machine in (anna, ben):
+            await told(machine, "2000 records")
+            assert (await machine.shown("a.ecf"))["period"] == "2025-03-05..2025-03-05"
+            assert await machine.pending() == (0, 0)
 
 
 async def test_a_file_that_becomes_small_enough_is_counted_again(tmp_path: Path) -> None:

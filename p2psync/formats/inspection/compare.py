@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
-from p2psync.core.records import Record, Segment
+from p2psync.core.records import Record, Segment, side_of
 from p2psync.formats.changed import edited
-from p2psync.formats.inspection.records import Sums, currency_of, numbered
+from p2psync.formats.inspection.records import Sums, numbered
 from p2psync.limits import INSPECTED_CHANGES_MAX, INSPECTED_SEGMENTS_MAX
 
 Segments = Callable[[], Iterable[Segment]]
@@ -98,8 +98,8 @@ class Comparison:
         return not (self.added or self.deleted or self.changed)
 
     def _sum(self, what: str, record: Record) -> None:
-        by_kind = self.sums.setdefault(currency_of(record), {})
-        by_kind.setdefault(what, Sums()).add_record(record)
+        side = side_of(record)
+        self.sums.setdefault(side.currency, {}).setdefault(what, Sums()).add(side)
 
     def say(self, change: Change) -> None:
         """Counts and lists one change."""

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
-from p2psync.core.records import Record, Segment
-from p2psync.formats.cresus_line import MANY
-from p2psync.formats.values import decode_cp1252
+from p2psync.core.records import Record, Segment, Side
 
 _EXACT = Context(prec=64)
 _ZERO = Decimal(0)
-_NO_ACCOUNT = frozenset(("", *(decode_cp1252(dots) for dots in MANY)))
 
 
 @dataclass(slots=True)
@@ -28,28 +25,22 @@ class Sums:
     plus: Decimal = _ZERO
     minus: Decimal = _ZERO
 
-    def add(self, amount: Decimal | None, *, debit: bool, credit: bool) -> None:
-        """Counts one record, with an account on one side, both or none."""
+    def add(self, side: Side) -> None:
+        """Counts one record."""
         self.records += 1
+        amount = side.amount
         if amount is None:
             return
         self.amount = _EXACT.add(self.amount, amount)
-        if debit:
+        if side.debit:
             self.debit = _EXACT.add(self.debit, amount)
-        if credit:
+        if side.credit:
             self.credit = _EXACT.add(self.credit, amount)
-        if not (debit or credit):
+        if not (side.debit or side.credit):
             if amount < 0:
                 self.minus = _EXACT.add(self.minus, amount)
             else:
                 self.plus = _EXACT.add(self.plus, amount)
-
-    def add_record(self, record: Record) -> None:
-        """Counts one record."""
-        fields = record.fields
-        debit = fields.get("debit", "") not in _NO_ACCOUNT
-        credit = fields.get("credit", "") not in _NO_ACCOUNT
-        self.add(record.amount, debit=debit, credit=credit)
 
     def include(self, other: "Sums") -> None:
         """Counts all that another one counted."""
@@ -64,11 +55,6 @@ class Sums:
         """Gives the same sums with the other sign."""
         sums = (self.amount, self.debit, self.credit, self.plus, self.minus)
         return Sums(-self.records, *(each.copy_negate() if each else _ZERO for each in sums))
-
-
-def currency_of(record: Record) -> str:
-    """Gives the record's currency as the file has it; empty where it says none."""
-    return record.fields.get("currency", "")
 
 
 def numbered(segment: Segment, line: int) -> Iterator[tuple[int, Record]]:

@@ -9,8 +9,7 @@ from p2psync.core.records import Document, Problem, Record, Segment
 from p2psync.formats import registry
 from p2psync.formats.base import Format
 from p2psync.formats.checks import check
-from p2psync.formats.cresus_line import PlainLine
-from p2psync.formats.inspection.records import Sums, currency_of, numbered
+from p2psync.formats.inspection.records import Sums, numbered
 from p2psync.formats.inspection.text import TextFacts, TextLook
 from p2psync.limits import (
     FILE_HEAD_BYTES,
@@ -71,17 +70,13 @@ class Counts:
         """Counts one segment."""
         self.segments += 1
         self.largest_bytes = max(self.largest_bytes, len(segment.raw))
-        if type(segment) is PlainLine:  # reading all of it would take ten times as long
-            ((date, amount),) = segment.amounts
-            self.records += 1
-            self._bucket(date, "").add(amount, debit=True, credit=True)
-            return
         count = segment.record_count
         self.records += count
         self.groups += count > 1
         self.bare += not count
-        for record in segment.records:
-            self._bucket(record.date, currency_of(record)).add_record(record)
+        if count:
+            for side in segment.sides:
+                self._bucket(side.date, side.currency).add(side)
 
     def _bucket(self, date: datetime.date | None, currency: str) -> Sums:
         if currency not in self.currencies:
