@@ -3,6 +3,7 @@ codes (B-POS-8).
 """
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 
 from p2psync.core.records import Document, Problem
@@ -10,6 +11,8 @@ from p2psync.formats.base import bounded
 from p2psync.formats.cresus_line import PostingFields
 from p2psync.formats.cresus_settings import Settings
 
+_NAMED = re.compile(r"\w")
+"""A voucher without a letter or digit, such as ``-``, names none."""
 _NO_ACCOUNT = ("...", "…")
 """What the many-sided half of a group has in place of an account."""
 _CHECKED = ("voucher", "debit", "credit", "vat_code")
@@ -61,10 +64,15 @@ def check_with_years(
 
 
 def _cells(fields: Mapping[str, str]) -> Sequence[str]:
-    """Gives voucher, debit, credit and VAT code."""
+    """Gives voucher, debit, credit and VAT code; of the entries of a journal also what more must be
+    the same in a paper that was entered twice, for one is often entered in parts.
+    """
     if isinstance(fields, PostingFields):
         return fields.several(_CHECKED)
-    return [fields.get(name, "") for name in _CHECKED]
+    cells = [fields.get(name, "") for name in _CHECKED]
+    if "journal" in fields:
+        cells += [fields.get("date", ""), fields.get("amount", "")]
+    return cells
 
 
 def _repeated(
@@ -77,9 +85,10 @@ def _repeated(
     A voucher alone proves nothing: an invoice and its payment share it, as do the lines of a group.
     """
     voucher = rows[0][1][0]
-    if not voucher:
+    if not _NAMED.search(voucher):
         return None
-    first = seen.setdefault((voucher, *[each for _, cells in rows for each in cells[1:3]]), line)
+    place = [each for _, cells in rows for each in (*cells[1:3], *cells[4:])]
+    first = seen.setdefault((voucher, *place), line)
     if first == line:
         return None
     template = "voucher {voucher!r} is in line {first} already, with the same accounts"

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2psync.core.records import Document, Segment
+from p2psync.formats.checks import check
 from p2psync.formats.fec import FecFormat
 from p2psync.formats.fec_line import PlainEntry, PlainLine, _read_record, read_line
 from p2psync.formats.lines import split_lines
@@ -253,3 +254,12 @@ def test_no_line_with_a_date_and_an_amount_is_lost(data: bytes) -> None:
 
 def test_usual_entries_are_not_read_until_they_are_needed() -> None:
     assert {type(segment) for segment in FEC.parse(EXAMPLE).segments[1:]} == {PlainEntry}
+
+
+def test_a_piece_that_is_entered_twice_is_told_but_not_one_in_parts() -> None:
+    def said(data: bytes) -> list[str]:
+        return [problem.code for problem in check(FEC.parse(header() + data), ())]
+
+    assert said(sale(number="7") + sale(number="8")) == ["duplicate-voucher"]
+    assert said(sale("10,00") + sale("20,00")) == []
+    assert said((sale() + sale()).replace(b"FA-7", b"-")) == []
