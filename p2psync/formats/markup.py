@@ -10,14 +10,17 @@ longer than ``SEGMENT_BYTES_MAX``, is left as it stands.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from p2psync.limits import SEGMENT_BYTES_MAX
 
 _TAG = re.compile(
     rb"""<(/?)([A-Za-z_\x80-\xff][^\s<>/"'=]*+)((?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*+)>"""
 )
+_TOKEN = re.compile(rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<\?.*?\?>|" + _TAG.pattern, re.DOTALL)
 _SPACE = b" \t\r\n"
 _OTHER_TOKENS = ((b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>"))
 _FORGOTTEN_BYTES = 1 << 16
@@ -47,15 +50,49 @@ class Cut:
     broken: bool = False
 
 
+@cache
+def _unremarkable(rules: Rules) -> re.Pattern[bytes]:
+    """What is passed over in one go: tags that no rule names, and the text before them."""
+    names = b"|".join(sorted(map(re.escape, rules.pieces | rules.parts | rules.lists)))
+    named = rb"""(?!/?(?:[^\s<>/"'=]*:)?(?i:%b)(?![^\s<>/"'=]))""" % names
+    return re.compile(rb"(?:[^<]*+" + _TAG.pattern.replace(b"<", b"<" + named, 1) + rb")*+")
+
+
+@cache
+def _counted(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    found = b"|".join(names)
+    return re.compile(
+        rb"<!--.*?-->|<!\[CDATA\[.*?\]\]>|<(?:[^\s<>/:]+:)?(%b)(?=[\s/>])" % found,
+        re.DOTALL | re.IGNORECASE,
+    )
+
+
+def count_tags(raws: Iterable[bytes], names: tuple[bytes, ...]) -> Counter[bytes]:
+    """Count the elements of some local names, given in lower case, in segments."""
+    pattern = _counted(names)
+    return Counter(name.lower() for raw in raws for name in pattern.findall(raw) if name)
+
+
 def cut(blocks: Iterable[bytes], rules: Rules) -> Iterator[Cut]:
     """Yield the segments of the joined blocks, in order; holds a bounded part of them."""
     return _Cutter(blocks, rules).run()
+
+
+def tags(raw: bytes) -> Iterator[tuple[bool, bytes]]:
+    """Yield the tags of a segment that is not broken, but for those of empty elements: whether it
+    is an end tag, and its name with any prefix.
+    """
+    for match in _TOKEN.finditer(raw):
+        closing, name, rest = match.groups()
+        if name and not rest.endswith(b"/"):
+            yield bool(closing), name
 
 
 class _Cutter:
     def __init__(self, blocks: Iterable[bytes], rules: Rules) -> None:
         self._blocks = iter(blocks)
         self._rules = rules
+        self._passed = _unremarkable(rules)
         self._data = b""
         self._ended = False
         self._start = 0
@@ -70,6 +107,9 @@ class _Cutter:
     def run(self) -> Iterator[Cut]:
         while True:
             self._forget()
+            passed = self._passed.match(self._data, self._at, self._start + SEGMENT_BYTES_MAX)
+            if passed is not None:
+                self._at = passed.end()
             place = self._find(b"<", self._at, self._at)
             if place < 0:
                 place = len(self._data)
