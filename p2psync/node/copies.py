@@ -16,7 +16,7 @@ from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.core.ops import OpId
 from p2psync.errors import FolderMissing, P2PSyncError, TargetChanged
 from p2psync.storage.disk import check_room as check_disk_room
-from p2psync.storage.file_state import Expected, FileStat
+from p2psync.storage.file_state import Expected, FileStat, to_stat
 from p2psync.storage.folder import Folder, Replacement
 
 Role = Literal["attached", "folder"]
@@ -98,6 +98,21 @@ class Write:
     size_bytes: int
     moved: Callable[[], str | None] | None = None
     keep: Callable[[str], None] | None = None
+
+
+def as_written(copy: Copy) -> bool:
+    """Whether a copy in the mandate folder surely is as we wrote it; on this machine's own disk.
+
+    That is so of nearly all that the watcher tells of: what we wrote ourselves.
+    """
+    if copy.role != "folder" or not copy.digest or copy.stat is None or copy.seen != copy.stat:
+        return False
+    if copy.missing or copy.held:
+        return False
+    try:
+        return to_stat(os.lstat(copy.path)) == copy.stat
+    except OSError:
+        return False
 
 
 def check_room(copy: Copy, size_bytes: int) -> None:

@@ -312,6 +312,8 @@ class Node:
             for copy in opened.copies.values():
                 if (file := files.get(copy.file)) is not None and not file.present and file.added:
                     continue  # it is detached: what happens to it is no concern
+                if copy.role == "folder" and not copy.digest and copy.file not in opened.unwritten:
+                    continue  # it is still to be written, and watched from then on
                 wanted.setdefault(copy.directory, set()).add(copy.name)
                 self._watched.setdefault(copy.directory, {})[opened.id] = None
         for directory, names in self.suggestions.targets().items():

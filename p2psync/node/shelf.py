@@ -179,6 +179,7 @@ class Shelf:
             for file, role in places
             if (copy := opened.copies.get((file, role)))
             and not (role == "folder" and self._waits(opened, file))
+            and ((file, role) in opened.unreadable or not disk.as_written(copy))
         ]
         secret = opened.replica.chunk_secret
         for start in range(0, len(copies), LOOKED_AT_AT_ONCE):

@@ -65,17 +65,13 @@ class Writing:
         if opened.shelved is names:
             return []
         out = []
-        came = False
         for file_id, name in names.items():
             copy = opened.copies.get((file_id, "folder"))
             if copy is None:
                 copy = Copy(opened.id, file_id, "folder", opened.folder, name)
                 opened.copies[(file_id, "folder")] = copy
-                came = True
             elif copy.name != name:
                 out.append(copy)
-        if came:
-            self._watch()
         if not out:
             opened.shelved = names
         return out
@@ -146,14 +142,18 @@ class Writing:
             results = await trio.to_thread.run_sync(disk.write_many, writes, durable)
         opened.check_live()
         notes: list[InBatch] = []
+        came = False
         result = iter(results)
         for number, plan in plans:
             stat = None if plan.write is None else next(result)
             if isinstance(stat, P2PSyncError):
                 errors[number] = stat
                 continue
+            came = came or not plan.copy.digest
             self._note_written(opened, plan, stat)
             notes.append(self.note(plan.copy))
+        if came:
+            self._watch()
         if notes:
             self._contents.pieces.moved(opened)
             # What a person saves from here on is a change of what was written, after a crash too.
@@ -293,6 +293,7 @@ class Writing:
     def give_up(self, opened: Opened, file: FileState, error: P2PSyncError) -> None:
         """Tell that a file cannot be written here."""
         opened.unwritten[file.id] = error
+        self._watch()  # what is in the way may go
         self._notices.alert(
             "cannot-write",
             error,

@@ -43,8 +43,13 @@ async def test_b_att_1_many_files_are_copied_when_others_have_them(tmp_path: Pat
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert not copied(anna)
             assert not anna.node.shelf.at_rest(anna.opened()), "who waits waits for the copies"
+            for machine in (anna, ben):
+                watched = machine.node.targets().get(machine.opened().folder, set())
+                assert not watched & set(NAMES), "what is not there is not looked for"
         await in_step(anna, ben)
         assert copied(anna) == copied(ben) == set(NAMES)
+        for machine in (anna, ben):
+            assert machine.node.targets()[machine.opened().folder] >= set(NAMES)
 
 
 async def test_b_att_1_without_others_the_copies_are_there_at_once(tmp_path: Path) -> None:
@@ -107,3 +112,20 @@ async def test_a_save_of_a_file_that_waits_for_its_copy_is_taken_up(tmp_path: Pa
         await in_step(anna, ben)
         assert copied(anna) == copied(ben) == set(NAMES) - {NAMES[5]}
         assert ben.copy(NAMES[5]).read_bytes() == copy.read_bytes()
+
+
+async def test_a_name_in_the_mandate_folder_that_somebody_has_taken_is_watched(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path) as (anna, ben), linked(anna, ben):
+        await in_step(anna, ben)
+        folder = ben.opened().folder
+        folder.mkdir(exist_ok=True)
+        (folder / "new.bin").write_bytes(b"Ben's own")
+        await anna.service.attach("Books", [anna.file("new.bin", b"Anna's")], "other", None, None)
+        await ben.until(lambda: bool(ben.opened().unwritten))
+        assert "new.bin" in ben.node.targets()[folder]
+        (folder / "new.bin").rename(folder / "mine.bin")
+        ben.node.hint(folder, "new.bin")
+        await in_step(anna, ben)
+        assert (folder / "new.bin").read_bytes() == b"Anna's"
