@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from p2psync.core.records import Document, Problem, Record, Segment
+from p2psync.core.records import Document, Problem, Segment
 from p2psync.formats.base import Merge, bounded, whole_segment
 from p2psync.formats.lines import damage, line_problems
 from p2psync.formats.values import digest
@@ -23,7 +23,15 @@ MANY = "..."
 """Stands for the accounts on the other side of a line that names one account alone."""
 TOO_LONG_PROBLEM = "line-too-long"
 _UNMERGEABLE = frozenset(
-    ("empty", "nul", "utf-16", "truncated-tail", "file-too-large", TOO_LONG_PROBLEM)
+    (
+        "empty",
+        "nul",
+        "utf-16",
+        "truncated-tail",
+        "file-too-large",
+        "duplicate-id",
+        TOO_LONG_PROBLEM,
+    )
 )
 
 
@@ -60,7 +68,6 @@ class Facts:
     """What all segments together tell of a file."""
 
     counts: tuple[tuple[str, int], ...] = ()
-    problems: tuple[Problem, ...] = ()
     period: tuple[datetime.date, datetime.date] | None = None
     embedded_id: str | None = None
 
@@ -97,7 +104,7 @@ class BlockFormat:
             return Document(self.name, (segment,), False, (segment.problem,))
         segments = tuple([self.read(raw) for raw in self.split((data,))])
         facts = self.facts(segments)
-        problems = [*self.find_damage(data), *facts.problems, *line_problems(segments)]
+        problems = [*self.find_damage(data), *_repeated(segments), *line_problems(segments)]
         codes = {problem.code for problem in problems}
         return Document(
             self.name,
@@ -136,6 +143,21 @@ class BlockFormat:
 
 def _too_large(data: bytes) -> bool:
     return len(data) > RECORD_FILE_BYTES_MAX or data.count(b"\n") >= RECORD_FILE_LINES_MAX
+
+
+def _repeated(segments: Iterable[Segment]) -> list[Problem]:
+    """Finds identifiers that are there twice (docs/decisions/0022)."""
+    seen: set[bytes] = set()
+    found: list[Problem] = []
+    line = 1
+    for segment in segments:
+        if segment.identity is not None:
+            if segment.identity in seen:
+                template = "its number or identifier is that of an earlier one"
+                found.append(Problem("duplicate-id", template, line))
+            seen.add(segment.identity)
+        line += segment.raw.count(b"\n")
+    return found
 
 
 def content_digest(person: bytes, parts: Iterable[bytes]) -> bytes:
@@ -193,8 +215,3 @@ def sides(account: str, amount: Decimal | None) -> tuple[str, str, Decimal | Non
 def count_records(segments: Iterable[Segment]) -> int:
     """Counts the records of some segments."""
     return sum([segment.record_count for segment in segments])
-
-
-def first_records(segments: Iterable[Segment]) -> Iterator[Record]:
-    """Yields the first record of each segment that has some."""
-    return (segment.records[0] for segment in segments if segment.records)

@@ -1,7 +1,7 @@
 """Journals of ledger and hledger: each transaction is a segment, and each directive.
 
 The records of a transaction are its postings. A ``UUID`` tag identifies it, or its code together
-with its date (a code alone comes again: every withdrawal is ``(ATM)`` to some); without them its
+with its date, if there is a number in it (every withdrawal is ``(ATM)`` to some); without them its
 words do, however they are aligned. Automated (``=``) and periodic (``~``) transactions are rules,
 no records; so is what stands in ``comment`` and ``test`` blocks.
 """
@@ -31,6 +31,7 @@ _HEAD = re.compile(
 )
 _NOTE = re.compile(r"(?:^|[ \t]);")
 _UUID = re.compile(rb"\bUUID:[ \t]*([^\s,;][^\r\n,;]*)", re.IGNORECASE)
+_NUMBERED = re.compile(r"[1-9]")
 _OPENS = (b"comment", b"test")
 _HEAD_CHARS = 1_000
 """Lines at the start of a journal are no longer."""
@@ -118,7 +119,7 @@ def _read_transaction(
     identity = None
     if uuid.strip(b"0- "):
         identity = content_digest(b"p2psync-led-uuid", (uuid,))
-    elif code.strip("0 ") and date is not None:
+    elif _NUMBERED.search(code) and date is not None:
         identity = content_digest(b"p2psync-led-code", (day, code.encode()))
     reference = clean(uuid.decode("utf-8", "replace"))
     head = Head(date, code, clean(note), clean(party), reference)

@@ -313,7 +313,6 @@ def _facts(segments: Sequence[Segment]) -> Facts:
         embedded = f"{tags[b'ORGNR']}{year}"[:NAME_BYTES_MAX]
     return Facts(
         (("VER", len(vouchers)), ("TRANS", count_records(segments))),
-        _problems(segments),
         period,
         embedded,
     )
@@ -321,23 +320,6 @@ def _facts(segments: Sequence[Segment]) -> Facts:
 
 def _is_voucher(segment: Segment) -> bool:
     return tag_of(segment.raw[:LINE_BYTES_MAX]) == b"VER"
-
-
-def _problems(segments: Sequence[Segment]) -> tuple[Problem, ...]:
-    """Finds numbers used twice, which stop no merge: two devices may take one number apart."""
-    seen: set[bytes] = set()
-    found: list[Problem] = []
-    number = 1
-    for segment in segments:
-        identity = segment.identity
-        if identity in seen:
-            voucher = segment.records[0].fields["voucher"] if segment.records else ""
-            template = "the number {value!r} is that of an earlier voucher"
-            found.append(Problem("duplicate-id", template, number, {"value": voucher}))
-        elif identity is not None:
-            seen.add(identity)
-        number += segment.raw.count(b"\n")
-    return tuple(found)
 
 
 FORMATS: tuple[Format, ...] = (

@@ -139,7 +139,8 @@ def test_the_segments_of_a_merged_file_are_those_that_were_merged(
     # A block that goes up to its end is no trouble: every file that is merged ends in a line end.
     merged = form.parse(b"".join(segment.raw for segment in some))
     assert said(merged.segments) == said(some)
-    assert merged.mergeable or not some
+    names = [segment.identity for segment in some if segment.identity is not None]
+    assert merged.mergeable == (bool(some) and len(set(names)) == len(names))
 
 
 @ALL

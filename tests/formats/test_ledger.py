@@ -131,6 +131,7 @@ def test_a_tag_identifies_a_transaction_or_its_code_on_its_date() -> None:
     assert identity("2025/01/02 x ; UUID: 9") == identity("2025/05/05 y  ; k: v, uuid: 9")
     assert identity("2025/01/02 x") is None
     assert identity("2025/01/02 (0) x") is None
+    assert identity("2025/01/02 (ATM) x") is None
     assert identity("2025/01/02 UUID: 9") is None
 
 
@@ -163,6 +164,7 @@ def test_rules_directives_and_blocks_have_no_records() -> None:
         (b"2025/01/01 x", "truncated-tail"),
         (b"2025/01/01 x\n" + b"  A:B  $1\n" * 1_001, "transaction-too-large"),
         (b"; \0\n", "nul"),
+        (b"2025/01/01 (7) x\n2025/01/01 (7) y\n", "duplicate-id"),
     ],
 )
 def test_what_shows_damage_is_kept_whole(data: bytes, code: str) -> None:

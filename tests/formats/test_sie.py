@@ -135,6 +135,7 @@ def test_unknown_tags_and_their_braces_are_kept() -> None:
         (b"#KONTO 1 " + b"x" * 70_000 + b"\n", "line-too-long"),
         (b"#VER A 1 20250301\n{\n" + b"#TRANS 1 {} 0\n" * 1_001 + b"}\n", "voucher-too-large"),
         (b"#VER A 1 20250301\n{\n" + b"#TRANS 1 {} 0\n" * 20_000 + b"}\n", "open-voucher"),
+        (voucher("7") + voucher("7", amount="6"), "duplicate-id"),
         (b"", "empty"),
     ],
 )
@@ -152,7 +153,6 @@ def test_what_shows_damage_is_kept_whole(data: bytes, code: str) -> None:
         (b"#VER A 1 2025x\n{\n}\n", "date"),
         (b"#VER A 1 20250301\n{\n#TRANS 1 {} many\n}\n", "amount"),
         (b"#VER A 1 20250301\n{\n#TRANS 1 {} 1\n}\n", "unbalanced-group"),
-        (voucher("7") + voucher("7", amount="6"), "duplicate-id"),
         (b"#KSUMMA\n", ""),
         (b"#KONTO 1 x\n\x1a\n", ""),
     ],
