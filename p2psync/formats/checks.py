@@ -104,7 +104,7 @@ def _unfit(
         template = "the date {date} is in no accounting period"
         return [Problem("no-period", template, line, {"date": str(date)})]
     problems: list[Problem] = []
-    _, debit, credit, code = cells
+    _, debit, credit, code = cells[:4]
     if year.accounts:
         for account in (debit, credit):
             if account not in year.accounts and account not in _NO_ACCOUNT:

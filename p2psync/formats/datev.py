@@ -10,12 +10,14 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from p2psync.core.records import Document, Problem, Segment
 from p2psync.formats.base import Format, Merge, bounded
 from p2psync.formats.datev_line import (
     QUOTE,
     fields_of,
+    is_columns,
     is_header,
     read_data,
     read_posting,
@@ -36,7 +38,16 @@ _CATEGORY, _CREATED, _YEAR, _PERIOD_FROM, _PERIOD_TO = 2, 5, 12, 14, 15
 _POSTINGS = b"21"
 _DAY = re.compile(r"[12][0-9]{7}")
 _MERGED_CODES = frozenset(
-    ("date", "amount", "side", "missing-field", "unreadable-line", "no-year", "no-header")
+    (
+        "date",
+        "amount",
+        "side",
+        "missing-field",
+        "unreadable-line",
+        "no-year",
+        "no-header",
+        "stray-columns",
+    )
 )
 """What is wrong with the content alone; any other problem shows that the file is damaged."""
 
@@ -82,7 +93,8 @@ class DatevFormat:
         raws = split_lines(data, QUOTE)
         segments = tuple(map(self._read_line, raws))
         header = _header(data)
-        problems = damage(data) + self._header_problems(header, raws) + line_problems(segments)
+        problems = damage(data) + self._header_problems(header, raws)
+        problems += _stray_columns(segments) + line_problems(segments)
         mergeable = all(problem.code in _MERGED_CODES for problem in problems)
         return Document(self.name, segments, mergeable, bounded(problems), _period(header))
 
@@ -119,13 +131,25 @@ class DatevFormat:
         rows = raws[1:]
         if rows:
             found = uneven(len(fields_of(rows[0])), rows, fields_of)
-            problems += [replace(each, line=_line_of(raws, each.line)) for each in found]
+            starts = _starts(rows)
+            problems += [replace(each, line=1 + starts[each.line - 1]) for each in found]
         return problems
 
 
-def _line_of(raws: Sequence[bytes], index: int) -> int:
-    """Gives the line of the file where one of ``raws`` begins."""
-    return 1 + sum(raw.count(b"\n") for raw in raws[:index])
+def _stray_columns(segments: Sequence[Segment]) -> list[Problem]:
+    """Finds lines that start as names of columns do, but stand where records are."""
+    template = "the line is taken for names of columns, which stand in line 2"
+    starts = _starts([segment.raw for segment in segments])
+    return [
+        Problem("stray-columns", template, line)
+        for place, (segment, line) in enumerate(zip(segments, starts, strict=False))
+        if place > 1 and is_columns(segment)
+    ]
+
+
+def _starts(raws: Sequence[bytes]) -> list[int]:
+    """Gives the line of the file where each of ``raws`` begins."""
+    return list(accumulate((raw.count(b"\n") for raw in raws), initial=1))
 
 
 def _header(head: bytes) -> list[bytes]:

@@ -40,6 +40,11 @@ def is_header(raw: bytes) -> bool:
     return _HEADER.match(raw) is not None
 
 
+def is_columns(segment: Segment) -> bool:
+    """Says whether a segment is a line that names the columns."""
+    return segment.key == _COLUMNS_KEY
+
+
 def fields_of(raw: bytes) -> list[bytes]:
     """Splits a line into its fields, without their quotes."""
     return quoted_fields(raw.removeprefix(UTF8_BOM).rstrip(b"\r\n"), b";", QUOTE)
@@ -58,7 +63,7 @@ def read_posting(raw: bytes, year: datetime.date | None) -> Segment:
 
     Without one no record has a date.
     """
-    fields = _lead(raw, rb"[A-Za-z]")
+    fields = _lead(raw, rb"Umsatz")
     if isinstance(fields, Segment):
         return fields
     count = len(fields)
