@@ -94,8 +94,10 @@ class Weight(NamedTuple):
 
 
 def product(units: Decimal, price: Decimal) -> Decimal:
-    """Gives what some units cost at a price for each."""
-    return _EXACT.multiply(units, price)
+    """Gives what some units cost at a price for each; of its decimals, zeros count as two only."""
+    exact = _EXACT.multiply(units, price)
+    whole, _, cents = f"{exact:f}".partition(".")
+    return Decimal(f"{whole}.{cents.rstrip('0'):0<2}") if len(cents) > 2 else exact
 
 
 def signed(total: Decimal, units: Decimal) -> Decimal:

@@ -65,7 +65,7 @@ def record_of(person: bytes, head: Head, posting: Posting, weight: Weight | None
     debit, credit, positive = sides(clean(posting.account), amount)
     day = "" if head.date is None else head.date.isoformat()
     text = clean(f"{head.counterparty} {head.text}")
-    label = clean(f"{debit}/{credit} {head.voucher} {text}")
+    label = clean(" ".join([each for each in (f"{debit}/{credit}", head.voucher, text) if each]))
     values = (
         day,
         debit,

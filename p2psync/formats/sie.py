@@ -257,7 +257,7 @@ def _record(head: Line, line: Line, voucher_date: datetime.date | None) -> Recor
     debit, credit, amount = sides(account, read_amount(line.text(2)))
     place = (head.raw(0), head.raw(1), head.raw(2))
     money = (*place, *_money(line))
-    label = clean(f"{debit}/{credit} {_voucher(head)} {text}")
+    label = clean(" ".join([each for each in (f"{debit}/{credit}", _voucher(head), text) if each]))
     values = (
         "" if date is None else date.isoformat(),
         debit,

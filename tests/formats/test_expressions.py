@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2psync.formats.expressions import Weight, evaluate, missing
+from p2psync.formats.expressions import Weight, evaluate, missing, product
 
 _SUMS = st.recursive(
     st.integers(0, 999).map(str) | st.sampled_from(["1.5", "2,000.25", ".5", "7."]),
@@ -75,3 +75,10 @@ def test_what_is_missing_is_found_in_one_currency_alone() -> None:
     assert missing([None], [True]) is None
     zero = Weight(Decimal(0), "EUR")
     assert missing([one, zero, None], [False, False, True]) == Weight(Decimal(-3), "CHF")
+
+
+def test_a_product_has_no_more_zeros_than_two() -> None:
+    assert str(product(Decimal("200.00"), Decimal("0.95"))) == "190.00"
+    assert str(product(Decimal("1.5"), Decimal("0.333"))) == "0.4995"
+    assert str(product(Decimal(-10), Decimal(4))) == "-40"
+    assert product(Decimal("9" * 60), Decimal("9" * 60)).is_finite()
