@@ -8,6 +8,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import msgpack
 from nacl import bindings
@@ -62,24 +63,21 @@ def unpack(data: bytes, *shape: object) -> list:
     return value
 
 
-def frames(path: Path) -> Iterator[tuple[int, bytes, int, bytes]]:
+def frames_of(file: BinaryIO) -> Iterator[tuple[int, bytes, int, bytes]]:
     """Give kind, body, offset, and the digest of all that comes before, for each frame."""
-    state = hashlib.blake2b(digest_size=32, person=b"p2psync.audit")
-    with path.open("rb") as file:
-        state.update(magic := file.read(16))
-        need(magic == MAGIC, "not an audit file of version 1")
-        kind = 0
-        while kind != END:
-            offset, head = file.tell(), file.read(5)
-            need(len(head) == 5, f"cut off at {offset}")
-            need(head[0] in FOLLOWS[kind], f"a frame out of place at {offset}")
-            kind, size = head[0], int.from_bytes(head[1:], "big")
-            need(0 < size <= LONGEST[kind], f"a frame of a wrong length at {offset}")
-            body = file.read(size)
-            need(len(body) == size, f"cut off after {offset}")
-            yield kind, body, offset, state.copy().digest()
-            state.update(head + body)
-        need(not file.read(1), "bytes after the end")
+    need(file.read(16) == MAGIC, "not an audit file of version 1")
+    state, kind = hashlib.blake2b(MAGIC, digest_size=32, person=b"p2psync.audit"), 0
+    while kind != END:
+        offset, head = file.tell(), file.read(5)
+        need(len(head) == 5, f"cut off at {offset}")
+        need(head[0] in FOLLOWS[kind], f"a frame out of place at {offset}")
+        kind, size = head[0], int.from_bytes(head[1:], "big")
+        need(0 < size <= LONGEST[kind], f"a frame of a wrong length at {offset}")
+        body = file.read(size)
+        need(len(body) == size, f"cut off after {offset}")
+        yield kind, body, offset, state.copy().digest()
+        state.update(head + body)
+    need(not file.read(1), "bytes after the end")
 
 
 class Verifier:
@@ -184,8 +182,9 @@ def verify(path: Path, mandate: str | None = None) -> list[str]:
     """Return what is wrong with a file; nothing when it verifies."""
     verifier = Verifier()
     try:
-        for frame in frames(path):
-            verifier.take(*frame)
+        with path.open("rb") as file:
+            for frame in frames_of(file):
+                verifier.take(*frame)
     except (Broken, OSError) as error:
         return [*verifier.wrong, str(error)]
     if mandate not in (None, verifier.mandate.hex()):

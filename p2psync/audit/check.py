@@ -26,11 +26,11 @@ from p2psync.limits import (
 )
 
 _SEQ_BITS = 48
-_SEQ_MASK = (1 << _SEQ_BITS) - 1
 _STAMP_SHIFT = 80
-Look = Callable[[Entry, int | None, str], int]
+_POSITION_MASK = (1 << _STAMP_SHIFT) - 1
+Look = Callable[[Entry, int | None, int], int]
 """Looks into an entry that stands in its chain: gets the greatest effective time of its past
-(``None``: it has none) and where it stands; returns its own effective time, or 0."""
+(``None``: it has none) and its offset in the file; returns its own effective time, or 0."""
 
 
 @dataclass(slots=True)
@@ -77,6 +77,9 @@ class Check:
 
     def take(self, frame: Frame) -> None:
         """Take the next frame; raises ``AuditFileError`` when nothing more can be made of it."""
+        if frame.kind is Kind.ENTRY:
+            self._entry(frame)
+            return
         if frame.kind is not Kind.PIECE:
             self._end_content()
         match frame.kind:
@@ -88,8 +91,6 @@ class Check:
                 self._log(audit.load_log(frame.body))
             case Kind.KEY:
                 self._key(frame.body)
-            case Kind.ENTRY:
-                self._entry(frame)
             case Kind.CONTENT:
                 if len(self.contents) >= AUDIT_CONTENTS_MAX:
                     raise AuditFileError(cause="too many contents")
@@ -140,55 +141,59 @@ class Check:
         self.entries += 1
         if self.entries > AUDIT_ENTRIES_MAX:
             raise AuditFileError(cause="too many entries")
-        where = f"#{self.entries}, byte {frame.offset}"
         try:
             item = entry.decode(frame.body)
         except BadInputError as error:
+            where = f"#{self.entries}, byte {frame.offset}"
             self.wrong(problem("entry", where=where, cause=error.params["cause"]))
             return
-        where = f"{short(item.log)}/{item.seq}, byte {frame.offset}"
         number = self._numbers.get(item.log)
         if item.header.mandate != self.head.mandate:
-            self.wrong(problem("entry-mandate", where=where))
+            self._wrong_at("entry-mandate", item, frame.offset)
         elif number is None:
-            self.wrong(problem("log-unknown", where=where))
+            self._wrong_at("log-unknown", item, frame.offset)
         elif item.id in self._known:
-            self.wrong(problem("entry-repeated", where=where))
+            self._wrong_at("entry-repeated", item, frame.offset)
         else:
-            self._chain(item, number, where)
+            self._chain(item, number, frame.offset)
 
-    def _chain(self, item: Entry, number: int, where: str) -> None:
+    def _wrong_at(self, code: str, item: Entry, offset: int) -> None:
+        self.wrong(problem(code, where=where(item, offset)))
+
+    def _chain(self, item: Entry, number: int, offset: int) -> None:
         header, known = item.header, self._known
         past: int | None = None
         if header.prev:
             before = known.get(header.prev)
             if before is None:
-                self.wrong(problem("prev-missing", where=where))
-            elif before & ((1 << _STAMP_SHIFT) - 1) != (number << _SEQ_BITS) | (item.seq - 1):
-                self.wrong(problem("prev-other", where=where))
+                self._wrong_at("prev-missing", item, offset)
+            elif before & _POSITION_MASK != (number << _SEQ_BITS) | (item.seq - 1):
+                self._wrong_at("prev-other", item, offset)
             else:
                 past = before >> _STAMP_SHIFT
         for dep in header.deps:
             position = known.get(dep)
             if position is None:
-                self.wrong(problem("deps-missing", where=where))
+                self._wrong_at("deps-missing", item, offset)
             else:
                 past = max(past or 0, position >> _STAMP_SHIFT)
         self._heads.pop(header.prev, None)
         self._heads[item.id] = (LogHead(item.log, item.seq, item.id), item.signature)
         if len(self._heads) > AUDIT_HEADS_MAX:
             raise AuditFileError(cause="too many ends of logs")
-        stamp = 0 if self.look is None else self.look(item, past, where)
+        stamp = 0 if self.look is None else self.look(item, past, offset)
         known[item.id] = (stamp << _STAMP_SHIFT) | (number << _SEQ_BITS) | item.seq
-        self.first_hlc = header.hlc if self.first_hlc is None else min(self.first_hlc, header.hlc)
-        self.last_hlc = max(self.last_hlc, header.hlc)
+        if self.first_hlc is None or header.hlc < self.first_hlc:
+            self.first_hlc = header.hlc
+        if header.hlc > self.last_hlc:
+            self.last_hlc = header.hlc
 
     def has(self, head: LogHead) -> bool:
         """Tell whether the file has this entry at this place of this log."""
         known, number = self._known.get(head.entry), self._numbers.get(head.log)
         if known is None or number is None:
             return False
-        return known & ((1 << _STAMP_SHIFT) - 1) == (number << _SEQ_BITS) | head.seq
+        return known & _POSITION_MASK == (number << _SEQ_BITS) | head.seq
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -232,6 +237,11 @@ class Check:
                 self.wrong(problem("log-empty", log=short(log)))
             elif count > 1:
                 self.notes.append(note("fork", log=short(log), count=count))
+
+
+def where(item: Entry, offset: int) -> str:
+    """How an entry is named to people: its log, its place there, its place in the file."""
+    return f"{short(item.log)}/{item.seq}, byte {offset}"
 
 
 def _signed(mandate: bytes, head: LogHead, signature: bytes) -> bool:

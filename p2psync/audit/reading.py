@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from p2psync.audit.check import Check, short
+from p2psync.audit.check import Check, short, where
 from p2psync.audit.findings import note, problem
 from p2psync.core import clock, entry, membership, ops
 from p2psync.core.entry import Entry
@@ -36,23 +36,25 @@ class Reading:
     _missing: Counter[bytes] = field(default_factory=Counter)
     _newer: int = 0
 
-    def look(self, item: Entry, past: int | None, where: str) -> int:
+    def look(self, item: Entry, past: int | None, offset: int) -> int:
         """Open an entry; return its effective time (docs/spec/entry.md, "Time")."""
         check = self.check
-        operations = self._open(item, where) if check.keys else ()
+        operations = self._open(item, offset) if check.keys else ()
         if item.seq == 0 and operations:
-            self._opening(item, operations[0], where)
+            self._opening(item, operations[0], offset)
         if past is None and not self._founds(operations):
             past = 0
         stamp = clock.effective(item.header.hlc, past)
-        kept = operations if self.records else tuple(map(_without_records, operations))
-        if self.records or item.seq == 0 or any(each is not _NOTHING for each in kept):
+        kept = operations
+        if not self.records:
+            kept = tuple([_without_records(each) for each in operations])
+        if self.records or item.seq == 0 or kept.count(_NOTHING) != len(kept):
             self.applied.append(
                 Applied(item.id, item.log, item.seq, item.header.hlc, stamp, kept, item.header.prev)
             )
         return stamp
 
-    def _open(self, item: Entry, where: str) -> tuple[Operation, ...]:
+    def _open(self, item: Entry, offset: int) -> tuple[Operation, ...]:
         if len(self._epochs) != len(self.check.keys):
             self._epochs = {entry.epoch_id(key): key for key in self.check.keys}
         key = self._epochs.get(item.header.epoch)
@@ -63,7 +65,7 @@ class Reading:
             operations = ops.decode(entry.open_payload(item, key))
         except (BadInputError, CryptoError):
             if len(self.check.notes) < AUDIT_PROBLEMS_MAX:
-                self.check.notes.append(note("unreadable", where=where))
+                self.check.notes.append(note("unreadable", where=where(item, offset)))
             return ()
         for each in operations:
             self.operations[type(each).__name__] += 1
@@ -83,10 +85,10 @@ class Reading:
             for each in self.applied
         ]
 
-    def _opening(self, item: Entry, first: Operation, where: str) -> None:
+    def _opening(self, item: Entry, first: Operation, offset: int) -> None:
         log = self.check.logs[item.log]
         if not isinstance(first, OpenLog) or first.device != log.device:
-            self.check.wrong(problem("log-opening", where=where))
+            self.check.wrong(problem("log-opening", where=where(item, offset)))
 
     def _founds(self, operations: tuple[Operation, ...]) -> bool:
         head = self.check.head

@@ -188,12 +188,26 @@ def frame(kind: Kind, body: bytes) -> bytes:
     return bytes([kind]) + len(body).to_bytes(4, "big") + body
 
 
+_KINDS = {kind.value: kind for kind in Kind}
+_FOLLOWING: dict[Kind | None, tuple[Kind, ...]] = {
+    None: (Kind.HEAD,),
+    Kind.HEAD: (Kind.LOG,),
+    Kind.LOG: (Kind.LOG, Kind.KEY, Kind.ENTRY),
+    Kind.KEY: (Kind.KEY, Kind.ENTRY),
+    Kind.ENTRY: (Kind.ENTRY, Kind.CONTENT, Kind.MANIFEST),
+    Kind.CONTENT: (Kind.PIECE, Kind.CONTENT, Kind.MANIFEST),
+    Kind.PIECE: (Kind.PIECE, Kind.CONTENT, Kind.MANIFEST),
+    Kind.MANIFEST: (Kind.STAMP, Kind.END),
+    Kind.STAMP: (Kind.STAMP, Kind.END),
+    Kind.END: (),
+}
+
+
 def read_frame_head(head: bytes) -> tuple[Kind, int]:
     """Return what a frame is and its body's length; raises ``AuditFileError``."""
-    try:
-        kind = Kind(head[0])
-    except ValueError:
-        raise AuditFileError(cause=f"a frame of unknown kind {head[0]}") from None
+    kind = _KINDS.get(head[0])
+    if kind is None:
+        raise AuditFileError(cause=f"a frame of unknown kind {head[0]}")
     length = int.from_bytes(head[1:], "big")
     if not 0 < length <= BODY_BYTES_MAX[kind]:
         raise AuditFileError(cause=f"a {kind.name.lower()} of {length} bytes")
@@ -202,23 +216,7 @@ def read_frame_head(head: bytes) -> tuple[Kind, int]:
 
 def may_follow(before: Kind | None, kind: Kind) -> bool:
     """Tell whether a frame may come after another; ``None``: at the beginning."""
-    match before:
-        case None:
-            return kind is Kind.HEAD
-        case Kind.HEAD:
-            return kind is Kind.LOG
-        case Kind.LOG:
-            return kind in (Kind.LOG, Kind.KEY, Kind.ENTRY)
-        case Kind.KEY:
-            return kind in (Kind.KEY, Kind.ENTRY)
-        case Kind.ENTRY:
-            return kind in (Kind.ENTRY, Kind.CONTENT, Kind.MANIFEST)
-        case Kind.CONTENT | Kind.PIECE:
-            return kind in (Kind.PIECE, Kind.CONTENT, Kind.MANIFEST)
-        case Kind.MANIFEST | Kind.STAMP:
-            return kind in (Kind.STAMP, Kind.END)
-        case Kind.END:
-            return False
+    return kind in _FOLLOWING[before]
 
 
 def _dump(field: Field[T], value: T) -> bytes:

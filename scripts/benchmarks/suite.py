@@ -5,6 +5,7 @@ from typing import Protocol
 
 from scripts.benchmarks import machine
 from scripts.benchmarks.cases import (
+    audit,
     idle,
     large_file,
     mandates,
@@ -44,6 +45,7 @@ CASES: tuple[Case, ...] = (
     reopen,
     pending,
     reading,
+    audit,
     start,
     idle,
     mandates,

@@ -19,6 +19,7 @@ MODULES = {
         "muxer",
     ),
     "engine_targets": ("engine",),
+    "audit_targets": ("audit",),
     "api_targets": ("api", "node"),
 }
 NAMES = tuple(name for names in MODULES.values() for name in names)

@@ -206,16 +206,12 @@ def _wanted(pin: str | None, heads: str | None, authorities: str | None) -> "Wan
 
 
 def _verified(file: str, wanted: "Wanted", *, records: bool = False) -> "Verification":
-    import gc
-
     from p2psync.audit.verify import verify as run
 
     tell, end = _progress(_("checking {name}", name=os.path.basename(file)))
-    gc.disable()  # nothing of what is made for each entry refers to itself
     try:
         return run(Path(absolute(file)), wanted, records=records, tell=tell)
     finally:
-        gc.enable()
         end()
 
 
