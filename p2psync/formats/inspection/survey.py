@@ -241,7 +241,7 @@ def _too_large(form: Format, reading: _Reading) -> Document:
 
 
 def _why_whole(form: Format, document: Document, counts: Counts) -> str | None:
-    if form.merge == "whole":
+    if form.merge == "whole" or not (document.mergeable or document.problems):
         return "format"
     if _is_too_large(document):
         return "file-too-large"
