@@ -1479,6 +1479,14 @@ class RecordFilterInvalid(UsageError):
     hint_template = "give one of --record, --voucher and --line (from 1)"
 
 
+class RetentionInvalid(UsageError):
+    """No policy of retention."""
+
+    code = "retention-invalid"
+    template = "that is no policy of retention: {cause}"
+    hint_template = "such as p2psync retention set MANDATE --keep 365d --then month"
+
+
 class NothingHeld(RefusedError):
     """No save of the file is held back."""
 

@@ -234,6 +234,8 @@ RECEIPT_SEGMENTS_MAX = 10_000
 """Lines or groups that one receipt names; it has to fit into an entry."""
 VERSIONS_LISTED = 200
 VERSIONS_LISTED_MAX = 10_000
+RETENTION_DAYS_MAX = 36_600
+VERSIONS_DROPPED_AT_ONCE_MAX = 10_000
 WEIGHED_BYTES_MAX = 256 * MIB
 """What one answer reads of old versions to count their records."""
 RECORD_TALES_LISTED = 100

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from p2psync import __version__, errors, limits
-from p2psync.api import auditing, history, hooks, placing, posting, programs, removal
+from p2psync.api import auditing, history, hooks, placing, posting, programs, removal, retention
 from p2psync.api.answers import error_answer
 from p2psync.api.guard import Bounds
 from p2psync.api.parts import Answer, Body, Node, Segment, Text, new_router
@@ -263,6 +263,7 @@ _ROUTERS = (
     placing.router,
     removal.router,
     history.router,
+    retention.router,
 )
 
 

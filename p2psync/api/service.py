@@ -363,6 +363,23 @@ class Service(Protocol):
         ``{"file", "version", "path", "restored"?, "at"?, "by"?}``.
         """
 
+    async def retention_show(self, mandate: str | None) -> JsonObject:
+        """Show how long the content of old versions is kept on this device.
+
+        ``{"policy": {"keep_days": N|None, "then", "min_free_bytes"}, "own", "mandate"}``; of a
+        mandate with ``"held": {"versions", "bytes"}`` and ``"would_drop": {"versions",
+        "bytes", "files": [{"file", "versions", "bytes"}]}``, else with ``"mandates"``: those that
+        have a policy of their own.
+        """
+
+    async def retention_set(
+        self, mandate: str | None, policy: JsonObject | None, dry_run: bool = False
+    ) -> JsonObject:
+        """Set it (``None``: take it away) and act by it: with ``"dropped": {"versions", "bytes"}``.
+
+        ``dry_run`` changes nothing and tells ``"would_drop"``.
+        """
+
     async def alerts(self, mandate: str | None) -> JsonObject:
         """List the open alerts: ``{"alerts": [EVENT]}``; EVENT as in ``events``."""
 

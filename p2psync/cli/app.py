@@ -20,6 +20,7 @@ from p2psync.cli.commands import (
     posting,
     program,
     removal,
+    retention,
     seat,
     status,
     tickets,
@@ -74,6 +75,7 @@ app.add_typer(identity.group, name="identity")
 app.add_typer(mandate.group, name="mandate")
 app.add_typer(files.group)
 app.add_typer(history.group)
+app.add_typer(retention.group, name="retention")
 app.add_typer(tickets.invite_group, name="invite")
 app.add_typer(tickets.group)
 app.add_typer(placing.group)

@@ -24,6 +24,15 @@ def duration_seconds(text: str) -> int:
     return int(parts[1]) * _SECONDS[parts[2]]
 
 
+def size_bytes(text: str) -> int:
+    """Return the bytes of ``500MB``, ``5GB`` or ``2TB``; raises ``UsageError``."""
+    parts = re.fullmatch(r"([0-9]{1,9})\s*([kmgt]?)b?", text.strip().lower())
+    if parts is None:
+        raise errors.UsageError(cause=_("{text} is no size: write 500MB or 5GB", text=text))
+    factor: int = 1000 ** "_kmgt".index(parts[2] or "_")
+    return int(parts[1]) * factor
+
+
 def duration_words(seconds: int) -> str:
     """Return a duration in words, in the largest unit that is whole."""
     if seconds % _SECONDS["d"] == 0:

@@ -86,6 +86,16 @@ def local_time(iso: object) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
+def size(bytes_: int) -> str:
+    """Return a number of bytes as people write it: 512 bytes, 4.2 MB."""
+    value, unit = float(bytes_), ""
+    for unit in ("", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.1f} {unit}" if unit else _("{count} bytes", count=bytes_)
+
+
 def counts(pending: object) -> str:
     """Return ``+3 -1`` for pending counts, nothing when there is nothing."""
     if not isinstance(pending, Mapping):

@@ -121,6 +121,9 @@ EVENT_TYPES: dict[str, EventType] = {
         "unpost",
         "the receipt was taken back, or the file is attached again",
     ),
+    "versions-dropped": _message(
+        "the content of old versions was let go of here, as this device's policy says"
+    ),
     "copy-left": _message("a changed copy of a detached file stays in the mandate folder"),
     # -- posting
     "records-waiting": _message("a save left records that wait to be posted", "post", shown=True),

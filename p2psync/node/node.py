@@ -90,6 +90,7 @@ from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
 from p2psync.node.refusals import refusal
 from p2psync.node.removal import Removal
+from p2psync.node.retention import Retention, key_of
 from p2psync.node.runner import InBatch, Runner, Ticket, Work, wall_ms
 from p2psync.node.shelf import Shelf
 from p2psync.node.silence import Silence
@@ -178,6 +179,7 @@ class Node:
         self.notices = Notices(store, lambda: views.iso(clock.now_ms()), self._named)
         self.detaching = Detaching(self)
         self.holding = Holding(self)
+        self.retention = Retention(self, clock)
         self.removal = Removal(self, clock)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
@@ -228,6 +230,8 @@ class Node:
         self._nursery.start_soon(self.silence.run)
         await self.hooks.load()
         self._nursery.start_soon(self.hooks.run)
+        await self.retention.load()
+        self._nursery.start_soon(self.retention.run)
         overtaken = await self.store.close_overtaken_logs(self.mandates_folder.parent)
         read = await self._read_all()
         await trio.to_thread.run_sync(self._clear_up, [opened for opened, _ in read])
@@ -988,3 +992,4 @@ def _of_records(opened: Opened, saved: FileSaved) -> bool:
 def _delete(mandate: bytes, batch: Batch) -> None:
     batch.delete_mandate(mandate)
     batch.put_setting(said_key(mandate), None)
+    batch.put_setting(key_of(mandate), None)

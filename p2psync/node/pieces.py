@@ -26,6 +26,7 @@ from p2psync.node import heap
 from p2psync.node.copies import Role
 from p2psync.node.opened import Opened
 from p2psync.storage.contents import ContentStore
+from p2psync.storage.kept import KeptVersions
 from p2psync.storage.pieces import OpenFiles
 
 ROLES: tuple[Role, ...] = ("folder", "attached")
@@ -225,6 +226,11 @@ class Pieces:
 
     def _keep(self, mandate: bytes, digest: bytes, path: str) -> None:
         self._contents.kept.take(path, mandate, digest)
+
+    @property
+    def kept(self) -> KeptVersions:
+        """The contents of old versions."""
+        return self._contents.kept
 
     def was_dropped(self, mandate: bytes, digest: bytes) -> bool:
         """Whether an old version was here, and the policy of retention let it go; blocks."""

@@ -360,6 +360,16 @@ class NodeService:
         """Write a mandate's audit file."""
         return await self._auditing.export(mandate, output, keys=keys, contents=contents)
 
+    async def retention_show(self, mandate: str | None) -> Json:
+        """Show what is kept of old versions."""
+        return await self._node.retention.show(mandate)
+
+    async def retention_set(
+        self, mandate: str | None, policy: Json | None, dry_run: bool = False
+    ) -> Json:
+        """Set what is kept of old versions."""
+        return await self._node.retention.set(mandate, policy, dry_run=dry_run)
+
     # -- waiting and hearing ------------------------------------------------------------------
 
     async def wait(self, mandate: str, synced: bool, timeout_seconds: float | None) -> Json:
@@ -469,3 +479,4 @@ class NodeService:
     async def expect(self, mandate: str, file: str, seconds: int) -> Json:
         """Note how often a file promises to be saved."""
         return await self._telling.expect(mandate, file, seconds)
+

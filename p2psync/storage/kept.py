@@ -7,13 +7,15 @@ costs no write. A reader checks what it reads by the digests of its pieces.
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from p2psync.limits import CHUNK_BYTES
 from p2psync.storage.disk import DISK_CALLS, DiskCalls, disk_errors, sync_names
+
+DIGEST_BYTES = 32
 
 
 class KeptVersions:
@@ -33,6 +35,38 @@ class KeptVersions:
     def has(self, mandate: bytes, digest: bytes) -> bool:
         """Whether a version is here; its content is not checked."""
         return self.path(mandate, digest).exists()
+
+    def held(self, mandate: bytes) -> dict[bytes, int]:
+        """The sizes of the contents that are kept of a mandate, by digest."""
+        found: dict[bytes, int] = {}
+        folder = self._root / mandate.hex()
+        if not folder.is_dir():
+            return found
+        with disk_errors(os.fspath(folder)), os.scandir(folder) as entries:
+            for each in entries:
+                with suppress(ValueError, FileNotFoundError):
+                    if len(each.name) == 2 * DIGEST_BYTES:
+                        found[bytes.fromhex(each.name)] = each.stat().st_size
+        return found
+
+    def free_bytes(self) -> int:
+        """How much is free on the disk of old versions."""
+        with disk_errors(os.fspath(self._root)):
+            found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
+    def drop(self, mandate: bytes, digests: Sequence[bytes]) -> None:
+        """Let go of contents; each is marked durably as dropped first. Raises a storage error."""
+        if not digests:
+            return
+        folder = self._root / mandate.hex()
+        with disk_errors(os.fspath(folder)):
+            for digest in digests:
+                self._dropped(mandate, digest).touch(mode=0o600)
+            sync_names(os.fspath(folder))
+            for digest in digests:
+                with suppress(FileNotFoundError):
+                    os.unlink(self.path(mandate, digest))
 
     def was_dropped(self, mandate: bytes, digest: bytes) -> bool:
         """Whether a version was here and was dropped."""

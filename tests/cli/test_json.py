@@ -156,6 +156,22 @@ def test_history_of_records(acme: CommandLine) -> None:
         assert acme(*wrong).code == 2
 
 
+def test_retention(acme: CommandLine) -> None:
+    assert acme.json("retention", "show", "Acme")["would_drop"]["versions"] == 2
+    assert acme.json("retention", "show")["mandates"][0]["mandate"] == "Acme"
+    wanted = ["--keep", "2w", "--then", "week", "--free", "5GB"]
+    assert acme.json("retention", "set", "Acme", *wanted)["dropped"]["versions"] == 2
+    policy = {"keep_days": 14, "then": "week", "min_free_bytes": 5_000_000_000}
+    assert acme.service.calls[-1] == ("retention_set", "Acme", {**policy}, False)
+    acme.json("retention", "set", "--keep", "all", "--dry-run")
+    nothing = {"keep_days": None, "then": "nothing", "min_free_bytes": 0}
+    assert acme.service.calls[-1] == ("retention_set", None, nothing, True)
+    acme.json("retention", "set", "Acme", "--default")
+    assert acme.service.calls[-1] == ("retention_set", "Acme", None, False)
+    for wrong in ([], ["--default", "--keep", "1d"], ["--then", "day"], ["--free", "much"]):
+        assert acme("retention", "set", "Acme", *wrong).code == 2
+
+
 def test_confirm_and_refuse(acme: CommandLine) -> None:
     """B-HIS-3."""
     assert acme.json("confirm", "Acme", "sales.ecf")["file"] == "sales.ecf"
@@ -222,7 +238,13 @@ def test_names_from_others_cannot_steer_the_terminal(cli: CommandLine) -> None:
         *(["attach", "Acme", "a", "--kind", "other"], ["pending", "Acme"], ["post", "Acme"]),
         *(["receipts", "Acme"], ["wait", "Acme"], ["history", "Acme"], ["confirm", "Acme", "a"]),
         *(["history", "Acme", "a", "--records"], ["history", "Acme", "--at", "2024-12-31"]),
-        *(["refuse", "Acme", "a"], ["held", "Acme"], ["restore", "Acme", "a", "--at", "2024-12-31"]),
+        *(
+            ["refuse", "Acme", "a"],
+            ["held", "Acme"],
+            ["restore", "Acme", "a", "--at", "2024-12-31"],
+        ),
+        *(["retention", "show"], ["retention", "set", "Acme", "--keep", "30d", "--free", "1MB"]),
+        *(["retention", "show", "Acme"], ["retention", "set", "--keep", "9d", "--dry-run"]),
         *(["restore", "Acme", "a", "1"], ["alerts"], ["invite", "list", "Acme"]),
         ["invite", "Acme", "-o", "t.crsync"],
     ],

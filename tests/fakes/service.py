@@ -670,6 +670,30 @@ class FakeService:
         }
         return {"at": NOW, "by": "arrival" if known else "clocks", "state": state, **listed}
 
+    async def retention_show(self, mandate: str | None) -> JsonObject:
+        self.calls.append(("retention_show", mandate))
+        policy = {"keep_days": 30, "then": "month", "min_free_bytes": 5 * 10**9}
+        if mandate is None:
+            own = [{"mandate": "Acme", "policy": policy | {"keep_days": None}}]
+            return {"policy": policy, "own": True, "mandate": None, "mandates": own}
+        self._find(mandate)
+        file = {"file": "notes.txt", "versions": 2, "bytes": 4_000_000}
+        return {
+            "policy": policy,
+            "own": False,
+            "mandate": mandate,
+            "held": {"versions": 5, "bytes": 9_000_000},
+            "would_drop": {"versions": 2, "bytes": 4_000_000, "files": [file]},
+        }
+
+    async def retention_set(
+        self, mandate: str | None, policy: JsonObject | None, dry_run: bool = False
+    ) -> JsonObject:
+        self.calls.append(("retention_set", mandate, policy, dry_run))
+        shown = await self.retention_show("Acme")
+        self.calls.pop()
+        return shown if dry_run else shown | {"dropped": {"versions": 2, "bytes": 4_000_000}}
+
     async def record_history(
         self,
         mandate: str,
