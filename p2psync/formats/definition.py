@@ -123,8 +123,9 @@ def read_toml(text: str) -> Definition:
     Raises ``DefinitionSyntax``, ``DefinitionInvalid`` with line and key, ``DefinitionTooLong``.
     """
     try:
+        text.encode()
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (UnicodeEncodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise DefinitionSyntax(cause=str(error)) from None
     try:
         definition = _checked(table)
@@ -143,6 +144,7 @@ def read_name(parameter: str) -> Definition | None:
     if len(parameter) > FORMAT_NAME_BYTES_MAX:
         return None
     try:
+        parameter.encode()
         table = json.loads(parameter)
         definition = _checked(table) if isinstance(table, dict) else None
     except (ValueError, RecursionError, _Wrong):

@@ -1,6 +1,7 @@
 """Targets for exchange files: every reader of the registry, and two people's edits of one file."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -9,19 +10,32 @@ from p2psync.core.diff import diff
 from p2psync.core.files import apply_lines
 from p2psync.core.ops import Lines
 from p2psync.core.records import Document, Problem, Segment
+from p2psync.errors import P2PSyncError
 from p2psync.formats import registry
 from p2psync.formats.base import Format
 from p2psync.formats.checks import check
+from p2psync.formats.choice import chosen
 from p2psync.formats.cresus_line import read_line
 from p2psync.formats.cresus_list import read_list
 from p2psync.formats.cresus_settings import Settings, read_settings
+from p2psync.formats.definition import read_toml
 from p2psync.limits import FILE_PROBLEMS_MAX, LISTED_FILES_MAX, RECORD_TEXT_CHARS_MAX
 from tests.fuzz.feed import Feed
 from tests.fuzz.target import Target
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 _FILE = b"f" * 16
-_ALL = registry.all_formats()
+_DEFINITION = (EXAMPLES / "kassenbuch.toml").read_text("utf-8")
+_WORDS = (
+    'key = ["date"]\n',
+    'quote = ""\n',
+    '"',
+    "identity = ",
+    "[side]\n",
+    "more_columns = true\n",
+)
+_VARIANTS = ("datev-postings:20240701", read_toml(_DEFINITION).format_name)
+_ALL = (*registry.all_formats(), *map(registry.by_name, _VARIANTS))
 
 
 @cache
@@ -111,7 +125,9 @@ def run_reader(data: bytes) -> None:
     feed = Feed(data)
     name = feed.text() if feed.chance() else feed.pick(list(_examples()))
     content = _file(feed)
-    assert registry.find(name, content[:65536]) in _ALL
+    found = registry.find(name, content[:65536])
+    assert registry.by_name(found.name) is found
+    assert registry.find_again(feed.pick(_ALL).name, name, content[:65536]).name
     for kind in _ALL:
         kind.recognise(name, content[:65536])
         document = _check_document(kind, content)
@@ -150,6 +166,25 @@ def run_line(data: bytes) -> None:
     assert read_line(raw, 9).segment.key == line.segment.key
     for kind in _ALL:
         _check_segment(kind.read_segment(raw))
+
+
+def run_definition(data: bytes) -> None:
+    """A definition of a delimited text, and the name that a peer sends for one."""
+    feed = Feed(data)
+    text = feed.pick((_DEFINITION, _DEFINITION, ""))
+    place = feed.number(len(text) + 1)
+    words = (feed.text(), feed.pick(_WORDS), text[place : place + feed.number(30)])
+    text = text[:place] + feed.pick(words) + text[place + feed.number(30) :]
+    with suppress(P2PSyncError):
+        form = chosen(text)
+        assert registry.by_name(form.name) is form
+        _check_document(form, _file(feed))
+    name = f"delimited:{text}"
+    assert registry.by_name(name).name in (name, "opaque")
+
+
+def _definition_seeds() -> Iterable[bytes]:
+    return (bytes([kind, 0, place]) + b"x" * 8 for kind in range(3) for place in range(0, 250, 50))
 
 
 # -- two people's edits -------------------------------------------------------------------------
@@ -248,6 +283,14 @@ TARGETS = (
         _line_seeds,
         bytes_max=1024,
         short_runs=1_500,
+    ),
+    Target(
+        "definition",
+        "any definition is refused, or reads files as every format does, under its one name",
+        run_definition,
+        _definition_seeds,
+        bytes_max=1024,
+        short_runs=400,
     ),
     Target(
         "merge",

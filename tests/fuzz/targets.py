@@ -9,7 +9,7 @@ MODULES = {
     "wire_targets": ("codec", "frame", "payload", "entry"),
     "ticket_targets": ("ticket", "sealed"),
     "name_targets": ("names", "folder"),
-    "format_targets": ("reader", "line", "merge"),
+    "format_targets": ("reader", "line", "definition", "merge"),
     "network_targets": (
         "announcement",
         "packet",
