@@ -1,6 +1,6 @@
 """What versions of a file contain: from the entries for record files, else from their pieces."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 
 from p2psync.core import crypto
@@ -18,9 +18,13 @@ Read = Callable[[], Iterator[bytes]]
 class Contents:
     """Reads the contents of versions."""
 
-    def __init__(self, store: Store, pieces: Pieces) -> None:
+    def __init__(
+        self, store: Store, pieces: Pieces, flushed: Callable[[], Awaitable[None]]
+    ) -> None:
+        """``flushed`` returns when what was folded is on the disk."""
         self._store = store
         self.pieces = pieces
+        self._flushed = flushed
 
     async def base(self, opened: Opened, file: FileState, heads: Iterable[OpId]) -> SegmentSet:
         """The segments as some versions left them; those of the fold itself when that is what
@@ -38,6 +42,9 @@ class Contents:
             )
         )
         raws = await self._store.raws(opened.id, entries)
+        if len(raws) < len(entries):  # of a version that has just come
+            await self._flushed()
+            raws = await self._store.raws(opened.id, entries)
         found = opened.replica.lines_of(raws)
         return replay(
             file.info.format,

@@ -192,7 +192,7 @@ class Node:
         )
         self.missing = Missing(
             self.notices,
-            Contents(store, self.pieces),
+            Contents(store, self.pieces, self.runner.flushed),
             nursery,
             lambda: self.opened,
             mandates_folder,

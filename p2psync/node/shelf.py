@@ -106,7 +106,7 @@ class Shelf:
         self._lost = lost
         self._missing = missing
         self._sending = sending
-        self._contents = Contents(store, pieces)
+        self._contents = Contents(store, pieces, runner.flushed)
         self._saving = Saving(runner, store, self._contents, notices, own_effects)
         self._writing = Writing(runner, store, self._contents, notices, watch)
 

@@ -56,7 +56,7 @@ class Versions:
     def __init__(self, node: Node, posting: Posting) -> None:
         self._node = node
         self._posting = posting
-        self._contents = Contents(node.store, node.pieces)
+        self._contents = Contents(node.store, node.pieces, node.runner.flushed)
         self._weighing = Weighing(node)
 
     # -- versions -------------------------------------------------------------------------------
