@@ -69,6 +69,8 @@ def _cells(fields: Mapping[str, str]) -> Sequence[str]:
     """
     if isinstance(fields, PostingFields):
         return fields.several(_CHECKED)
+    if "debit" not in fields and "credit" not in fields:  # a bank's line, which names no accounts
+        return ["", *_NO_ACCOUNT, fields.get("vat_code", "")]
     cells = [fields.get(name, "") for name in _CHECKED]
     if "journal" in fields:
         cells += [fields.get("date", ""), fields.get("amount", "")]
