@@ -1235,8 +1235,8 @@ class DefinitionInvalid(UsageError):
     template = "definition, line {line}, {key}: there is no such key"
     hint_template = "see the list of keys in docs/formats.md"
 
-    def __init__(self, template: str, **params: object) -> None:
-        self.template = template
+    def __init__(self, template: str | None = None, **params: object) -> None:
+        self.template = template or type(self).template
         super().__init__(**params)
 
 
