@@ -216,6 +216,16 @@ class TicketClosed(TicketError):
     hint_template = "ask who sent the ticket to reopen it: p2psync mandate close --undo"
 
 
+class DeviceRemoved(TicketError):
+    """This device was a member and was removed: no ticket brings it back (B-ID-3)."""
+
+    code = "device-removed"
+    template = "this device was removed from the mandate"
+    hint_template = (
+        "ask who removed it, or a senior member, to let it in again: p2psync member readmit"
+    )
+
+
 # -- network (docs/spec/link.md) ---------------------------------------------------------------
 
 
@@ -1210,6 +1220,44 @@ class DeviceUnknown(UsageError):
     code = "device-unknown"
     template = "no member of {mandate} is called {device}"
     hint_template = "p2psync member list shows the members and their devices"
+
+
+class DeviceNotJunior(RefusedError):
+    """Only who came in before a device, with a role that could invite it, removes it (B-ID-3)."""
+
+    code = "device-not-junior"
+    template = (
+        "this device cannot remove {who} ({role}) from {mandate}, nor let it in again: only one "
+        "that was let in before it may, with the role owner, or accounting for any but owners"
+    )
+    hint_template = "these may: {may}"
+
+
+class DeviceIsThis(RefusedError):
+    """A device does not remove itself like another one's."""
+
+    code = "device-is-this"
+    template = "that is this device"
+    hint_template = "to take {mandate} off its list: p2psync mandate remove"
+
+
+class DeviceNotRemoved(RefusedError):
+    """There is nothing to undo."""
+
+    code = "device-not-removed"
+    template = "{who} was not removed from {mandate}"
+    hint_template = "p2psync member list shows who was"
+
+
+class RemovedByOthers(RefusedError):
+    """This device was removed from the mandate by another one (B-ID-3)."""
+
+    code = "removed-by-others"
+    template = (
+        "{who} removed this device from {mandate} on {when}: what is saved here stays here, and "
+        "does not count for the others"
+    )
+    hint_template = "ask {who}, or a senior member, to let it in again: p2psync member readmit"
 
 
 class DeviceAmbiguous(UsageError):

@@ -38,7 +38,8 @@ STRANGER_LOGS_MAX = 2_000
 """Logs of devices that are no members (yet: a log may arrive before its device's admission)."""
 STRANGER_LOG_ENTRIES_MAX = 1_000
 STRANGERS_BYTES_MAX = 32 * MIB
-"""Entries of all devices that are no members together; honest ones have few."""
+"""Entries of all devices that are no members together; honest ones have few. And of all that were
+removed, what comes of them since this device started."""
 LOGS_PER_DEVICE_MAX = 128
 """A device opens a log when its machine was restored or copied, or the one before was closed."""
 BRANCHES_PER_LOG_MAX = 16
@@ -123,6 +124,12 @@ ARGON2_OPERATIONS_MAX = 10
 
 # -- membership
 MEMBERS_MAX = 1_000
+CUT_HEADS_MAX = 1_024
+"""Branches of logs that a removal names."""
+EPOCHS_MAX = 1_024
+"""Keys of epochs that are told at once, and kept before a member started their epoch."""
+EPOCHS_OFFERED_MAX = 8
+"""By the keys of the newest so many epochs a mandate is offered: a peer may be behind."""
 INVITATION_USES_MAX = 1_000
 
 # -- wire (docs/spec/wire.md)

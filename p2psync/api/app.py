@@ -10,7 +10,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from p2psync import __version__, errors, limits
-from p2psync.api import auditing, history, hooks, placing, posting, programs, removal, retention
+from p2psync.api import (
+    auditing,
+    history,
+    hooks,
+    members,
+    placing,
+    posting,
+    programs,
+    removal,
+    retention,
+)
 from p2psync.api.answers import error_answer
 from p2psync.api.guard import Bounds
 from p2psync.api.parts import Answer, Body, Node, Segment, Text, new_router
@@ -211,12 +221,6 @@ async def wait(node: Node, mandate: Segment, body: Waiting) -> JsonObject:
     return await node.wait(mandate, body.synced, body.timeout_seconds)
 
 
-@router.get("/mandates/{mandate}/members")
-async def member_list(node: Node, mandate: Segment) -> JsonObject:
-    """Who subscribes to the mandate."""
-    return await node.member_list(mandate)
-
-
 EventId = Annotated[int | None, Query(ge=0, lt=1 << 63)]
 
 
@@ -262,6 +266,7 @@ _ROUTERS = (
     programs.router,
     placing.router,
     removal.router,
+    members.router,
     history.router,
     retention.router,
 )

@@ -451,7 +451,29 @@ class Service(Protocol):
         """
 
     async def member_list(self, mandate: str) -> JsonObject:
-        """List the members: ``{"members": [MEMBER]}``."""
+        """List the members: ``{"members": [MEMBER], "removed": [REMOVED]}``.
+
+        REMOVED is ``{"device", "name", "machine", "role", "phrase", "by", "removed",
+        "quarantined", "may_readmit"}``: by whom, when, and how many of its entries do not count.
+        """
+
+    async def member_removal(self, mandate: str, device: str) -> JsonObject:
+        """Say what removing a device would do (B-ID-3): what ``member_remove`` returns and raises."""
+
+    async def member_remove(self, mandate: str, device: str) -> JsonObject:
+        """Remove a device, by id prefix or name.
+
+        ``{"mandate", "device", "name", "machine", "role", "seat", "files", "tickets",
+        "remaining"}``: whether it had the seat, the names of its files, how many open tickets end,
+        how many devices are left. Raises ``DeviceNotJunior``, ``DeviceIsThis``.
+        """
+
+    async def member_readmit(self, mandate: str, device: str) -> JsonObject:
+        """Undo the removal of a device: ``{"mandate", "device", "name", "machine",
+        "quarantined"}``, how many of its entries count again.
+
+        Raises ``DeviceNotJunior``, ``DeviceNotRemoved``.
+        """
 
     def events(self, mandate: str | None, since: int | None) -> AsyncIterator[JsonObject]:
         """Yield events as they come; with ``since``, first the kept ones of a higher id.

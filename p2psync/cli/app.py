@@ -15,6 +15,7 @@ from p2psync.cli.commands import (
     identity,
     inspect,
     mandate,
+    member,
     node,
     placing,
     posting,
@@ -86,7 +87,7 @@ app.add_typer(audit.group, name="audit")
 app.add_typer(watching.group)
 app.add_typer(hooks.group, name="hook")
 app.add_typer(hooks.notify_group, name="notify")
-app.add_typer(mandate.member_group, name="member")
+app.add_typer(member.group, name="member")
 app.add_typer(mandate.suggestion_group, name="suggestion")
 app.add_typer(program.group, name="program")
 app.add_typer(status.group)

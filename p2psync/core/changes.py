@@ -21,6 +21,22 @@ class MemberWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRemoved:
+    """A device was removed (B-ID-3): what it writes from now on does not count."""
+
+    device: bytes
+    by: bytes
+    """Who removed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberReadmitted:
+    """The removal of a device was undone: it is what it was, and all that it wrote counts."""
+
+    device: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class FileAdded:
     """A file was attached."""
 
@@ -181,6 +197,8 @@ class NewerVersion:
 Change = (
     MemberJoined
     | MemberWaiting
+    | MemberRemoved
+    | MemberReadmitted
     | FileAdded
     | FileSaved
     | FileDetached

@@ -5,6 +5,7 @@ bytes made for one purpose mean nothing in another. Nothing here draws randomnes
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import blake3
@@ -84,6 +85,18 @@ class SigningKey:
         signed: bytes = bindings.crypto_sign(message, self._secret)
         return signed[:SIGNATURE_BYTES]
 
+    def open_sealed(self, sealed: bytes, domain: bytes, associated: bytes) -> bytes:
+        """The reverse of ``seal_to``; raises ``CryptoError`` for what is not sealed to this key."""
+        if len(sealed) < KEY_BYTES + SEAL_BYTES:
+            raise CryptoError(cause="too short")
+        try:
+            own = bindings.crypto_sign_ed25519_sk_to_curve25519(self._secret)
+            shared = bindings.crypto_scalarmult(own, sealed[:KEY_BYTES])
+        except (NaclError, ValueError, TypeError):
+            raise CryptoError(cause="no key to open it with") from None
+        key = derive(shared, domain, sealed[:KEY_BYTES], self.public)
+        return unseal(key, bytes(NONCE_BYTES), sealed[KEY_BYTES:], associated)
+
 
 def verify(public: bytes, domain: bytes, message: bytes, signature: bytes) -> bool:
     """Tell whether the signature was made by that key over that message in that domain."""
@@ -121,6 +134,25 @@ def unseal(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
     except (NaclError, ValueError, TypeError):
         raise CryptoError(cause="wrong key, or altered") from None
     return plain
+
+
+def seal_to(
+    public: bytes, plaintext: bytes, ephemeral: bytes, domain: bytes, associated: bytes
+) -> bytes:
+    """Seal to the holder of an Ed25519 key (32 bytes): 48 bytes longer.
+
+    X25519 (RFC 7748) with the key's Montgomery form and an ``ephemeral`` secret (32 fresh random
+    bytes), whose public half goes ahead; the fixed nonce is sound, for each makes another key.
+    Raises ``CryptoError`` when the key is no point of the curve.
+    """
+    try:
+        theirs = bindings.crypto_sign_ed25519_pk_to_curve25519(public)
+        shared = bindings.crypto_scalarmult(ephemeral, theirs)
+    except (NaclError, ValueError, TypeError):
+        raise CryptoError(cause="not a device's key") from None
+    head: bytes = bindings.crypto_scalarmult_base(ephemeral)
+    key = derive(shared, domain, head, public)
+    return head + seal(key, bytes(NONCE_BYTES), plaintext, associated)
 
 
 # -- chunks (docs/spec/storage.md, "Chunks") --------------------------------------------------
@@ -176,6 +208,18 @@ def open_chunk(secret: bytes, plain_digest: bytes, sealed: bytes) -> bytes:
     if not fits or content_digest(plain) != plain_digest:
         raise CryptoError(cause="a chunk holds something else")
     return plain
+
+
+def open_chunk_of(secrets: Sequence[bytes], plain_digest: bytes, sealed: bytes) -> bytes:
+    """The same when any of several secrets may have sealed it; the likeliest comes first."""
+    for secret in secrets[:-1]:
+        key = derive(secret, b"p2psync.chunk", plain_digest)
+        try:
+            ChaCha20Poly1305(key).decrypt(_CHUNK_NONCE, sealed, None)
+        except InvalidTag:
+            continue
+        return open_chunk(secret, plain_digest, sealed)
+    return open_chunk(secrets[-1], plain_digest, sealed)
 
 
 # -- passphrases ------------------------------------------------------------------------------

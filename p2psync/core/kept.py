@@ -12,7 +12,7 @@ from functools import lru_cache
 from p2psync.core import codec, ops
 from p2psync.core.files import FileState, Past, Receipt, Version
 from p2psync.core.holding import Answered, Held
-from p2psync.core.mandate import Applied, Device, Dirty, Mandate, Part
+from p2psync.core.mandate import Applied, Device, Dirty, Mandate, Part, Rotation
 from p2psync.core.membership import Stamped, compute
 from p2psync.core.ops import (
     AddFile,
@@ -31,7 +31,7 @@ from p2psync.core.standing import Closing, Presence, Standing
 from p2psync.errors import StateDamaged
 from p2psync.limits import FILES_PER_MANDATE_MAX
 
-VERSION = 3
+VERSION = 4
 """Rises when the fold of the same entries gives other values: what is kept is then made anew."""
 
 STALE = "it was to be made anew"
@@ -101,7 +101,7 @@ def _core(state: Mandate) -> codec.Value:
         list(state.incarnations.items()),
         sorted(state.newer),
         [
-            [each.id, each.device, each.stamp, ops.encode([each.operation])]
+            [each.id, each.device, each.stamp, ops.encode([each.operation]), sorted(each.covers)]
             for each in state.stamped
         ],
         state.named,
@@ -110,6 +110,12 @@ def _core(state: Mandate) -> codec.Value:
         [[term, hands] for term, hands in state.hands.items()],
         list(state.unposted.items()),
         _standing(state.standing),
+        state.root_epoch,
+        [
+            [each.epoch, each.id, each.device, each.stamp, sorted(each.recipients)]
+            for each in state.rotations.values()
+        ],
+        list(state.quarantined.items()),
     ]
 
 
@@ -248,6 +254,9 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
         hands,
         unposted,
         standing,
+        state.root_epoch,
+        rotations,
+        quarantined,
     ) = value
     if stale:
         raise StateDamaged(cause=STALE)
@@ -255,9 +264,13 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
     state.logs |= dict(logs)
     state.incarnations |= dict(incarnations)
     state.newer |= set(newer)
-    for op, device, stamp, payload in stamped:
+    for op, device, stamp, payload, covers in stamped:
         (operation,) = ops.decode(payload)
-        state.stamped.append(Stamped(op, device, stamp, operation))  # type: ignore[arg-type]  # what was written
+        one = Stamped(op, device, stamp, operation, frozenset(covers))  # type: ignore[arg-type]  # what was written
+        state.stamped.append(one)
+    for epoch, op, device, stamp, recipients in rotations:
+        state.rotations[epoch] = Rotation(epoch, op, device, stamp, frozenset(recipients))
+    state.quarantined |= dict(quarantined)
     state.described |= {device: (stamp, op) for device, stamp, op in described}
     state.claims += claims
     state.hands |= {term: list(given) for term, given in hands}

@@ -3,11 +3,12 @@
 The fold is pure: it depends on the set of entries, not on the order or way they came (a test
 shuffles them). Entries of a device count once the device is a member; until then they are held
 (protocol.md: "the newcomer's entries travel but do not count"). What a fold cannot take back in
-steps, a member that loses its admission, or one that wrote more than was held, is reported as
-``stale``: the owner of the entries then folds anew.
+steps, a member that loses its admission, one that wrote more than was held, or one that was removed
+and had written what its cut does not admit, is reported as ``stale``: the owner of the entries then
+folds anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -27,12 +28,14 @@ from p2psync.core.changes import (
     MandateRenamed,
     MandateShared,
     MemberJoined,
+    MemberReadmitted,
+    MemberRemoved,
     MemberWaiting,
     NewerVersion,
     SeatChanged,
 )
 from p2psync.core.files import FileState, Pair, Past, Receipt, StampedLines, Touch
-from p2psync.core.membership import MAY_POST, MAY_WRITE, Membership, Stamped
+from p2psync.core.membership import MAY_INVITE, MAY_POST, MAY_WRITE, Membership, Stamped
 from p2psync.core.ops import (
     AddFile,
     Admit,
@@ -54,6 +57,7 @@ from p2psync.core.ops import (
     Place,
     Policy,
     Post,
+    Readmit,
     Reattach,
     Redeem,
     Register,
@@ -86,6 +90,7 @@ class Applied:
     stamp: int
     operations: tuple[Operation, ...]
     prev: bytes = b""
+    epoch: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,17 @@ class Device:
     device: bytes
     name: str = ""
     machine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """An epoch (16 bytes) that a member started, and the devices that got its key with it."""
+
+    epoch: bytes
+    id: OpId
+    device: bytes
+    stamp: int
+    recipients: frozenset[bytes]
 
 
 Dirty = Literal["core", "file", "receipt", "held", "part"]
@@ -166,6 +182,12 @@ class Mandate:
     be kept until then."""
     held: dict[bytes, list[Applied]] = field(default_factory=dict)
     """Entries of devices that are no members."""
+    quarantined: dict[bytes, int] = field(default_factory=dict)
+    """How many entries of each removed device do not count, because no cut admits them."""
+    root_epoch: bytes = b""
+    """The epoch in which the mandate was founded."""
+    rotations: dict[bytes, Rotation] = field(default_factory=dict)
+    """The epochs that were started since."""
     stamped: list[Stamped] = field(default_factory=list)
     named: tuple[int, OpId] = (-1, (b"", 0))
     described: dict[bytes, tuple[int, OpId]] = field(default_factory=dict)
@@ -179,6 +201,10 @@ class Mandate:
     dirt: Dirt = field(default_factory=Dirt)
     past: Past | None = None
     """Where entries are found again; ``None`` while all of the fold is in memory."""
+    leaves: Callable[[bytes], Iterable[bytes]] | None = None
+    """The last entries of a log, one a branch; ``None`` where nobody knows."""
+    _within: set[bytes] | None = None
+    """While all is folded at once: the entries of removed devices that count."""
 
     # -- folding --------------------------------------------------------------------------------
 
@@ -189,11 +215,42 @@ class Mandate:
         every = list(entries)
         for entry in every:
             state._learn(entry)
+        prevs = state._prevs_of_removed(every)
+        state._cover(prevs)
         state._recompute()
         state.stale = False
+        state._within = set()
+        for device, removal in state.membership.removed.items():
+            state._within |= _up_to(removal.cut, prevs[device])
         for entry in every:
             state._count_or_hold(entry)
+        state._within = None
         return state
+
+    def _prevs_of_removed(self, every: Iterable[Applied]) -> dict[bytes, dict[bytes, bytes]]:
+        """What stands before each entry of those devices that somebody removes, by device."""
+        prevs: dict[bytes, dict[bytes, bytes]] = {
+            stamped.operation.device: {}
+            for stamped in self.stamped
+            if isinstance(stamped.operation, Remove)
+        }
+        for entry in every if prevs else ():
+            of_device = prevs.get(self.logs.get(entry.log, b""))
+            if of_device is not None:
+                of_device[entry.id] = entry.prev
+        return prevs
+
+    def _cover(self, prevs: Mapping[bytes, Mapping[bytes, bytes]]) -> None:
+        """Find which entries each removal's cut admits, of those that say who is a member."""
+        by_device: dict[bytes, set[bytes]] = {}
+        for stamped in self.stamped:
+            by_device.setdefault(stamped.device, set()).add(stamped.id[0])
+        for index, stamped in enumerate(self.stamped):
+            if isinstance(stamped.operation, Remove):
+                removed = stamped.operation.device
+                theirs = by_device.get(removed, set())
+                covers = frozenset(theirs & _up_to(stamped.operation.cut, prevs[removed]))
+                self.stamped[index] = replace(stamped, covers=covers)
 
     def apply(self, entry: Applied) -> list[Change]:
         """Fold one more entry, after all that it depends on; return what changed.
@@ -204,7 +261,13 @@ class Mandate:
         if self._learn(entry):
             before = self.membership
             self._recompute()
+            for device, removal in self.membership.removed.items():
+                if device not in before.removed:
+                    changes.append(MemberRemoved(device, removal.by[0][1]))
             for device in self.membership.members.keys() - before.members.keys():
+                if device in before.removed:
+                    changes.append(MemberReadmitted(device))
+                    continue
                 changes.append(MemberJoined(device))
                 waited = self.held.pop(device, [])
                 for waiting in waited:
@@ -231,7 +294,7 @@ class Mandate:
                     )
                     self.devices.setdefault(device, Device(device))
                     continue
-                case Create() | Invite() | Revoke() | Redeem() | Admit():
+                case Create() | Invite() | Revoke() | Redeem() | Admit() | Remove() | Readmit():
                     pass
                 case _:
                     continue
@@ -246,11 +309,12 @@ class Mandate:
         self,
         entry: Applied,
         index: int,
-        operation: Create | Invite | Revoke | Redeem | Admit,
+        operation: Create | Invite | Revoke | Redeem | Admit | Remove | Readmit,
     ) -> Stamped | None:
         device = self.logs.get(entry.log)
         if device is None:
             return None
+        covers: frozenset[bytes] = frozenset()
         match operation:
             case Create(device=founder, salt=salt, name=name):
                 if (
@@ -260,19 +324,40 @@ class Mandate:
                 ):
                     return None
                 self.founder = founder
+                self.root_epoch = entry.epoch
                 if self.named[0] < 0:
                     self.name = name
             case Redeem() if not membership.redeem_holds(operation, self.id, device):
                 return None
-        return Stamped((entry.id, index), device, entry.stamp, operation)
+            case Remove(device=removed):
+                # All that is here, unless it makes the fold stale: then they are looked for.
+                theirs = [each.id[0] for each in self.stamped if each.device == removed]
+                covers = frozenset(theirs)
+        return Stamped((entry.id, index), device, entry.stamp, operation, covers)
 
     def _recompute(self) -> None:
         before = self.membership
         self.membership = membership.compute(self.id, self.stamped)
-        for device, member in before.members.items():
-            now = self.membership.members.get(device)
-            if now is None or (now.role, now.rank) != (member.role, member.rank):
+        for device in (*before.members, *before.removed):
+            was, now = before.past(device), self.membership.past(device)
+            assert was is not None
+            if now is None or (now.role, now.rank) != (was.role, was.rank):
                 self.stale = True
+        for device in before.removed.keys() | self.membership.removed.keys():
+            if before.removed.get(device) != self.membership.removed.get(device):
+                self._recut(device, before)
+
+    def _recut(self, device: bytes, before: Membership) -> None:
+        """A device was removed or readmitted, or its cut changed: what counted may not any more,
+        or the other way round."""
+        removal = self.membership.removed.get(device)
+        all_counted = before.past(device) is not None and not self.quarantined.get(device)
+        if removal is None or not all_counted:
+            self.stale = self.stale or not all_counted
+            return
+        logs = [log for log, owner in self.logs.items() if owner == device]
+        if self.leaves is None or any(not removal.cut.issuperset(self.leaves(log)) for log in logs):
+            self.stale = True
 
     def _count_or_hold(self, entry: Applied) -> list[Change]:
         device = self.logs.get(entry.log)
@@ -280,6 +365,15 @@ class Mandate:
             return []
         if device in self.membership.members:
             return self._count(entry)
+        removal = self.membership.removed.get(device)
+        if removal is not None:
+            if self._within is not None and entry.id in self._within:
+                return self._count(entry)
+            if self._within is None and entry.id in removal.cut:
+                self.stale = True  # the cut names what its author had not seen
+            self.quarantined[device] = self.quarantined.get(device, 0) + 1
+            self.dirt.core()
+            return []
         held = self.held.setdefault(device, [])
         if len(held) < QUARANTINED_ENTRIES_MAX:
             held.append(entry)
@@ -294,7 +388,8 @@ class Mandate:
 
     def _count(self, entry: Applied) -> list[Change]:
         device = self.logs[entry.log]
-        role = self.membership.role(device)
+        author = self.membership.past(device)
+        role = None if author is None else author.role
         writes = role in MAY_WRITE
         changes: list[Change] = []
         lines = tuple([op for op in entry.operations if type(op) is Lines])
@@ -316,9 +411,13 @@ class Mandate:
                 case Unknown(code=code):
                     self.newer.add(device)
                     changes.append(NewerVersion(device, code))
-                case SetRole() | Remove() | Rotate():
+                case SetRole():
                     self.newer.add(device)
                     changes.append(NewerVersion(device, -1))
+                case Rotate():
+                    if role in MAY_INVITE and operation.keys:
+                        self._rotate(operation, op, device, entry.stamp)
+                        changes.append(MandateChanged())
                 case Share():
                     if role == "owner" and not self.shared:
                         self.shared = True
@@ -342,6 +441,14 @@ class Mandate:
             self.dirt.core()
         self._drop_parts(counting.before)
         return changes
+
+    def _rotate(self, operation: Rotate, op: OpId, device: bytes, stamp: int) -> None:
+        """Take an epoch; of several with one name the lowest operation counts."""
+        known = self.rotations.get(operation.epoch)
+        if known is None or op < known.id:
+            recipients = frozenset(each.device for each in operation.keys)
+            rotation = Rotation(operation.epoch, op, device, stamp, recipients)
+            self.rotations[operation.epoch] = rotation
 
     def _describe(self, operation: Describe, op: OpId, device: bytes, stamp: int) -> None:
         if (stamp, op) > self.described.get(device, (-1, (b"", 0))):
@@ -409,14 +516,14 @@ class Mandate:
                 if isinstance(operation, Hold):
                     changes = holding.hold(file.holds, operation, *at)
                 else:
-                    may_post = self.membership.may(device, MAY_POST)
+                    may_post = self.membership.was(device, MAY_POST)
                     changes = holding.answer(file.holds, operation, *at, may_post=may_post)
                 if changes:
                     self._touched(file, ())
                 return changes
-            case Post() if self.membership.may(device, MAY_POST):
+            case Post() if self.membership.was(device, MAY_POST):
                 return self._post(operation, op, device, entry)
-            case Unpost(receipts=receipts) if self.membership.may(device, MAY_POST):
+            case Unpost(receipts=receipts) if self.membership.was(device, MAY_POST):
                 return self._unpost(receipts, op, device)
             case _:
                 return []
@@ -432,7 +539,7 @@ class Mandate:
         at = (counting.entry.stamp, op)
         match operation:
             case Detach(versions=versions):
-                may_post = self.membership.may(counting.device, MAY_POST)
+                may_post = self.membership.was(counting.device, MAY_POST)
                 counts = file.detach(frozenset(versions), op, may_post=may_post)
                 return [FileDetached(file.id, op, counting.device)] if counts else []
             case Reattach(detaches=detaches):
@@ -561,38 +668,73 @@ class Mandate:
         """The device that posts (B-POS-7): claimed first, then handed over term by term.
 
         Of concurrent claims the lowest (rank, operation) holds; an owner's handing over goes before
-        the holder's.
+        the holder's. From a removed device it goes back to who had it before, else to the claim
+        that is left.
         """
         return self.seating()[0]
 
     def seating(self) -> tuple[bytes | None, int]:
         """The seat's holder, and how often it was handed over."""
-        members = self.membership.members
-        claims = [(members[device].rank, op, device) for op, device in self.claims]
+        past = self.membership.past
+        claims = sorted(
+            (member.rank, op, device)
+            for op, device in self.claims
+            if (member := past(device)) is not None
+        )
         if not claims:
             return None, 0
-        holder = min(claims)[2]
+        claimed = [device for _, _, device in claims]
+        holders = claimed[:1]
         term = 2
         while term in self.hands:
+            may_hand = {holders[-1], self._seated(holders, claimed)}
             valid = [
-                (members[device].role != "owner", op, heir)
+                (author.role != "owner", op, heir)
                 for op, device, heir in self.hands[term]
-                if device in members
-                and self.membership.may(heir, MAY_POST)
-                and (members[device].role == "owner" or device == holder)
+                if (author := past(device)) is not None
+                and self.membership.was(heir, MAY_POST)
+                and (author.role == "owner" or device in may_hand)
             ]
             if not valid:
                 break
-            holder = min(valid)[2]
+            holders.append(min(valid)[2])
             term += 1
-        return holder, term - 2
+        return self._seated(holders, claimed), term - 2
+
+    def _seated(self, holders: Sequence[bytes], claimed: Sequence[bytes]) -> bytes | None:
+        """The last of the holders who is a member still, else the first who claims the seat."""
+        left = (each for each in (*reversed(holders), *claimed) if each in self.membership.members)
+        return next(left, None)
 
     def contested(self) -> tuple[bytes, ...]:
         """Devices that claimed the seat and do not hold it (B-MAN-1), until it is handed over."""
         seat, handed = self.seating()
         if handed:
             return ()
-        return tuple(sorted({device for _, device in self.claims} - {seat or b""}))
+        claimed = {device for _, device in self.claims if device in self.membership.members}
+        return tuple(sorted(claimed - {seat or b""}))
+
+    def epochs(self) -> list[bytes]:
+        """The epochs (16 bytes), the one that new entries are to be sealed in first.
+
+        That is the one whose key the most of those who were removed did not get; of several the
+        latest, by (effective time, operation).
+        """
+        removed = self.membership.removed.keys()
+        ordered = sorted(
+            self.rotations.values(),
+            key=lambda each: (len(removed - each.recipients), each.stamp, each.id),
+            reverse=True,
+        )
+        return [*(each.epoch for each in ordered), self.root_epoch]
+
+    def needs_rotation(self) -> bool:
+        """Whether somebody who was removed has the key of the epoch that is written in."""
+        removed = self.membership.removed.keys()
+        if not removed:
+            return False
+        rotation = self.rotations.get(self.epochs()[0])
+        return rotation is None or bool(removed & rotation.recipients)
 
     def receipt_state(self, receipt: OpId) -> str:
         """``posted``, ``retracted``, or ``contested`` while another took the same records."""
@@ -611,7 +753,17 @@ class Mandate:
         for stamped in self.stamped:
             if (
                 isinstance(stamped.operation, Redeem)
-                and stamped.device not in self.membership.members
+                and self.membership.past(stamped.device) is None
             ):
                 out[stamped.device] = stamped.operation.invitation
         return out
+
+
+def _up_to(heads: Iterable[bytes], prevs: Mapping[bytes, bytes]) -> set[bytes]:
+    """Entries and all that stands before them in their logs, as far as ``prevs`` knows."""
+    found: set[bytes] = set()
+    for entry_id in heads:
+        while entry_id in prevs and entry_id not in found:
+            found.add(entry_id)
+            entry_id = prevs[entry_id]
+    return found

@@ -28,6 +28,7 @@ from p2psync.limits import (
     AMOUNT_BYTES_MAX,
     CHUNK_ADDRESSES_INLINE_MAX,
     CHUNK_BYTES,
+    CUT_HEADS_MAX,
     ENTRY_BYTES_MAX,
     ENTRY_OPERATIONS_MAX,
     ENTRY_REFERENCES_MAX,
@@ -201,10 +202,19 @@ class SetRole:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Removes a strictly junior member, or oneself: entries beyond ``cut`` no longer count."""
+    """Removes a strictly junior member, or oneself: of its entries those count that ``cut`` names,
+    and those before them in their logs."""
 
     device: bytes
     cut: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Readmit:
+    """Undoes removals of a strictly junior device: it is what it was, and all it wrote counts."""
+
+    device: bytes
+    removals: tuple[OpId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +227,8 @@ class SealedKey:
 
 @dataclass(frozen=True, slots=True)
 class Rotate:
-    """Starts an epoch: its key for each remaining device, and the key before under it."""
+    """Starts an epoch: its key for each remaining device. Without ``keys`` it starts nothing and
+    hands on, to who has the epoch's key, the one ``before`` under it."""
 
     epoch: bytes
     keys: tuple[SealedKey, ...]
@@ -512,6 +523,7 @@ Operation = (
     | Admit
     | SetRole
     | Remove
+    | Readmit
     | Rotate
     | Share
     | Rename
@@ -568,7 +580,7 @@ _operations.add(4, Revoke, invitation=_key)
 _operations.add(5, Redeem, invitation=_key, proof=_signature)
 _operations.add(6, Admit, device=_key, invitation=_key)
 _operations.add(7, SetRole, device=_key, role=choice(*ROLES))
-_operations.add(8, Remove, device=_key, cut=array(_key, 1024))
+_operations.add(8, Remove, device=_key, cut=array(_key, CUT_HEADS_MAX))
 _operations.add(
     9,
     Rotate,
@@ -665,6 +677,7 @@ _operations.add(
     last=_day,
 )
 _operations.add(46, Answer, file=_file, holds=_op_ids(1), verdict=choice(*VERDICTS))
+_operations.add(48, Readmit, device=_key, removals=_op_ids(1024))
 
 
 def encode(operations: Sequence[Operation]) -> bytes:
@@ -782,6 +795,8 @@ def _named(operation: Operation) -> int:
         case Save(parents=references) | Unpost(receipts=references):
             return len(references)
         case Reattach(detaches=references) | Reopen(closes=references):
+            return len(references)
+        case Readmit(removals=references):
             return len(references)
     return 0
 

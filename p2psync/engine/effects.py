@@ -163,6 +163,14 @@ class KeepLogKey:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepEpochKey:
+    """Make the key of an epoch (32 bytes) durable, before what only it opens."""
+
+    mandate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class CloseLog:
     """Note durably that this device writes no more to one of its logs."""
 
@@ -325,6 +333,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismissed:
+    """A member says that this device was removed (B-ID-3).
+
+    ``by`` removed it, as a signed entry shows; ``None`` when nobody here can tell. ``hlc`` is when.
+    """
+
+    mandate: bytes
+    device: bytes
+    """Who says so."""
+    by: bytes | None = None
+    hlc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Warn:
     """Something that a person should hear of: a stable code and what it is about."""
 
@@ -338,6 +360,7 @@ Effect = (
     Persist
     | Refold
     | KeepLogKey
+    | KeepEpochKey
     | CloseLog
     | StoreChunk
     | FindChunks
@@ -353,5 +376,6 @@ Effect = (
     | Progress
     | PeerChanged
     | Refused
+    | Dismissed
     | Warn
 )

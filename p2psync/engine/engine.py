@@ -44,6 +44,8 @@ from p2psync.limits import (
 )
 
 SOFTWARE = f"p2psync/{__version__}"
+_OF_THE_REMOVED = wire.Opening | wire.Chunk | wire.ChunkMissing
+"""What a device that was removed may still send: it may be the only one to have some content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +396,8 @@ class Engine:
         | wire.ChunkWant
         | wire.Chunk
         | wire.ChunkMissing
-        | wire.Content,
+        | wire.Content
+        | wire.Keys,
     ) -> None:
         mandate = link.mandates.get(message.handle)
         if mandate is None:
@@ -404,6 +407,8 @@ class Engine:
         if held is None or session is None or session.handle != message.handle:
             return  # the mandate was removed here, or offered anew
         exchange = held.exchange
+        if exchange.replica.was_removed(link.device) and not isinstance(message, _OF_THE_REMOVED):
+            return
         match message:
             case wire.Opening(raws=raws):
                 exchange.on_opening(session, raws)
@@ -414,6 +419,9 @@ class Engine:
             case wire.Frontier(tips=tips):
                 exchange.on_frontier(session, tips)
                 self._transfer.open(link.id, link.device, session.handle, mandate)
+                self._after_entries(mandate)
+            case wire.Keys(keys=keys):
+                exchange.on_keys(session, keys)
                 self._after_entries(mandate)
             case wire.Have(tips=tips):
                 exchange.on_have(session, tips)
@@ -444,7 +452,10 @@ class Engine:
         return held.exchange.replica.state.shared or held.exchange.newcomer
 
     def _expects(self, held: _Held, device: bytes) -> bool:
-        return device in held.contacts or held.exchange.replica.is_member(device)
+        replica = held.exchange.replica
+        return replica.is_member(device) or (
+            device in held.contacts and not replica.was_removed(device)
+        )
 
     def _offer(self, link: _Link, held_here: Mapping[bytes, _Held], *, first: bool = False) -> None:
         """Offer what the peer is expected to have and has not been offered over this link."""
@@ -452,12 +463,13 @@ class Engine:
         if not handshake.may_offer:
             return
         keys = [
-            (mandate, held.exchange.replica.discovery_key)
+            (mandate, key)
             for mandate, held in held_here.items()
             if self._is_open(held)
             and self._expects(held, link.device)
             and link.id not in held.exchange.sessions
-            and not handshake.was_offered(mandate)
+            for key in held.exchange.replica.offered_keys
+            if not handshake.was_offered((mandate, key))
         ]
         if keys or first:
             for offer in handshake.offer(keys):
@@ -470,11 +482,12 @@ class Engine:
     def _on_offer(self, link: _Link, offer: wire.Offer) -> None:
         handshake = link.handshake
         held_keys = [
-            (mandate, held.exchange.replica.discovery_key)
+            (mandate, key)
             for mandate, held in self._held.items()
             if self._is_open(held)
             # Both offered it at once: the dialler's offer counts.
             and not (handshake.outbound and handshake.is_pending(mandate))
+            for key in held.exchange.replica.discovery_keys
         ]
         matches, accept = handshake.offers(offer, held_keys)
         self._desk.send(link.id, accept)
@@ -483,7 +496,7 @@ class Engine:
         self._handshake_progress(link)
 
     def _open(self, link: _Link, matches: Sequence[Match]) -> None:
-        if matches:
+        if any(self._serves(mandate, link.device) for _, mandate in matches):
             self._tell_contact(link)
         for handle, mandate in matches:
             link.open(handle, mandate)
@@ -492,6 +505,11 @@ class Engine:
                 continue
             self._transfer.close(link.id, mandate)
             held.exchange.open(link.id, handle, link.device)
+
+    def _serves(self, mandate: bytes, device: bytes) -> bool:
+        """Whether a device that holds a mandate's key is told more than a refusal."""
+        held = self._held.get(mandate)
+        return held is not None and not held.exchange.replica.was_removed(device)
 
     def _handshake_progress(self, link: _Link) -> None:
         if link.handshake.done:
@@ -559,16 +577,23 @@ class Engine:
         left, held.left = held.left, held.standing_left
         while self._has_changed(held) or held.left != left:
             left = held.left
-            if held.open:
+            if held.exchange.replica.state.membership.removed:
+                self._update_peers()
+            elif held.open:
                 self._peering.want_also(self._wanted(held))
             self._offer_everywhere(mandate)
             held.exchange.admit_late()
+            if held.exchange.replica.mends_epoch():
+                effects = held.exchange.replica.rotate(self._desk.wall_ms)
+                held.exchange.publish(effects)
 
     def _wanted(self, held: _Held) -> list[bytes]:
         """The devices to dial for a mandate, who has left too: of two that left and came back while
         apart each would wait for the other.
         """
-        return [*held.contacts, *held.exchange.replica.state.membership.members]
+        membership = held.exchange.replica.state.membership
+        every = dict.fromkeys([*held.contacts, *membership.members])
+        return [device for device in every if device not in membership.removed]
 
     def _has_changed(self, held: _Held) -> bool:
         before = held.members, held.open, held.closed
@@ -617,8 +642,7 @@ class Engine:
     def expected(self, mandate: bytes) -> tuple[bytes, ...]:
         """The other devices that have to do with a mandate: members, and whom its ticket names."""
         held = self._held[mandate]
-        members = held.exchange.replica.state.membership.members
-        return tuple(sorted((held.contacts.keys() | members.keys()) - {self.device}))
+        return tuple(sorted(set(self._wanted(held)) - {self.device}))
 
     def in_step(self, mandate: bytes) -> bool:
         """Tell whether every connected member has what is here, and we have all of theirs.

@@ -41,12 +41,12 @@ class Handshake:
     _began: bool = False
     """Whether our first offer went out; it may have been empty."""
     _offered: list[Key] = field(default_factory=list)
-    _names: set[bytes] = field(default_factory=set)
+    _names: set[Key] = field(default_factory=set)
     _unanswered: deque[tuple[int, int]] = field(default_factory=deque)
     _peer_offers: int = 0
     _peer_offer_frames: int = 0
-    _expected: dict[bytes, bytes] = field(default_factory=dict)
-    """By mandate, the tag by which the peer would offer it: made once, however often it offers."""
+    _expected: dict[Key, bytes] = field(default_factory=dict)
+    """The tag by which the peer would offer each: made once, however often it offers."""
 
     @property
     def side(self) -> int:
@@ -75,14 +75,14 @@ class Handshake:
             raise WireError(cause=f"speaks version {hello.version}, this p2psync {wire.VERSION}")
         self.peer_nonce = hello.nonce
 
-    def was_offered(self, mandate: bytes) -> bool:
-        """Tell whether that mandate was offered over this link."""
-        return mandate in self._names
+    def was_offered(self, key: Key) -> bool:
+        """Tell whether that mandate was offered over this link by that key."""
+        return key in self._names
 
     def forget(self, mandate: bytes) -> None:
         """Let a mandate be offered again."""
-        self._names.discard(mandate)
-        self._expected.pop(mandate, None)
+        self._names = {each for each in self._names if each[0] != mandate}
+        self._expected = {each: tag for each, tag in self._expected.items() if each[0] != mandate}
 
     def is_pending(self, mandate: bytes) -> bool:
         """Tell whether an offer of that mandate is out and unanswered."""
@@ -104,13 +104,16 @@ class Handshake:
             first = len(self._offered)
             tags = tuple([self._tag(_OFFER, key, self.side) for _, key in part])
             self._offered += part
-            self._names.update(mandate for mandate, _ in part)
+            self._names.update(part)
             self._unanswered.append((first, len(part)))
             messages.append(wire.Offer(first, tags))
         return messages
 
     def offers(self, offer: wire.Offer, held: Iterable[Key]) -> tuple[list[Match], wire.Accept]:
-        """Answer an offer out of the mandates held here; raises ``WireError`` out of turn."""
+        """Answer an offer out of the mandates held here; raises ``WireError`` out of turn.
+
+        A mandate may be offered, and held, by several keys: it is accepted once.
+        """
         if self.peer_nonce is None:
             raise WireError(cause="an offer before the greeting")
         if self.outbound and not self._began:
@@ -124,16 +127,18 @@ class Handshake:
         self.asked = True
         theirs = 1 - self.side
         by_tag: dict[bytes, Key] = {}
-        for mandate, key in held if offer.tags else ():
-            tag = self._expected.get(mandate)
+        for each in held if offer.tags else ():
+            tag = self._expected.get(each)
             if tag is None:
-                tag = self._expected[mandate] = self._tag(_OFFER, key, theirs)
-            by_tag[tag] = (mandate, key)
+                tag = self._expected[each] = self._tag(_OFFER, each[1], theirs)
+            by_tag[tag] = each
+        matched: set[bytes] = set()
         matches: list[Match] = []
         accepted: list[wire.Accepted] = []
         for index, tag in enumerate(offer.tags, offer.first):
             found = by_tag.pop(tag, None)
-            if found is not None:
+            if found is not None and found[0] not in matched:
+                matched.add(found[0])
                 handle = 2 * index + theirs
                 matches.append((handle, found[0]))
                 accepted.append(wire.Accepted(handle, self._tag(_ACCEPT, found[1], self.side)))

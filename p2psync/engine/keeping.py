@@ -153,6 +153,7 @@ class ArchivedPast:
             known.stamp,
             self.open(item),
             item.header.prev,
+            item.header.epoch,
         )
 
     def body(self, file: FileState) -> Body:

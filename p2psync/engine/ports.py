@@ -88,10 +88,14 @@ class Discovery(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DiscoverableMandate:
-    """A shared mandate's discovery key (32 bytes) and the devices expected to announce it."""
+    """A shared mandate's discovery key (32 bytes) and the devices expected to announce it.
+
+    One that is not ``announced`` is only looked for.
+    """
 
     discovery_key: bytes
     devices: tuple[bytes, ...]
+    announced: bool = True
 
 
 AcceptLink = Callable[[Link], Awaitable[None]]

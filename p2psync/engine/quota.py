@@ -27,9 +27,11 @@ class _Log:
 
 @dataclass(slots=True)
 class Quota:
-    """What each log takes up. ``is_member`` tells whether a device (32 bytes) is one now."""
+    """What each log takes up. ``is_member`` tells whether a device (32 bytes) is one now,
+    ``was_member`` whether it was one and was removed."""
 
     is_member: Callable[[bytes], bool]
+    was_member: Callable[[bytes], bool] = lambda device: False
     declined: dict[bytes, None] = field(default_factory=dict)
     """Logs of which something was not kept, and that are not asked for."""
     reopened: list[bytes] = field(default_factory=list)
@@ -39,12 +41,25 @@ class Quota:
     _strangers: int = 0
     """Logs of strangers when the batch began, and since."""
     _strangers_bytes: int = 0
+    _removed_bytes: int = 0
+    """What came of devices after they were removed, as far as this was there to see."""
 
     def begin(self) -> None:
         """Start a batch: count what strangers take up now."""
-        strangers = [each for each in self._logs.values() if not self.is_member(each.device)]
+        strangers = [each for each in self._logs.values() if self._is_stranger(each.device)]
         self._strangers = len(strangers)
         self._strangers_bytes = sum(each.size_bytes for each in strangers)
+
+    def _is_stranger(self, device: bytes) -> bool:
+        return not self.is_member(device) and not self.was_member(device)
+
+    def assign(self, log: bytes, device: bytes) -> None:
+        """Note whose log it is, which only its first entry tells, once that could be opened."""
+        known = self._logs.get(log)
+        if known is not None and known.device != device:
+            self._by_device[known.device] -= 1
+            self._by_device[device] = self._by_device.get(device, 0) + 1
+            known.device = device
 
     def device(self, log: bytes) -> bytes | None:
         """Whose log it is; ``None`` for one of which nothing is kept."""
@@ -70,6 +85,8 @@ class Quota:
             return False
         if self.is_member(device):
             return True
+        if self.was_member(device):
+            return self._removed_bytes + size_bytes <= STRANGERS_BYTES_MAX
         if known is None and self._strangers >= STRANGER_LOGS_MAX:
             return False
         if known is not None and known.entries >= STRANGER_LOG_ENTRIES_MAX:
@@ -92,8 +109,10 @@ class Quota:
         if known is None:
             known = self._logs[log] = _Log(device)
             self._by_device[device] = self._by_device.get(device, 0) + 1
-            self._strangers += not self.is_member(device)
-        if not self.is_member(device):
+            self._strangers += self._is_stranger(device)
+        if self.was_member(device):
+            self._removed_bytes += size_bytes
+        elif not self.is_member(device):
             self._strangers_bytes += size_bytes
         known.entries += 1
         known.size_bytes += size_bytes

@@ -9,19 +9,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from p2psync.core import clock, crypto, entry, kept, membership, ops
+from p2psync.core import clock, crypto, entry, epochs, kept, membership, ops
 from p2psync.core.changes import Change
 from p2psync.core.entry import Entry, LogKey
 from p2psync.core.files import StampedLines
 from p2psync.core.frontier import Chains, Tip, missing
 from p2psync.core.mandate import Applied, Mandate
 from p2psync.core.membership import MAY_INVITE
-from p2psync.core.ops import Chunked, Lines, Observe, OpenLog, Operation, OpId, Redeem, Save
+from p2psync.core.ops import (
+    Chunked,
+    Lines,
+    Observe,
+    OpenLog,
+    Operation,
+    OpId,
+    Redeem,
+    Remove,
+    Rotate,
+    Save,
+)
 from p2psync.core.records import SegmentReader
 from p2psync.engine.effects import (
     Changed,
     CloseLog,
     Effect,
+    KeepEpochKey,
     KeepLogKey,
     Persist,
     Refold,
@@ -34,6 +46,7 @@ from p2psync.engine.quota import Quota
 from p2psync.errors import (
     BadInputError,
     CryptoError,
+    DeviceRemoved,
     NotAdmitting,
     StateDamaged,
     TicketClosed,
@@ -44,10 +57,13 @@ from p2psync.errors import (
     WireError,
 )
 from p2psync.limits import (
+    CUT_HEADS_MAX,
     ENTRIES_IN_MEMORY_MAX,
     ENTRY_DEPS_MAX,
     ENTRY_OPERATIONS_MAX,
     ENTRY_PAYLOAD_TARGET_BYTES,
+    EPOCHS_MAX,
+    EPOCHS_OFFERED_MAX,
     LOGS_DECLINED_MAX,
     OPENING_ENTRIES_MAX,
     UNCOVERED_BYTES_MAX,
@@ -75,8 +91,8 @@ class OwnLog:
 class Secrets:
     """What this device holds of a mandate besides its entries.
 
-    ``epoch_keys``: 32 bytes each, the last is the current one. ``admission_seed`` (32 bytes) comes
-    from the ticket, for a device that is to be admitted.
+    ``epoch_keys``: 32 bytes each; the first is that of the ticket, or of the founding.
+    ``admission_seed`` (32 bytes) comes from the ticket, for a device that is to be admitted.
     """
 
     epoch_keys: tuple[bytes, ...]
@@ -98,7 +114,8 @@ class Received:
 @dataclass(slots=True)
 class _Waiting:
     entry: Entry
-    operations: tuple[Operation, ...]
+    operations: tuple[Operation, ...] | None
+    """``None`` while the key of its epoch is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +157,13 @@ class Replica:
     state: Mandate = field(init=False)
     chains: Chains = field(default_factory=Chains)
     _epochs: dict[bytes, bytes] = field(default_factory=dict)
+    """The keys that entries are opened with, by epoch."""
+    _offered: dict[bytes, bytes] = field(default_factory=dict)
+    """Keys that a member told of, until an entry shows that their epoch was started."""
+    _learnt: list[bytes] = field(default_factory=list)
+    """Keys that are to be made durable."""
+    _current: tuple[object, int, int, bytes] = (None, 0, 0, b"")
+    """The key that is written with, and what it was chosen by."""
     _stamps: dict[bytes, int] = field(default_factory=dict)
     _heads: dict[bytes, None] = field(default_factory=dict)
     _last_stamp: int = 0
@@ -152,8 +176,8 @@ class Replica:
     """Logs of which something came when no more could wait; not asked for until there is room."""
     _uncovered: dict[int, _Uncovered] = field(default_factory=dict)
     """By the link that they came over."""
-    _discovery: tuple[bytes, bytes] = b"", b""
-    """The epoch key and what is derived of it: strangers' offers are held against it."""
+    _discovery: dict[bytes, bytes] = field(default_factory=dict)
+    """What is derived of each epoch key: strangers' offers are held against it."""
     _own: LogKey | None = None
     _refolding: list[Applied] | None = None
     _quota: Quota = field(init=False)
@@ -174,13 +198,13 @@ class Replica:
 
     def _reset(self) -> None:
         """Hold nothing."""
-        self.state = Mandate(self.mandate, self.reader)
+        self._use(Mandate(self.mandate, self.reader))
         self.chains = Chains()
         self._stamps, self._heads, self._last_stamp = {}, {}, 0
         self._waiting, self._waiters = {}, defaultdict(list)
         self._waiting_by_log, self._uncovered = defaultdict(int), {}
         self._waiting_bytes, self.postponed = defaultdict(int), {}
-        self._quota = Quota(self._is_trusted)
+        self._quota = Quota(self._is_trusted, self.was_removed)
         self._keeper, self._changed_logs = Keeper(), {}
         self._refolding = self._past = None
 
@@ -193,29 +217,69 @@ class Replica:
 
     @property
     def epoch_key(self) -> bytes:
-        """The content key that new entries are sealed with, 32 bytes."""
-        return self.secrets.epoch_keys[-1]
+        """The content key that new entries are sealed with, 32 bytes: of the epochs whose key is
+        here, the one that is to be written in."""
+        mark = (self.state.membership, len(self.state.rotations), len(self._epochs))
+        if self._current[0] is not mark[0] or self._current[1:3] != mark[1:]:
+            held = [epoch for epoch in self.state.epochs() if epoch in self._epochs]
+            key = self._epochs[held[0]] if held else self.secrets.epoch_keys[0]
+            self._current = (*mark, key)
+        return self._current[3]
 
     @property
     def discovery_key(self) -> bytes:
         """Proves to others, and them to us, that one holds the mandate's key; 32 bytes."""
-        if self._discovery[0] != self.epoch_key:
-            key = crypto.derive(self.epoch_key, b"p2psync.discover", self.mandate)
-            self._discovery = self.epoch_key, key
-        return self._discovery[1]
+        return self._discovery_of(self.epoch_key)
+
+    @property
+    def discovery_keys(self) -> tuple[bytes, ...]:
+        """The same of all epochs, the one that is written in first: a peer may be behind."""
+        if len(self._epochs) == 1:
+            return (self.discovery_key,)
+        return tuple(self._discovery_of(key) for key in self._newest_first())
+
+    @property
+    def offered_keys(self) -> tuple[bytes, ...]:
+        """Those of them by which a mandate is offered."""
+        return self.discovery_keys[:EPOCHS_OFFERED_MAX]
+
+    def _discovery_of(self, key: bytes) -> bytes:
+        found = self._discovery.get(key)
+        if found is None:
+            found = crypto.derive(key, b"p2psync.discover", self.mandate)
+            self._discovery[key] = found
+        return found
+
+    def _newest_first(self) -> list[bytes]:
+        """All keys of epochs that are here."""
+        ordered = [self._epochs[each] for each in self.state.epochs() if each in self._epochs]
+        return list(dict.fromkeys([self.epoch_key, *ordered, *self._epochs.values()]))
 
     @property
     def chunk_secret(self) -> bytes:
-        """What chunk keys are derived from; 32 bytes."""
-        return crypto.derive(self.epoch_key, b"p2psync.chunks", self.mandate)
+        """What the keys of new chunks are derived from; 32 bytes."""
+        return self._chunk_secret_of(self.epoch_key)
+
+    @property
+    def chunk_secrets(self) -> tuple[bytes, ...]:
+        """The same of all epochs, the latest first; may be asked for in any thread."""
+        keys = dict.fromkeys(reversed(self.secrets.epoch_keys))
+        return tuple(self._chunk_secret_of(key) for key in keys)
+
+    def _chunk_secret_of(self, key: bytes) -> bytes:
+        return crypto.derive(key, b"p2psync.chunks", self.mandate)
 
     def is_member(self, device: bytes) -> bool:
         """Tell whether a device is a member now."""
         return device in self.state.membership.members
 
+    def was_removed(self, device: bytes) -> bool:
+        """Tell whether a device was a member and was removed."""
+        return device in self.state.membership.removed
+
     def _is_trusted(self, device: bytes) -> bool:
-        """Whether no quota holds for a device; who is no member itself knows nobody yet."""
-        return self.is_member(device) or not self.is_member(self.device)
+        """Whether no quota holds for a device; who never was a member knows nobody yet."""
+        return self.is_member(device) or self.state.membership.past(self.device) is None
 
     @property
     def own_log(self) -> bytes | None:
@@ -287,12 +351,14 @@ class Replica:
         closed, self._own = self._own, None
         return [] if closed is None else [CloseLog(self.mandate, closed.log)]
 
-    def author(self, operations: Sequence[Operation], wall_ms: int) -> list[Effect]:
-        """Write one entry with these operations.
+    def author(
+        self, operations: Sequence[Operation], wall_ms: int, *, epoch_key: bytes | None = None
+    ) -> list[Effect]:
+        """Write one entry with these operations; sealed with another epoch's key when told so.
 
         Raises ``EntryError`` when they do not fit into one entry.
         """
-        return self._write([list(operations)], wall_ms)
+        return self._write([list(operations)], wall_ms, epoch_key)
 
     def save(
         self,
@@ -366,7 +432,9 @@ class Replica:
             batches.append([*each.before, version])
         return self._write(batches, wall_ms)
 
-    def _write(self, batches: Sequence[list[Operation]], wall_ms: int) -> list[Effect]:
+    def _write(
+        self, batches: Sequence[list[Operation]], wall_ms: int, epoch_key: bytes | None = None
+    ) -> list[Effect]:
         effects: list[Effect] = []
         made: list[tuple[Entry, tuple[Operation, ...]]] = []
         own = self._own
@@ -414,7 +482,7 @@ class Replica:
                 prev=prev,
                 deps=deps[:ENTRY_DEPS_MAX],
                 hlc=hlc,
-                epoch_key=self.epoch_key,
+                epoch_key=epoch_key or self.epoch_key,
                 payload=payload,
                 entropy=self.entropy(32),
                 sign=signed,
@@ -432,6 +500,7 @@ class Replica:
             self.chains.add_entry(built)
             self._quota.take(built.log, self.device, len(built.raw))
             changes += self._deliver(built, operations_made)
+        effects += self._keep_learnt()
         effects.append(self._persist([built for built, _ in made]))
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
@@ -558,12 +627,15 @@ class Replica:
             ends[item.id] = run
         return runs, tuple(gaps)
 
-    def _open(self, item: Entry) -> tuple[Operation, ...]:
-        """Decrypt and read a payload; what cannot be read counts as nothing, for everyone alike."""
+    def _open(self, item: Entry) -> tuple[Operation, ...] | None:
+        """Decrypt and read a payload; what cannot be read counts as nothing, for everyone alike.
+
+        ``None`` while the key of its epoch is not here: it waits.
+        """
         key = self._epochs.get(item.header.epoch)
+        if key is None:
+            return self._open_root(item)
         try:
-            if key is None:
-                raise CryptoError(cause="sealed with a key that this device does not have")
             operations = ops.decode(entry.open_payload(item, key))
         except BadInputError as error:
             if item.seq == 0:
@@ -576,9 +648,43 @@ class Replica:
             raise WireError(cause="a log without its device's certificate")
         return operations
 
+    def _open_root(self, item: Entry) -> tuple[Operation, ...] | None:
+        """Open the mandate's first entry with a key that a member told of, and keep that key."""
+        key = None if item.seq or item.header.deps else self._offered.get(item.header.epoch)
+        if key is None:
+            return None
+        try:
+            operations = ops.decode(entry.open_payload(item, key))
+        except BadInputError:
+            return None
+        first = operations[0]
+        if (
+            not isinstance(first, OpenLog)
+            or not membership.log_certified(first, self.mandate, item.log)
+            or not self._founds(operations)
+        ):
+            return None
+        self._activate(key)
+        return operations
+
+    def _open_late(self, item: Entry) -> tuple[Operation, ...] | None:
+        """The same for an entry that was taken in already: what is wrong with it counts as
+        nothing."""
+        try:
+            operations = self._open(item)
+        except WireError:
+            return ()
+        if operations and item.seq == 0:
+            self._quota.assign(item.log, self._device_of(item, operations))
+        return operations
+
+    def _open_kept(self, item: Entry) -> tuple[Operation, ...]:
+        """The same for an entry that was folded."""
+        return self._open(item) or ()
+
     def _take(
         self,
-        opened: Sequence[tuple[Entry, tuple[Operation, ...]]],
+        opened: Sequence[tuple[Entry, tuple[Operation, ...] | None]],
         gaps: tuple[bytes, ...],
         *,
         admitting: bool,
@@ -600,7 +706,8 @@ class Replica:
                 if item.log not in put_off:
                     self._quota.decline(item.log)
                 continue
-            lacking = self._lacking(item)
+            ready = _Waiting(item, operations)
+            lacking = self._awaits(ready)
             if lacking is not None and not admitting and not self._may_wait(item, device):
                 dropped.add(item.id)
                 put_off[item.log] = None
@@ -613,22 +720,24 @@ class Replica:
             if self.chains.add_entry(item):
                 effects += self._forked(item)
             if lacking is None:
-                changes += self._deliver(item, operations)
+                changes += self._deliver(item, ready.operations or ())
             else:
                 self._hold(item, operations, device)
                 self._wait(item, lacking)
+        if self._opens_more():
+            changes += self._deliver_opened()
         if self.state.membership.members.keys() != members.keys():
             self._quota.reopen()
         if not accepted:
             return Received(gaps=gaps, put_off=tuple(put_off))
-        effects.insert(0, self._persist(accepted))
+        effects[:0] = [*self._keep_learnt(), self._persist(accepted)]
         effects.append(Changed(self.mandate, tuple(changes)))
         effects += self._refold_if_stale()
         ids = tuple(item.id for item in accepted)
         return Received(tuple(effects), ids, gaps, tuple(put_off))
 
-    def _device_of(self, item: Entry, operations: Sequence[Operation]) -> bytes:
-        if item.seq == 0 and isinstance(operations[0], OpenLog):
+    def _device_of(self, item: Entry, operations: Sequence[Operation] | None) -> bytes:
+        if item.seq == 0 and operations and isinstance(operations[0], OpenLog):
             return operations[0].device
         return self._quota.device(item.log) or b""
 
@@ -637,7 +746,7 @@ class Replica:
         branches = len(heads) + (item.header.prev not in heads)
         return self._quota.has_room(item.log, device, len(item.raw), branches=branches)
 
-    def _needed(self, opened: Sequence[tuple[Entry, tuple[Operation, ...]]]) -> set[bytes]:
+    def _needed(self, opened: Sequence[tuple[Entry, tuple[Operation, ...] | None]]) -> set[bytes]:
         """Ids, of a batch, that members' entries in it or before it wait for, and of their past."""
         devices = {
             item.log: self._device_of(item, operations)
@@ -676,7 +785,7 @@ class Replica:
             and self._waiting_bytes[device] + len(item.raw) <= WAITING_BYTES_MAX
         )
 
-    def _hold(self, item: Entry, operations: tuple[Operation, ...], device: bytes) -> None:
+    def _hold(self, item: Entry, operations: tuple[Operation, ...] | None, device: bytes) -> None:
         self._waiting[item.id] = _Waiting(item, operations)
         self._waiting_by_log[item.log] += 1
         self._waiting_bytes[device] += len(item.raw)
@@ -692,6 +801,15 @@ class Replica:
         self._waiters[lacking].append(item.id)
         if self._is_trusted(self._quota.device(item.log) or b""):
             self._quota.reopen()  # what it waits for may have been declined
+
+    def _awaits(self, waiting: _Waiting) -> bytes | None:
+        """What an entry waits for: one before it (32 bytes), or the key of its epoch (16)."""
+        lacking = self._lacking(waiting.entry)
+        if lacking is None and waiting.operations is None:
+            waiting.operations = self._open_late(waiting.entry)
+            if waiting.operations is None:
+                return waiting.entry.header.epoch
+        return lacking
 
     def _lacking(self, item: Entry) -> bytes | None:
         header = item.header
@@ -713,19 +831,182 @@ class Replica:
         queue = [_Waiting(first, operations)]
         while queue:
             ready = queue.pop()
-            applied = self._stamp(ready.entry, ready.operations)
+            applied = self._stamp(ready.entry, ready.operations or ())
             changes += self.state.apply(applied)
+            self._learn_keys(applied.operations)
             if self._refolding is not None:
                 self._refolding.append(applied)
-            for waiter in self._waiters.pop(ready.entry.id, []):
-                waiting = self._waiting[waiter]
-                lacking = self._lacking(waiting.entry)
-                if lacking is None:
-                    self._release(waiting.entry)
-                    queue.append(waiting)
-                else:
-                    self._wait(waiting.entry, lacking)
+            queue += self._freed(ready.entry.id)
         return changes
+
+    def _freed(self, awaited: bytes) -> list[_Waiting]:
+        """What an entry, or the key of an epoch, was all that others waited for."""
+        freed: list[_Waiting] = []
+        for waiter in self._waiters.pop(awaited, []):
+            waiting = self._waiting[waiter]
+            lacking = self._awaits(waiting)
+            if lacking is None:
+                self._release(waiting.entry)
+                freed.append(waiting)
+            else:
+                self._wait(waiting.entry, lacking)
+        return freed
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    def _activate(self, key: bytes) -> None:
+        """Open entries of an epoch from now on."""
+        epoch = entry.epoch_id(key)
+        self._offered.pop(epoch, None)
+        if epoch not in self._epochs:
+            self._epochs[epoch] = key
+            self._learnt.append(key)
+            self.secrets = replace(self.secrets, epoch_keys=(*self.secrets.epoch_keys, key))
+
+    def _keep_learnt(self) -> list[Effect]:
+        learnt, self._learnt = self._learnt, []
+        return [KeepEpochKey(self.mandate, key) for key in learnt]
+
+    def _is_started(self, epoch: bytes) -> bool:
+        return epoch in self.state.rotations or epoch == self.state.root_epoch
+
+    def _learn_keys(self, operations: Iterable[Operation]) -> None:
+        """Take the keys that an entry brings, of epochs that a member who may has started."""
+        for operation in operations:
+            if not isinstance(operation, Rotate):
+                continue
+            epoch = operation.epoch
+            if epoch not in self._epochs and epoch in self.state.rotations:
+                key = self._offered.get(epoch) or self._sealed_to_me(operation)
+                if key is not None:
+                    self._activate(key)
+            if operation.before and epoch in self._epochs:
+                under = self._epochs[epoch]
+                before = epochs.open_before(under, operation.before, self.mandate)
+                if before is not None:
+                    self._take_key(before)
+
+    def _sealed_to_me(self, operation: Rotate) -> bytes | None:
+        for each in operation.keys:
+            if each.device == self.device:
+                return epochs.open_sealed(self.signing, each.sealed, self.mandate, operation.epoch)
+        return None
+
+    def _take_key(self, key: bytes) -> None:
+        """Use a key when its epoch was started; else it may turn out to be one later."""
+        epoch = entry.epoch_id(key)
+        if epoch in self._epochs:
+            return
+        if self._is_started(epoch):
+            self._activate(key)
+        elif len(self._offered) < EPOCHS_MAX:
+            self._offered[epoch] = key
+
+    def _opens_more(self) -> bool:
+        """Whether entries wait for a key that is here now."""
+        return any(epoch in self._waiters for epoch in self._epochs)
+
+    def _deliver_opened(self) -> list[Change]:
+        """Fold what waited for the key of its epoch."""
+        changes: list[Change] = []
+        while self._opens_more():
+            for epoch in list(self._epochs):
+                for freed in self._freed(epoch):
+                    changes += self._deliver(freed.entry, freed.operations or ())
+        return changes
+
+    def keys(self) -> tuple[bytes, ...]:
+        """The keys that a member is told: of the epochs that are known to have been started.
+
+        Who started one has removed, in the same entry or before, whoever is not to have it.
+        """
+        return tuple(key for epoch, key in self._epochs.items() if self._is_started(epoch))
+
+    def learn(self, keys: Iterable[bytes]) -> list[Effect]:
+        """Take the keys that a member told of."""
+        for key in keys:
+            self._take_key(key)
+        changes = self._deliver_opened()
+        effects = self._keep_learnt()
+        if effects:
+            effects += [self._persist(()), Changed(self.mandate, tuple(changes))]
+            effects += self._refold_if_stale()
+        return effects
+
+    # -- removing -----------------------------------------------------------------------------
+
+    def cut_of(self, device: bytes) -> tuple[bytes, ...]:
+        """The last entries of a device that are folded here, in all of its logs, ascending."""
+        heads: set[bytes] = set()
+        for log, owner in self.state.logs.items():
+            for head in self.chains.heads(log) if owner == device else ():
+                while head in self._waiting:
+                    head = self._waiting[head].entry.header.prev
+                heads.add(head)
+        return tuple(sorted(heads - {b""}))[:CUT_HEADS_MAX]
+
+    def remove(self, device: bytes, wall_ms: int) -> list[Effect]:
+        """Remove a device: what is known of it now counts, nothing later; and a new epoch begins
+        whose key it does not get (B-ID-3).
+
+        Whether this device may is for the caller to see: see ``Membership.may_remove``.
+        """
+        return self.rotate(wall_ms, Remove(device, self.cut_of(device)))
+
+    def rotate(self, wall_ms: int, *ahead: Remove) -> list[Effect]:
+        """Begin an epoch whose key all members get, but who is removed in the same entry."""
+        members = self.state.membership.members.keys() - {each.device for each in ahead}
+        key, before = self.entropy(crypto.KEY_BYTES), self.epoch_key
+        sealed = []
+        for device in sorted(members):
+            try:
+                ephemeral = self.entropy(crypto.KEY_BYTES)
+                sealed.append(epochs.seal_to(device, key, self.mandate, ephemeral))
+            except CryptoError:
+                continue  # nobody has that key: it cannot have signed anything
+        epoch = entry.epoch_id(key)
+        self._offered[epoch] = key
+        effects = self.author([*ahead, Rotate(epoch, tuple(sealed), b"")], wall_ms)
+        if self.epoch_key == key:
+            handed = epochs.seal_before(key, before, self.mandate)
+            effects += self.author([Rotate(epoch, (), handed)], wall_ms)
+        return effects
+
+    def mends_epoch(self) -> bool:
+        """Whether this device is to begin an epoch: it removed somebody, and somebody else who was
+        removed at the same time has the key of the one that is written in."""
+        state = self.state
+        if state.stale or self._own is None or not state.needs_rotation():
+            return False
+        removers = {by for each in state.membership.removed.values() for _, by in each.by}
+        return self.device in removers and state.membership.may(self.device, MAY_INVITE)
+
+    def dismissal(self, device: bytes) -> bytes | None:
+        """The entry that shows a removed device who removed it, 32 bytes."""
+        removal = self.state.membership.removed.get(device)
+        return None if removal is None else removal.by[0][0][0]
+
+    def dismissed_by(self, raws: Sequence[bytes]) -> tuple[bytes, int] | None:
+        """Who removed this device, and when, if entries show that somebody did who may.
+
+        They are not taken in: what is before them is not here.
+        """
+        for raw in raws:
+            try:
+                item = entry.decode(raw)
+                operations = self._open(item) if entry.signature_holds(item) else None
+            except BadInputError:
+                continue
+            author = self.state.logs.get(item.log, b"")
+            for operation in operations or ():
+                if (
+                    isinstance(operation, Remove)
+                    and operation.device == self.device
+                    and item.header.mandate == self.mandate
+                    and self.state.membership.may_remove(author, self.device)
+                ):
+                    return author, item.header.hlc
+        return None
 
     def _stamp(self, item: Entry, operations: tuple[Operation, ...]) -> Applied:
         header = item.header
@@ -743,7 +1024,16 @@ class Replica:
         for seen in (*header.deps, header.prev):
             self._heads.pop(seen, None)
         self._heads[item.id] = None
-        return Applied(item.id, item.log, item.seq, header.hlc, stamp, operations, header.prev)
+        return Applied(
+            item.id,
+            item.log,
+            item.seq,
+            header.hlc,
+            stamp,
+            operations,
+            header.prev,
+            header.epoch,
+        )
 
     def _founds(self, operations: Sequence[Operation]) -> bool:
         """Tell whether these are the founder's first operations."""
@@ -767,6 +1057,8 @@ class Replica:
         """
         if self.is_member(device):
             return self.receive(raws, wall_ms, more=False)
+        if self.was_removed(device):
+            raise DeviceRemoved()
         try:
             entries = [entry.decode(raw) for raw in raws]
         except BadInputError as error:
@@ -774,15 +1066,20 @@ class Replica:
         if not entries or len(entries) > OPENING_ENTRIES_MAX or entries[0].seq != 0:
             raise WireError(cause="not the opening of a log")
         operations = self._open(entries[0])
-        opener = operations[0]
-        if not isinstance(opener, OpenLog) or opener.device != device:
+        opener = operations[0] if operations else None
+        if operations is None or not isinstance(opener, OpenLog) or opener.device != device:
             raise WireError(cause="the opening of another device's log")
         proof = next((item for item in operations if isinstance(item, Redeem)), None)
         if proof is None or not membership.redeem_holds(proof, self.mandate, device):
             raise WireError(cause="an opening without the ticket's proof")
         self._check_invitation(proof.invitation, wall_ms)
         received = self._receive(raws, more=False, admitting=True)
-        admitted = self.author([ops.Admit(device, proof.invitation)], wall_ms)
+        # It may have an old ticket: what it is to read first is sealed with the key that it has.
+        admitted = self.author(
+            [ops.Admit(device, proof.invitation)],
+            wall_ms,
+            epoch_key=self._epochs.get(entries[0].header.epoch),
+        )
         return Received((*received.effects, *admitted), received.new, received.gaps)
 
     def _check_invitation(self, invitation: bytes, wall_ms: int) -> None:
@@ -813,25 +1110,27 @@ class Replica:
             self.chains.add_entry(item)
             operations = self._open(item)
             self._quota.take(item.log, self._device_of(item, operations), len(raw))
-            lacking = self._lacking(item)
+            one = _Waiting(item, operations)
+            lacking = self._awaits(one)
             if lacking is not None:
                 self._hold(item, operations, self._quota.device(item.log) or b"")
                 self._waiters[lacking].append(item.id)
                 continue
-            queue = [_Waiting(item, operations)]
+            queue = [one]
             while queue:
                 ready = queue.pop()
-                applied.append(self._stamp(ready.entry, ready.operations))
-                for waiter in self._waiters.pop(ready.entry.id, []):
-                    waiting = self._waiting[waiter]
-                    lacking = self._lacking(waiting.entry)
-                    if lacking is None:
-                        self._release(waiting.entry)
-                        queue.append(waiting)
-                    else:
-                        self._waiters[lacking].append(waiter)
-        self.state = Mandate.fold(self.mandate, self.reader, applied)
+                applied.append(self._stamp(ready.entry, ready.operations or ()))
+                queue += self._freed(ready.entry.id)
+        self._use(Mandate.fold(self.mandate, self.reader, applied))
         self._check_own_log()
+
+    def _use(self, state: Mandate) -> None:
+        self.state = state
+        state.leaves = self._leaves
+
+    def _leaves(self, log: bytes) -> tuple[bytes, ...]:
+        """The last entries of a log that are held, folded or not."""
+        return self.chains.heads(log)
 
     def _check_own_log(self) -> None:
         if self._own is not None and len(self.chains.heads(self._own.log)) != 1:
@@ -844,10 +1143,10 @@ class Replica:
         Raises ``StateDamaged`` when it cannot be trusted: then ``load`` them.
         """
         self._reset()
-        past = self._past = ArchivedPast(archive, self._open, lambda: self.state)
+        past = self._past = ArchivedPast(archive, self._open_kept, lambda: self.state)
         try:
             self._keeper.take(found)
-            self.state = kept.restore(self.mandate, self.reader, found.things, past, past.applied)
+            self._use(kept.restore(self.mandate, self.reader, found.things, past, past.applied))
             self.chains.index = archive
             front = Front.load(found.things[FRONT])
             for name, value in found.things.items():
@@ -857,10 +1156,11 @@ class Replica:
             self._last_stamp = front.last_stamp
             for raw in archive.waiting():
                 item = entry.decode(raw)
-                lacking = self._lacking(item)
+                waiting = _Waiting(item, self._open(item))
+                lacking = self._awaits(waiting)
                 if lacking is None:
                     raise StateDamaged(cause="an entry is not folded")
-                self._hold(item, self._open(item), self._quota.device(item.log) or b"")
+                self._hold(item, waiting.operations, self._quota.device(item.log) or b"")
                 self._waiters[lacking].append(item.id)
         except (KeyError, ValueError, TypeError, IndexError, BadInputError) as error:
             raise StateDamaged(cause=f"{type(error).__name__}: {error}") from error
@@ -879,7 +1179,7 @@ class Replica:
 
     def rest(self, archive: Archive) -> None:
         """Let go of what the archive holds; nothing may be on its way to the disk."""
-        self._past = ArchivedPast(archive, self._open, lambda: self.state)
+        self._past = ArchivedPast(archive, self._open_kept, lambda: self.state)
         self.state.past = self._past
         self.chains.index = archive
         for entry_id in self.chains.trim(1):
@@ -890,7 +1190,7 @@ class Replica:
     def attach(self, archive: Archive) -> None:
         """Look up in the archive what is let go of from now on."""
         if self._past is None:
-            self._past = ArchivedPast(archive, self._open, lambda: self.state)
+            self._past = ArchivedPast(archive, self._open_kept, lambda: self.state)
             self.state.past = self._past
             self.chains.index = archive
 
@@ -962,13 +1262,14 @@ class Replica:
                         item.seq,
                         item.header.hlc,
                         stamp,
-                        self._open(item),
+                        self._open_kept(item),
                         item.header.prev,
+                        item.header.epoch,
                     )
                 )
         applied += since
         applied.sort(key=lambda item: (item.stamp, item.id))  # causal: stamps rise along it
-        self.state = Mandate.fold(self.mandate, self.reader, applied)
+        self._use(Mandate.fold(self.mandate, self.reader, applied))
         self.state.past = self._past
         return [self.keep(), Changed(self.mandate, ())]
 
@@ -977,7 +1278,14 @@ class Replica:
         item = entry.decode(raw)
         header = item.header
         return Applied(
-            item.id, item.log, item.seq, header.hlc, stamp, self._open(item), header.prev
+            item.id,
+            item.log,
+            item.seq,
+            header.hlc,
+            stamp,
+            self._open_kept(item),
+            header.prev,
+            header.epoch,
         )
 
     def past(self, entries: Iterable[tuple[bytes, int]]) -> Mandate:
@@ -1005,7 +1313,7 @@ class Replica:
             assert stamp is not None, "folded"
             out[item.id] = tuple(
                 (item.id, stamp, operation)
-                for operation in self._open(item)
+                for operation in self._open_kept(item)
                 if isinstance(operation, Lines)
             )
         return out

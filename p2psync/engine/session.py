@@ -16,6 +16,7 @@ from p2psync.engine import wire
 from p2psync.engine.desk import Desk
 from p2psync.engine.effects import (
     Changed,
+    Dismissed,
     Effect,
     PeerChanged,
     Persist,
@@ -28,6 +29,7 @@ from p2psync.engine.effects import (
 )
 from p2psync.engine.replica import Received, Replica
 from p2psync.errors import (
+    DeviceRemoved,
     NotAdmitting,
     TicketClosed,
     TicketError,
@@ -40,6 +42,7 @@ from p2psync.errors import (
 from p2psync.limits import (
     CHUNKS_UNREQUESTED_MAX,
     ENTRIES_AGAIN_MAX,
+    EPOCHS_MAX,
     FILES_PER_MANDATE_MAX,
     FRONTIER_TIPS_MAX,
     LOCATOR_POINTS_MAX,
@@ -57,6 +60,7 @@ FRONTIER_JITTER = 0.2
 REFUSALS = frozenset(
     each.code
     for each in (
+        DeviceRemoved,
         NotAdmitting,
         TicketClosed,
         TicketExpired,
@@ -96,6 +100,8 @@ class Session:
     """Whether the peer was last told that content is lacking here."""
     files: int = 0
     """How many files' content the peer is still fetching."""
+    keys: int = 1
+    """How many epochs' keys the peer was told, or has of its own."""
     synced: bool = False
     remote: dict[bytes, frozenset[Tip]] = field(default_factory=dict)
     """What the peer says it holds, by log."""
@@ -141,7 +147,7 @@ class Exchange:
     @property
     def newcomer(self) -> bool:
         """Whether this device is still to be admitted, as far as it knows."""
-        return not self.replica.is_member(self.replica.device)
+        return self.replica.state.membership.past(self.replica.device) is None
 
     # -- sessions come and go -------------------------------------------------------------------
 
@@ -169,7 +175,8 @@ class Exchange:
         """Follow a change of membership: tell members what is here, ask to be admitted."""
         member = self.replica.is_member(session.device)
         if member and not session.told:
-            session.told = True
+            session.told, session.refusal = True, ""
+            self._send_keys(session)
             if self.files_lacking or session.said:
                 self._send_content(session)
             self._send_frontier(session)
@@ -182,12 +189,29 @@ class Exchange:
         elif session.told and not member:
             session.told = False
             self.desk.out.append(PeerChanged(self.mandate, session.device, "offline"))
+        if session.refusal != DeviceRemoved.code:
+            self._dismiss(session)
         if self.newcomer and not session.asked_in:
             session.asked_in = True
             if not self.replica.opening():
                 self._take(self.replica.author([Observe()], self.desk.wall_ms))
             ids = self.replica.opening()
             self.desk.out.append(SendOpening(session.link, session.handle, self.mandate, ids))
+
+    def _dismiss(self, session: Session) -> None:
+        """Tell a removed device that it was, and show it the entry; it gets nothing else."""
+        entry_id = self.replica.dismissal(session.device)
+        if entry_id is not None:
+            self._refuse(session, DeviceRemoved.code)
+            ids = (entry_id,)
+            self.desk.out.append(SendEntries(session.link, session.handle, self.mandate, ids))
+
+    def _send_keys(self, session: Session) -> None:
+        """Tell a member the keys of all epochs: it may have been away, or come by an old ticket."""
+        keys = self.replica.keys()[-EPOCHS_MAX:]
+        if len(keys) > session.keys:
+            session.keys = len(keys)
+            self.desk.send(session.link, wire.Keys(session.handle, keys))
 
     def _send_frontier(self, session: Session) -> None:
         tips = self.replica.tips()[:FRONTIER_TIPS_MAX]
@@ -231,6 +255,8 @@ class Exchange:
         for session in list(self.sessions.values()):
             for log in fresh:
                 self._note(session, log)
+            if session.told:
+                self._send_keys(session)
             if session.told and session.link not in untold:
                 self._spread(session, fresh, small)
             self._settle(session)
@@ -313,6 +339,7 @@ class Exchange:
     def on_frontier(self, session: Session, tips: Sequence[Tip]) -> None:
         """Take a peer's whole frontier."""
         session.heard = True
+        session.refused = ""
         session.stalled.clear()
         session.unheld.clear()
         session.remote = _by_log(tips)
@@ -379,6 +406,9 @@ class Exchange:
 
     def on_entries(self, session: Session, raws: Sequence[bytes], more: bool) -> None:
         """Take entries in; raises ``WireError`` for what no honest peer sends."""
+        if session.refused == DeviceRemoved.code:
+            self._dismissed(session, raws)
+            return
         received = self.replica.receive(
             raws, self.desk.wall_ms, more=more, link=session.link, device=session.device
         )
@@ -468,8 +498,22 @@ class Exchange:
             session.refusal = code
             self.desk.send(session.link, wire.Refusal(session.handle, code))
 
+    def _dismissed(self, session: Session, raws: Sequence[bytes]) -> None:
+        """A member says that this device was removed, and shows by whom."""
+        if not self.newcomer:
+            by, hlc = self.replica.dismissed_by(raws) or (None, 0)
+            self.desk.out.append(Dismissed(self.mandate, session.device, by, hlc))
+
+    def on_keys(self, session: Session, keys: Sequence[bytes]) -> None:
+        """A member tells the keys of all epochs."""
+        session.keys = max(session.keys, len(keys))
+        if self.newcomer or self.replica.is_member(session.device):
+            self._take(self.replica.learn(keys))
+
     def on_refusal(self, session: Session, reason: str) -> None:
-        """A member does not admit this device."""
+        """A member does not admit this device, or knows that it was removed."""
+        if reason == DeviceRemoved.code:
+            session.refused = reason
         if self.newcomer and reason in REFUSALS:
             session.refused = reason
             self.desk.out.append(Refused(self.mandate, session.device, reason))

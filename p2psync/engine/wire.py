@@ -19,6 +19,7 @@ from p2psync.limits import (
     CHUNKS_WANTED_MAX,
     ENTRIES_PER_FRAME_MAX,
     ENTRY_BYTES_MAX,
+    EPOCHS_MAX,
     FILES_PER_MANDATE_MAX,
     FRAME_BYTES_MAX,
     FRAME_TARGET_BYTES,
@@ -176,6 +177,14 @@ class Content:
     files: int
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of the mandate's epochs (32 bytes each), from a member to another."""
+
+    handle: int
+    keys: tuple[bytes, ...]
+
+
 Message = (
     Hello
     | Offer
@@ -192,6 +201,7 @@ Message = (
     | Contact
     | Bye
     | Content
+    | Keys
 )
 
 _handle = integer(0, 2 * OFFERS_PER_LINK_MAX - 1)
@@ -246,6 +256,7 @@ _messages.add(11, ChunkMissing, handle=_handle, addresses=array(_address, CHUNKS
 _messages.add(12, Contact, addresses=array(text(ADDRESS_BYTES_MAX), ADDRESSES_PER_PEER_MAX))
 _messages.add(13, Bye, reason=text(64), detail=text(256))
 _messages.add(14, Content, handle=_handle, files=integer(0, FILES_PER_MANDATE_MAX))
+_messages.add(65, Keys, handle=_handle, keys=array(binary(32), EPOCHS_MAX))
 
 
 def encode(message: Message) -> bytes:

@@ -186,7 +186,7 @@ class LanDiscovery:
     async def _announce(self, place: _Place, hour: int) -> None:
         assert self._responder is not None
         announcement = compose(
-            [mandate.discovery_key for mandate in self._mandates],
+            [mandate.discovery_key for mandate in self._mandates if mandate.announced],
             self._device,
             hour,
             random_bytes=secrets.token_bytes,

@@ -142,6 +142,15 @@ EVENT_TYPES: dict[str, EventType] = {
     ),
     # -- members and mandates
     "member-joined": _message("a device was let in; compare its key phrase", shown=True),
+    "member-removed": _alert(
+        "a member removed a device: what it writes later does not count (B-ID-3)",
+        "check-devices",
+        "the device was let in again",
+    ),
+    "member-readmitted": _message("the removal of a device was undone (B-ID-3)", shown=True),
+    "removed-by-others": _alert(
+        "this device was removed by a member (B-ID-3)", "ask-senior", "it was let in again"
+    ),
     "mandate-shared": _message("a local mandate became a shared one"),
     "mandate-renamed": _message("a mandate has another name"),
     "ticket-refused": _alert(

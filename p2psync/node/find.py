@@ -117,8 +117,13 @@ def member(opened: Opened, text: str) -> bytes:
 
     Raises ``DeviceUnknown``, or ``DeviceAmbiguous`` when several answer to it.
     """
+    return device(opened, text, opened.state.membership.members)
+
+
+def device(opened: Opened, text: str, devices: Iterable[bytes]) -> bytes:
+    """The same among some devices of a mandate."""
     state = opened.state
-    every = sorted(state.membership.members)
+    every = sorted(devices)
     prefix = text.lower()
     found: list[bytes] = []
     if len(prefix) >= 4 and all(character in "0123456789abcdef" for character in prefix):

@@ -79,6 +79,65 @@ def member_joined(notices: Notices, opened: Opened, device: bytes) -> None:
     )
 
 
+def member_removed(notices: Notices, opened: Opened, device: bytes, by: bytes) -> None:
+    """B-ID-3: what a device writes from now on does not count, and it is served nothing."""
+    waiting = opened.state.quarantined.get(device, 0)
+    notices.alert_text(
+        "member-removed",
+        "{by} removed {who} ({machine}) from {name}: what it writes from now on does not count, "
+        "and new changes are sealed with a key that it does not have",
+        mandate=opened.id,
+        device=device,
+        key=f"member-removed:{device.hex()}",
+        data={"by": by.hex(), "quarantined": waiting},
+        by=views.person(opened.state, by),
+        who=views.person(opened.state, device),
+        machine=views.machine(opened.state, device),
+        name=opened.name,
+    )
+
+
+def member_readmitted(notices: Notices, opened: Opened, device: bytes) -> None:
+    """B-ID-3: the removal of a device was undone."""
+    notices.message(
+        "member-readmitted",
+        "{who} ({machine}) is a member of {name} again, and all that it wrote counts",
+        mandate=opened.id,
+        device=device,
+        who=views.person(opened.state, device),
+        machine=views.machine(opened.state, device),
+        name=opened.name,
+    )
+
+
+def removed_by_others(notices: Notices, opened: Opened, by: bytes, at_ms: int) -> None:
+    """B-ID-3: this device was removed, as a signed entry shows."""
+    notices.alert_text(
+        "removed-by-others",
+        "{by} removed this device from {name} on {when}: its files stay as they are, what is saved "
+        "here from now on does not reach the others",
+        mandate=opened.id,
+        device=by,
+        key="removed-by-others",
+        by=views.person(opened.state, by),
+        name=opened.name,
+        when=views.iso(at_ms)[:10],
+    )
+
+
+def said_to_be_removed(notices: Notices, opened: Opened, by: bytes) -> None:
+    """A member says that this device was removed, and nothing here can tell by whom."""
+    notices.alert_text(
+        "removed-by-others",
+        "the machine of {who} says that this device was removed from {name}: ask who is right",
+        mandate=opened.id,
+        device=by,
+        key=f"removed-by-others:{by.hex()}",
+        who=views.person(opened.state, by),
+        name=opened.name,
+    )
+
+
 def mandate_shared(notices: Notices, opened: Opened, device: bytes) -> None:
     """B-MAN-4: others may subscribe from now on."""
     notices.message(

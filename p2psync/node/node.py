@@ -30,6 +30,8 @@ from p2psync.core.changes import (
     MandateShared,
     MemberJoined,
     MemberLeft,
+    MemberReadmitted,
+    MemberRemoved,
     MemberWaiting,
     NewerVersion,
     PolicyChanged,
@@ -47,8 +49,10 @@ from p2psync.engine.effects import (
     ContentReady,
     Dial,
     DialFailed,
+    Dismissed,
     Effect,
     FindChunks,
+    KeepEpochKey,
     KeepLogKey,
     LoadReferences,
     PeerChanged,
@@ -83,6 +87,7 @@ from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
 from p2psync.node.links import Links, Send
+from p2psync.node.members import Members
 from p2psync.node.missing import Missing
 from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
@@ -181,6 +186,7 @@ class Node:
         self.holding = Holding(self)
         self.retention = Retention(self, clock)
         self.removal = Removal(self, clock)
+        self.members = Members(self)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
             store, self.notices, clock, entropy, mandates_folder.parent, identity.device
@@ -431,8 +437,14 @@ class Node:
 
     def keep_row(self, opened: Opened) -> InBatch:
         """What makes the mandate's row durable, for a transaction with more in it."""
+        opened.row = replace(opened.row, epoch_keys=opened.replica.secrets.epoch_keys)
         row = opened.row
         return InBatch(lambda batch: batch.add_mandate(row))
+
+    def set_state(self, opened: Opened, state: str) -> None:
+        """Note what became of a mandate, over a restart."""
+        opened.row = replace(opened.row, state=state)
+        self._nursery.start_soon(self._keep_row, opened)
 
     def own_effects(self, mandate: bytes, effects: list[Effect]) -> list[Effect]:
         """Have what this device wrote sent to whoever is connected; return all effects."""
@@ -466,6 +478,8 @@ class Node:
     def _meets_nobody(self, opened: Opened) -> Literal["", "waiting", "offline"]:
         """Why a mandate that is to meet other devices does not, if so."""
         if not opened.shared or opened.state.standing.closed or self.identity.locked:
+            return ""
+        if opened.expelled:
             return ""
         if not opened.replica.is_member(self.identity.device):
             return "" if opened.refused else "waiting"
@@ -534,7 +548,10 @@ class Node:
         for _, opened in sorted((self.opened | hidden).items()):
             if opened.shared:
                 devices = self.engine.expected(opened.id)
-                wanted.append(DiscoverableMandate(opened.replica.discovery_key, devices))
+                newest, *older = opened.replica.discovery_keys
+                wanted.append(DiscoverableMandate(newest, devices))
+                # Who was away still shows itself by the key that it has; whoever was removed, too.
+                wanted += [DiscoverableMandate(key, devices, announced=False) for key in older]
         self.discovery.update(wanted)
 
     async def _dial(self, effect: Dial) -> None:
@@ -580,12 +597,15 @@ class Node:
             case Refused(mandate=mandate, code=code):
                 if opened := self.opened.get(mandate):
                     self._refused(opened, code)
+            case Dismissed(mandate=mandate):
+                if opened := self.opened.get(mandate):
+                    self.members.on_dismissed(opened, effect)
             case Warn(code="other-protocol", device=bytes() as device):
                 self.incompatible.add(device)
                 news.other_protocol(self.notices, self.opened.values(), device)
             case Warn():
                 news.warn(self.notices, self.opened.get(effect.mandate or b""), effect)
-            case Persist() | KeepLogKey() | CloseLog() | StoreChunk():
+            case Persist() | KeepLogKey() | KeepEpochKey() | CloseLog() | StoreChunk():
                 raise AssertionError("the runner makes these durable itself")
             case _:
                 assert_never(effect)
@@ -634,8 +654,9 @@ class Node:
             except StorageError:
                 await trio.sleep(RECOVER_SECONDS)
                 continue
-            for file in opened.state.present_files():
-                self.shelf.write_out(opened, file.id)
+            placed = {file_id for file_id, _ in opened.copies}
+            for file_id in sorted(placed | {file.id for file in opened.state.present_files()}):
+                self.shelf.write_out(opened, file_id)
             return
 
     async def _frames(
@@ -830,6 +851,14 @@ class Node:
                         self._admitted(opened)
                     else:
                         news.member_joined(self.notices, opened, device)
+                case MemberRemoved(device=device, by=by):
+                    members = True
+                    self.members.on_removed(opened, device, by)
+                    posting_news.seat_changed(self.notices, opened, by)
+                case MemberReadmitted(device=device):
+                    members = True
+                    self.members.on_readmitted(opened, device)
+                    posting_news.seat_changed(self.notices, opened, device)
                 case SeatChanged(device=device):
                     posting_news.seat_changed(self.notices, opened, device)
                 case MandateShared(device=device):

@@ -104,8 +104,14 @@ class Opened:
 
     @property
     def frozen(self) -> bool:
-        """Whether copies are neither taken up nor written: it is closed, or was removed here."""
-        return self.closed or self.row.is_removed
+        """Whether copies are neither taken up nor written: it is closed, or was removed here, or
+        this device was removed from it."""
+        return self.closed or self.row.is_removed or self.expelled
+
+    @property
+    def expelled(self) -> bool:
+        """Whether entries say that this device was removed by others (B-ID-3)."""
+        return self.replica.device in self.state.membership.removed
 
     @property
     def state(self) -> Mandate:

@@ -5,8 +5,9 @@ from typing import Any
 
 from p2psync.core.files import FileState
 from p2psync.core.records import Problem
-from p2psync.errors import IdentityLocked
+from p2psync.errors import IdentityLocked, RemovedByOthers
 from p2psync.node import find, validity, views
+from p2psync.node.closed import check_belongs
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
@@ -14,7 +15,17 @@ from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 
 Json = dict[str, Any]
-CANNOT_SYNC = frozenset(("read-only", "locked", "refused", "waiting", "other-protocol", "offline"))
+CANNOT_SYNC = frozenset(
+    (
+        "read-only",
+        "locked",
+        "refused",
+        "waiting",
+        "other-protocol",
+        "offline",
+        "removed-by-others",
+    )
+)
 """States in which a shared mandate does not sync (B-MAN-6)."""
 CONDITION_TEXTS = {
     "closed": "{who} closed it for everyone on {when}: saves are not taken up any more",
@@ -49,6 +60,8 @@ class Overview:
                 "cause": _cause(failure.template, failure.params),
                 "action": "mend-disk",
             }
+        if (said := _dismissed(opened)) is not None:
+            return said
         if closings := opened.state.standing.closed:
             own = closings[0].device == node.identity.device
             who = views.person(opened.state, closings[0].device)
@@ -159,6 +172,7 @@ class Overview:
             "programs": validity.programs(opened, self._node.incompatible),
             "policy": validity.policy_view(opened.state.standing.policy),
             "members": await self.members(opened),
+            "removed": self._node.members.removed(opened),
         }
 
     def _detached(self, opened: Opened) -> list[Json]:
@@ -272,6 +286,19 @@ class Overview:
                 }
             )
         return out
+
+
+def _dismissed(opened: Opened) -> Json | None:
+    """What is shown of a mandate from which this device was removed (B-ID-3)."""
+    try:
+        check_belongs(opened)
+    except RemovedByOthers as error:
+        return {
+            "state": "removed-by-others",
+            "cause": _cause(error.template, error.params),
+            "action": "ask-senior",
+        }
+    return None
 
 
 def _cause(template: str, params: Mapping[str, str] | None = None) -> Json:

@@ -20,6 +20,7 @@ from p2psync.core.files import FileState, Version
 from p2psync.core.ops import CHUNK_REFERENCE_BYTES, Chunked, OpId
 from p2psync.engine import wire
 from p2psync.engine.effects import ChunksKnown, FindChunks, SendChunks, StoreChunk
+from p2psync.engine.replica import Replica
 from p2psync.errors import ChunkMissing, CryptoError, DiskFull
 from p2psync.limits import CHUNK_BYTES, RECENT_BYTES_MAX
 from p2psync.node import heap
@@ -72,7 +73,7 @@ class Pieces:
 
     def __init__(self, contents: ContentStore) -> None:
         self._contents = contents
-        self._secrets: dict[bytes, bytes] = {}
+        self._replicas: dict[bytes, Replica] = {}
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()
         self.recent_bytes = 0
         """The size of the sealed pieces that are kept in memory for now."""
@@ -93,12 +94,16 @@ class Pieces:
 
     def admit(self, opened: Opened) -> None:
         """Serve a mandate."""
-        self._secrets[opened.id] = opened.replica.chunk_secret
+        self._replicas[opened.id] = opened.replica
         self._stale.add(opened.id)
+
+    def _secrets(self, mandate: bytes) -> tuple[bytes, ...]:
+        """What the chunks of a mandate may be sealed with, one for each epoch; in any thread."""
+        return self._replicas[mandate].chunk_secrets
 
     def forget(self, mandate: bytes) -> None:
         """A mandate is gone from here."""
-        self._secrets.pop(mandate, None)
+        self._replicas.pop(mandate, None)
         self._spots.pop(mandate, None)
         for key in [key for key in self._coming if key[0] == mandate]:
             for version in self._coming.pop(key):
@@ -286,9 +291,9 @@ class Pieces:
 
     def listed(self, mandate: bytes, references: bytes) -> bytes:
         """What chunks that list references hold; blocks."""
-        secret = self._secrets[mandate]
+        secrets = self._secrets(mandate)
         return b"".join(
-            crypto.open_chunk(secret, digest, self._contents.chunks.get(address))
+            crypto.open_chunk_of(secrets, digest, self._contents.chunks.get(address))
             for address, digest in split_references(references)
         )
 
@@ -317,7 +322,7 @@ class Pieces:
     def _piece(self, files: OpenFiles, mandate: bytes, address: bytes, spot: _Spot) -> bytes | None:
         recent = self._recent.get(address)
         if recent is not None:
-            return crypto.open_chunk(self._secrets[mandate], spot.digest, recent)
+            return crypto.open_chunk_of(self._secrets(mandate), spot.digest, recent)
         piece = self._in_incoming(spot)
         return self._in_paths(files, spot) if piece is None else piece
 
@@ -425,7 +430,7 @@ class Pieces:
         elsewhere = spots.get(address)
         piece = None
         if recent is not None:
-            piece = crypto.open_chunk(self._secrets[mandate], spot.digest, recent)
+            piece = crypto.open_chunk_of(self._secrets(mandate), spot.digest, recent)
         elif elsewhere is not None and elsewhere.digest == spot.digest:
             piece = self._piece(files, mandate, address, elsewhere)
         if piece is None or len(piece) != spot.length:
@@ -454,15 +459,15 @@ class Pieces:
         """Put what came where it belongs; blocks. What lists references is durable then."""
         lists: list[tuple[bytes, bytes]] = []
         for chunk in chunks:
-            secret = self._secrets.get(chunk.mandate)
-            if secret is None:
+            if chunk.mandate not in self._replicas:
                 continue
+            secrets = self._secrets(chunk.mandate)
             if not chunk.places:
                 lists.append((chunk.address, chunk.data))
             for place in chunk.places:
                 offset = place.number * CHUNK_BYTES
                 try:
-                    piece = crypto.open_chunk(secret, place.digest, chunk.data)
+                    piece = crypto.open_chunk_of(secrets, place.digest, chunk.data)
                 except CryptoError:
                     piece = b""
                 if len(piece) == min(CHUNK_BYTES, place.size_bytes - offset):
@@ -518,7 +523,10 @@ class Pieces:
         if spot is not None:
             piece = self._piece(files, opened.id, address, spot)
             if piece is not None:
-                return crypto.seal_chunk(self._secrets[opened.id], piece)[0]
+                for secret in self._secrets(opened.id):
+                    sealed = crypto.seal_chunk(secret, piece)[0]
+                    if crypto.chunk_address(sealed) == address:
+                        return sealed
         try:
             return self._contents.chunks.get(address)
         except ChunkMissing:

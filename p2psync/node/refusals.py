@@ -1,6 +1,7 @@
 """What a member answered when it did not let this device in, as an error for people (B-TIC-3)."""
 
 from p2psync.errors import (
+    DeviceRemoved,
     TicketClosed,
     TicketError,
     TicketExpired,
@@ -26,6 +27,8 @@ def refusal(row: MandateRow, code: str) -> TicketError | None:
             return TicketUsedUp()
         case TicketForeign.code:
             return TicketForeign()
+        case DeviceRemoved.code:
+            return DeviceRemoved()
         case TicketClosed.code:
             return TicketClosed()
         case _:

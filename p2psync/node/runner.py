@@ -15,7 +15,15 @@ from typing import Protocol
 
 import trio
 
-from p2psync.engine.effects import CloseLog, Effect, Event, KeepLogKey, Persist, StoreChunk
+from p2psync.engine.effects import (
+    CloseLog,
+    Effect,
+    Event,
+    KeepEpochKey,
+    KeepLogKey,
+    Persist,
+    StoreChunk,
+)
 from p2psync.errors import NodeEnding, NodeFault, P2PSyncError, StorageError
 from p2psync.limits import COMMIT_EFFECTS_MAX
 from p2psync.storage.database import Batch
@@ -35,7 +43,7 @@ class InBatch:
 AHEAD_MAX = 4
 """Hand-ins that wait while ``ahead`` is told of the next."""
 Work = Effect | InBatch
-Durable = Persist | KeepLogKey | CloseLog | InBatch
+Durable = Persist | KeepLogKey | KeepEpochKey | CloseLog | InBatch
 """What belongs into a transaction."""
 
 

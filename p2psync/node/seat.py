@@ -71,13 +71,13 @@ class Seat:
         if state.membership.role(own) is None:
             raise NotAdmittedYet(mandate=opened.name)
         seat, handed = state.seating()
-        if seat is None:
+        if not state.claims:
             raise SeatUnclaimed(mandate=opened.name)
         if not self._may_hand(opened):
             raise SeatNotYours(
                 mandate=opened.name,
-                who=views.person(state, seat),
-                machine=views.machine(state, seat),
+                who=views.person(state, seat or b""),
+                machine=views.machine(state, seat or b""),
             )
         heir = find.member(opened, device)
         if not state.membership.may(heir, MAY_POST):

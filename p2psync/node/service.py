@@ -127,7 +127,22 @@ class NodeService:
     async def member_list(self, mandate: str) -> Json:
         """List the members."""
         opened = find.mandate(self._node.opened.values(), mandate)
-        return {"members": await self._mandates.overview.members(opened)}
+        return {
+            "members": await self._mandates.overview.members(opened),
+            "removed": self._node.members.removed(opened),
+        }
+
+    async def member_removal(self, mandate: str, device: str) -> Json:
+        """What removing a device would do."""
+        return self._node.members.plan(mandate, device)
+
+    async def member_remove(self, mandate: str, device: str) -> Json:
+        """Remove a device."""
+        return await self._node.members.remove(mandate, device)
+
+    async def member_readmit(self, mandate: str, device: str) -> Json:
+        """Let a removed device in again."""
+        return await self._node.members.readmit(mandate, device)
 
     async def mandate_rename(self, mandate: str, name: str) -> Json:
         """Give a mandate another name."""

@@ -159,7 +159,12 @@ class Shelf:
         """Let the copies of those that are detached leave the mandate folder."""
         for file_id in files:
             file = opened.state.files.get(file_id)
-            if file is None or file.added is None or file.present:
+            if file is None or file.added is None:
+                if (file_id, "folder") not in opened.copies:
+                    continue
+                # What attached it does not count any more: its device was removed.
+                file = FileState(file_id, opened.state.reader)
+            elif file.present:
                 continue
             try:
                 await self._writing.put_away(opened, file)

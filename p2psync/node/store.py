@@ -18,6 +18,7 @@ import trio
 from p2psync.engine import wire
 from p2psync.engine.effects import (
     CloseLog,
+    KeepEpochKey,
     KeepLogKey,
     Persist,
     SendEntries,
@@ -114,6 +115,8 @@ class Store:
                         batch.persist(item)
                     case KeepLogKey(mandate=mandate, log=log, seed=seed, incarnation=number):
                         batch.keep_log_key(mandate, log, seed, number)
+                    case KeepEpochKey(mandate=mandate, key=key):
+                        batch.add_epoch_key(mandate, key)
                     case CloseLog(log=log):
                         batch.close_log(log)
                     case InBatch(write=write):

@@ -23,6 +23,7 @@ from p2psync.errors import (
 from p2psync.limits import TICKET_ADDRESSES_PER_PEER_MAX, TICKET_PEERS_MAX
 from p2psync.node import find, validity, views
 from p2psync.node.attaching import Wanted, check_kind
+from p2psync.node.closed import check_belongs
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened, later_key
@@ -61,6 +62,7 @@ class Tickets:
         node.identity.check_unlocked()
         if not opened.shared:
             raise MandateLocal(mandate=opened.name)
+        check_belongs(opened)
         validity.check_all(opened)
         own_role = opened.state.membership.role(node.identity.device) or ""
         if role not in MAY_GIVE.get(own_role, frozenset()):

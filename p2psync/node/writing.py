@@ -253,6 +253,7 @@ class Writing:
             beside.setdefault(conflict_name(copy.name, version), version.digest)
         held = file.versions.get(copy.heads[0]) if len(copy.heads) == 1 else None
         whole = held is not None and held.content is not None and held.digest == copy.digest
+        whole = whole or file.added is None  # it may count again, and be nowhere else then
         keep = pieces.kept_as(opened.id, copy.digest) if whole else None
         try:
             if copy.digest:

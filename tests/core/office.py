@@ -48,7 +48,7 @@ class Office:
 
     def write(self, device: bytes, *operations: ops.Operation) -> Applied:
         """Add an entry of a device to its log."""
-        log = device[::-1][:31] + b"L"
+        log = log_of(device)
         seen = self.seen.setdefault(device, set())
         seq = sum(1 for item in self.entries if item.log == log)
         stamp = 1 + max((item.stamp for item in self.entries if item.id in seen), default=0)
@@ -106,6 +106,22 @@ class Office:
     def unpost(self, device: bytes, *receipts: OpId) -> None:
         """Retract receipts."""
         self.write(device, ops.Unpost(tuple(sorted(receipts))))
+
+    def cut(self, device: bytes, other: bytes) -> tuple[bytes, ...]:
+        """The last entry of another device that a device has seen."""
+        seen = self.seen.get(device, set())
+        theirs = [item for item in self.entries if item.log == log_of(other) and item.id in seen]
+        return tuple(item.id for item in theirs[-1:])
+
+    def remove(self, device: bytes, other: bytes) -> OpId:
+        """Remove a device, up to what is seen of it, whether that counts or not."""
+        return self.write(device, ops.Remove(other, self.cut(device, other))).id, 0
+
+    def readmit(self, device: bytes, other: bytes) -> None:
+        """Undo all removals of a device that are seen."""
+        removal = self.view(device).membership.removed.get(other)
+        known = () if removal is None else tuple(sorted(op for op, _ in removal.by))
+        self.write(device, ops.Readmit(other, known))
 
     def detach(self, device: bytes, file: bytes = FILE) -> OpId:
         """Detach a file as the device sees it."""
@@ -167,6 +183,11 @@ def shown(state: Mandate) -> dict[str, Any]:
             if file.added
         },
     }
+
+
+def log_of(device: bytes) -> bytes:
+    """The only log of a device."""
+    return device[::-1][:31] + b"L"
 
 
 class Past:
@@ -242,6 +263,7 @@ actions = st.tuples(
             ),
             st.none(),
         ),
+        st.tuples(st.sampled_from(["remove", "readmit"]), _devices),
         st.tuples(st.just("hand"), _devices),
         st.tuples(st.just("hold"), st.sampled_from("xy")),
         st.tuples(st.just("answer"), st.sampled_from(ops.VERDICTS)),
@@ -298,6 +320,10 @@ def _act(office: Office, device: bytes, action: str, what: Any) -> None:
         case "answer":
             for held in view.files[FILE].holds.values() if FILE in view.files else ():
                 office.write(device, ops.Answer(FILE, (held.id,), what))
+        case "remove":
+            office.remove(device, what)
+        case "readmit":
+            office.readmit(device, what)
         case "close":
             office.write(device, ops.Close())
         case "reopen":

@@ -9,8 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2psync.core import crypto, membership
-from p2psync.core.membership import MAY_GIVE, MAY_INVITE, MAY_WRITE, Member, Stamped, compute
-from p2psync.core.ops import ROLES, Admit, Create, Describe, Invite, OpenLog, Redeem, Revoke
+from p2psync.core.membership import (
+    MAY_GIVE,
+    MAY_INVITE,
+    MAY_WRITE,
+    Member,
+    Stamped,
+    compute,
+    removes,
+)
+from p2psync.core.ops import (
+    ROLES,
+    Admit,
+    Create,
+    Describe,
+    Invite,
+    OpenLog,
+    Readmit,
+    Redeem,
+    Remove,
+    Revoke,
+)
 from p2psync.limits import MEMBERS_MAX
 
 MANDATE = b"m" * 32
@@ -100,7 +119,7 @@ def test_who_may_not_invite_may_not_admit(role: str) -> None:
     assert BEN not in story.roles()
 
 
-def test_rank_is_the_inviters_and_one_whoever_admits() -> None:
+def test_rank_is_one_more_than_that_of_who_invites_and_of_who_admits() -> None:
     story = Story().invite(FOUNDER, T1, "accounting").join(ANNA, T1, FOUNDER)
     story.invite(ANNA, T2, "accounting").join(BEN, T2, FOUNDER)
     story.invite(FOUNDER, T3, "writer").join(CARL, T3, BEN)
@@ -108,7 +127,7 @@ def test_rank_is_the_inviters_and_one_whoever_admits() -> None:
         FOUNDER: ("owner", 0),
         ANNA: ("accounting", 1),
         BEN: ("accounting", 2),
-        CARL: ("writer", 1),
+        CARL: ("writer", 3),
     }
 
 
@@ -195,6 +214,12 @@ _any_operation = st.one_of(
     st.builds(Redeem, _tickets, st.just(PROOF)),
     st.builds(Admit, _devices, _tickets),
     st.builds(Describe, st.just("name"), st.just("machine")),
+    st.builds(Remove, _devices, st.just(())),
+    st.builds(
+        Readmit,
+        _devices,
+        st.integers(0, 25).map(lambda number: ((number.to_bytes(32, "big"), 0),)),
+    ),
 )
 
 
@@ -216,12 +241,19 @@ def test_any_order_gives_the_same_members(
         if device != FOUNDER:
             assert member.invitation is not None
             invitation = expected.invitations[member.invitation]
-            inviter = expected.members[invitation.by]
-            assert (member.role, member.rank) == (invitation.role, inviter.rank + 1)
+            inviter = expected.past(invitation.by)
+            assert inviter is not None
+            assert member.role == invitation.role
+            assert member.rank > inviter.rank
             assert member.role in MAY_GIVE[inviter.role]
             assert device in expected.used_by[invitation.id]
             assert len(expected.used_by[invitation.id]) <= invitation.uses
     assert not expected.displaced & expected.members.keys()
+    assert not expected.removed.keys() & expected.members.keys()
+    for device, removal in expected.removed.items():
+        authors = [expected.past(by) for _, by in removal.by]
+        assert all(each is not None and removes(each, removal.member) for each in authors)
+        assert removal.member.device == device
 
 
 @given(st.lists(st.tuples(_devices, _any_operation), max_size=15))

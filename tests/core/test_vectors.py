@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2psync.core import codec, crypto, entry, membership, ops, ticket, words
+from p2psync.core import codec, crypto, entry, epochs, membership, ops, ticket, words
 from p2psync.core.entry import LogKey
 from p2psync.core.ops import OpenLog, Redeem
 from tests.core import vectors
@@ -86,6 +86,11 @@ def test_identities_and_derived_keys() -> None:
     assert membership.redeem_holds(proof, part["mandate"], part["newcomer"])
     assert membership.redeem(part["admission seed"], part["mandate"], part["newcomer"]) == proof
     assert entry.epoch_id(part["epoch key"]) == part["epoch"]
+    after = entry.epoch_id(part["next epoch key"])
+    opened_key = epochs.open_sealed(device, part["sealed key"], part["mandate"], after)
+    assert opened_key == part["next epoch key"]
+    before = epochs.open_before(opened_key, part["key before"], part["mandate"])
+    assert before == part["epoch key"]
     assert crypto.content_digest(part["chunk plaintext"]) == part["chunk digest"]
     assert crypto.chunk_address(part["chunk"]) == part["chunk address"]
     opened_chunk = crypto.open_chunk(part["epoch key"], part["chunk digest"], part["chunk"])

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2psync.core import codec, crypto, entry, membership, ops, ticket, words
+from p2psync.core import codec, crypto, entry, epochs, membership, ops, ticket, words
 from p2psync.core.entry import LogKey
 from p2psync.core.ticket import Ticket, TicketPeer
 
@@ -24,6 +24,7 @@ EPOCH_KEY = bytes(range(0x80, 0xA0))
 ENTROPY = bytes(range(0xA0, 0xC0))
 SALT = bytes(range(0xC0, 0xD0))
 FILE = bytes(range(0xD0, 0xE0))
+NEXT_KEY, EPHEMERAL = b"\xe1" * 32, b"\xe2" * 32
 ENTRY_A, ENTRY_B = b"\xaa" * 32, b"\xbb" * 32
 KEY_1, KEY_2 = b"\x11" * 16, b"\x22" * 16
 MANDATE = membership.mandate_id(DEVICE.public, SALT)
@@ -50,7 +51,15 @@ OPERATIONS: list[tuple[ops.Operation, Names]] = [
     (ops.SetRole(NEWCOMER.public, "reader"), ("device", "role")),
     (ops.Remove(NEWCOMER.public, (ENTRY_A,)), ("device", ("cut", "head"))),
     (
-        ops.Rotate(b"\xee" * 16, (ops.SealedKey(DEVICE.public, b"\xcc" * 80),), b"\xdd" * 48),
+        ops.Readmit(NEWCOMER.public, ((ENTRY_A, 0),)),
+        ("device", ("removals", _REFERENCES)),
+    ),
+    (
+        ops.Rotate(
+            entry.epoch_id(NEXT_KEY),
+            (epochs.seal_to(DEVICE.public, NEXT_KEY, MANDATE, EPHEMERAL),),
+            epochs.seal_before(NEXT_KEY, EPOCH_KEY, MANDATE),
+        ),
         ("epoch", ("keys", ("device", "sealed")), "the key before"),
     ),
     (ops.Share(), ()),
@@ -323,6 +332,22 @@ def derivations() -> str:
             section("proof", *plain("that the newcomer holds the ticket", proof.proof)),
             section("epoch key", *plain("", EPOCH_KEY)),
             section("epoch", *plain("its public name", entry.epoch_id(EPOCH_KEY))),
+            section("next epoch key", *plain("of the epoch after", NEXT_KEY)),
+            section("ephemeral", *plain("X25519 secret, used once", EPHEMERAL)),
+            section(
+                "sealed key",
+                *plain(
+                    "the next epoch key, sealed to the device",
+                    epochs.seal_to(DEVICE.public, NEXT_KEY, MANDATE, EPHEMERAL).sealed,
+                ),
+            ),
+            section(
+                "key before",
+                *plain(
+                    "the epoch key, under the next",
+                    epochs.seal_before(NEXT_KEY, EPOCH_KEY, MANDATE),
+                ),
+            ),
             section("chunk plaintext", *plain("ASCII chunk", b"chunk")),
             section("chunk digest", *plain("BLAKE3 of the plaintext", plain_digest)),
             section("chunk", *plain("sealed under the epoch key as secret", sealed)),

@@ -19,6 +19,7 @@ from p2psync.core.ops import (
     Invite,
     Operation,
     OpId,
+    Readmit,
     Share,
 )
 from p2psync.engine import wire
@@ -29,9 +30,11 @@ from p2psync.engine.effects import (
     CloseLog,
     ContentReady,
     Dial,
+    Dismissed,
     Effect,
     Event,
     FindChunks,
+    KeepEpochKey,
     KeepLogKey,
     LoadReferences,
     PeerChanged,
@@ -100,6 +103,8 @@ class Holding:
     admission_seed: bytes | None = None
     contacts: dict[bytes, tuple[str, ...]] = field(default_factory=dict)
     own_logs: list[OwnLog] = field(default_factory=list)
+    later_keys: list[bytes] = field(default_factory=list)
+    """Of the epochs that came after the first."""
 
 
 @dataclass
@@ -128,6 +133,9 @@ class Disk:
     def keep_log_key(self, effect: KeepLogKey) -> None:
         logs = self.holdings[effect.mandate].own_logs
         logs.append(OwnLog(effect.seed, effect.incarnation))
+
+    def keep_epoch_key(self, effect: KeepEpochKey) -> None:
+        self.holdings[effect.mandate].later_keys.append(effect.key)
 
     def close_log(self, effect: CloseLog) -> None:
         logs = self.holdings[effect.mandate].own_logs
@@ -199,7 +207,11 @@ class Machine:
         replica = self.replica_type(
             mandate,
             self.disk.signing,
-            Secrets((holding.epoch_key,), holding.admission_seed, tuple(holding.own_logs)),
+            Secrets(
+                (holding.epoch_key, *holding.later_keys),
+                holding.admission_seed,
+                tuple(holding.own_logs),
+            ),
             read,
             self.entropy,
             Describe(self.name, self.name),
@@ -232,7 +244,7 @@ class Machine:
         invitation = crypto.SigningKey.from_seed(seed).public
         self.author(mandate, Invite(invitation, role, self.wall_ms + days * DAY_MS, uses))
         peers = {self.device: (f"/memory/{self.name}",)}
-        return Ticket(mandate, self.disk.holdings[mandate].epoch_key, seed, peers)
+        return Ticket(mandate, self.engine.replica(mandate).epoch_key, seed, peers)
 
     def subscribe(self, ticket: Ticket) -> None:
         holding = Holding(ticket.epoch_key, ticket.admission_seed, dict(ticket.peers))
@@ -241,6 +253,15 @@ class Machine:
 
     def author(self, mandate: bytes, *operations: Operation) -> None:
         self.run(self.engine.author(mandate, operations, self.now, self.wall_ms))
+
+    def remove(self, mandate: bytes, device: bytes) -> None:
+        """Remove a device (B-ID-3)."""
+        self.publish(mandate, self.engine.replica(mandate).remove(device, self.wall_ms))
+
+    def readmit(self, mandate: bytes, device: bytes) -> None:
+        """Undo that."""
+        removal = self.engine.replica(mandate).state.membership.removed[device]
+        self.author(mandate, Readmit(device, tuple(sorted(op for op, _ in removal.by))))
 
     def publish(self, mandate: bytes, effects: list[Effect]) -> None:
         self.run(self.engine.publish(mandate, effects, self.now, self.wall_ms))
@@ -279,7 +300,7 @@ class Machine:
         for start in range(0, len(references), CHUNK_REFERENCE_BYTES):
             address = references[start : start + 32]
             digest = references[start + 32 : start + 64]
-            out += crypto.open_chunk(replica.chunk_secret, digest, self.disk.chunks[address])
+            out += crypto.open_chunk_of(replica.chunk_secrets, digest, self.disk.chunks[address])
         return out
 
     # -- what happens -----------------------------------------------------------------------------
@@ -310,12 +331,14 @@ class Machine:
                 self.disk.persist(effect)
             case KeepLogKey():
                 self.disk.keep_log_key(effect)
+            case KeepEpochKey():
+                self.disk.keep_epoch_key(effect)
             case CloseLog():
                 self.disk.close_log(effect)
             case StoreChunk(mandate=mandate, address=address, data=data, places=places):
-                secret = self.engine.replica(mandate).chunk_secret
+                secrets = self.engine.replica(mandate).chunk_secrets
                 for place in places:
-                    piece = crypto.open_chunk(secret, place.digest, data)
+                    piece = crypto.open_chunk_of(secrets, place.digest, data)
                     assert len(piece) == min(
                         CHUNK_BYTES, place.size_bytes - place.number * CHUNK_BYTES
                     ), "a piece that does not fit its place"
@@ -344,6 +367,8 @@ class Machine:
             case Dial(device=device, addresses=addresses_known):
                 self.port.dial(device, addresses_known)
             case Changed() | ContentReady() | Progress() | PeerChanged() | Refused() | Warn():
+                self.log.append(effect)
+            case Dismissed():
                 self.log.append(effect)
             case _:
                 assert_never(effect)

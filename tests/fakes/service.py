@@ -851,7 +851,35 @@ class FakeService:
         return {"file": file, "expect_seconds": seconds}
 
     async def member_list(self, mandate: str) -> JsonObject:
-        return {"members": self._find(mandate)["members"]}
+        return {"members": self._find(mandate)["members"], "removed": []}
+
+    async def member_removal(self, mandate: str, device: str) -> JsonObject:
+        self.calls.append(("member_removal", mandate, device))
+        return {
+            "mandate": self._find(mandate)["name"],
+            "device": DEVICE,
+            "name": device,
+            "machine": "desk",
+            "role": "writer",
+            "seat": True,
+            "files": ["sales.ecf"],
+            "tickets": 1,
+            "remaining": 2,
+        }
+
+    async def member_remove(self, mandate: str, device: str) -> JsonObject:
+        self.calls.append(("member_remove", mandate, device))
+        return await self.member_removal(mandate, device)
+
+    async def member_readmit(self, mandate: str, device: str) -> JsonObject:
+        self.calls.append(("member_readmit", mandate, device))
+        return {
+            "mandate": self._find(mandate)["name"],
+            "device": DEVICE,
+            "name": device,
+            "machine": "desk",
+            "quarantined": 3,
+        }
 
     async def events(self, mandate: str | None, since: int | None) -> AsyncIterator[JsonObject]:
         position = len(self.kept_events) if since is None else since

@@ -27,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ops.Admit(KEY, OTHER),
     ops.SetRole(KEY, "reader"),
     ops.Remove(KEY, (OTHER,)),
+    ops.Readmit(KEY, (OP,)),
     ops.Rotate(FILE, (ops.SealedKey(KEY, bytes(80)),), bytes(48)),
     ops.Share(),
     ops.Rename("Café"),

@@ -10,7 +10,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "rules.md"
 FOLDER = Path(__file__).resolve().parent
-NUMBERS = {"MAN": 7, "ATT": 6, "POS": 8, "MIG": 3, "DET": 3, "REM": 6, "NOT": 4, "VAL": 2, "HIS": 3}
+NUMBERS = {
+    "MAN": 7,
+    "ATT": 6,
+    "POS": 8,
+    "MIG": 3,
+    "DET": 3,
+    "REM": 6,
+    "NOT": 4,
+    "ID": 4,
+    "VAL": 2,
+    "HIS": 3,
+}
 """How many rules each section has."""
 RULES = [f"B-{name}-{number}" for name, most in NUMBERS.items() for number in range(1, most + 1)]
 TEST = re.compile(r"^(?:async )?def (test_b_([a-z]+)_(\d+)_\w+)\(", re.MULTILINE)

@@ -64,6 +64,8 @@ def test_b_not_1_every_event_of_the_rule_has_its_type() -> None:
         "link restored": ("link-restored", "message"),
         "someone joined": ("member-joined", "message"),
         "someone left": ("member-left", "message"),
+        "someone was removed": ("member-removed", "alert"),
+        "this device was removed": ("removed-by-others", "alert"),
         "mandate shared": ("mandate-shared", "message"),
         "mandate closed": ("mandate-closed", "alert"),
         "nobody signed in": ("identity-locked", "alert"),
@@ -105,6 +107,24 @@ async def test_b_not_1_both_sides_hear_who_did_what_to_which_file(tmp_path: Path
                 "Anna",
                 made["receipt"],
             )
+
+
+async def test_b_not_1_all_hear_that_someone_was_removed_and_that_one_too(tmp_path: Path) -> None:
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        async with linked(anna, ben):
+            await joined(anna, ben)
+            await anna.service.member_remove("Books", "Ben")
+            await ben.until(lambda: ben.node.notices.holds("removed-by-others", ben.opened().id))
+        gone = await only(anna, "member-removed")
+        assert (gone["device_name"], gone["action"], gone["open"]) == ("Ben", "check-devices", True)
+        said = await only(ben, "removed-by-others")
+        assert (said["device_name"], said["action"]) == ("Anna", "ask-senior")
+        await anna.service.member_readmit("Books", "Ben")
+        async with linked(anna, ben):
+            await in_step(anna, ben)
+        assert (await only(anna, "member-removed"))["closed_by"] == "cause"
+        assert (await only(ben, "removed-by-others"))["closed_by"] == "cause"
+        assert (await only(ben, "member-readmitted"))["device_name"] == "Ben"
 
 
 async def test_b_not_1_a_broken_link_is_told_and_settled(tmp_path: Path) -> None:

@@ -242,8 +242,8 @@ async def test_b_val_2_a_newer_p2psync_is_shown_with_the_device_that_has_it(
     ):
         await ben.service.identity_set("Ben")
         await joined(anna, ben)
-        removes = ops.Remove(anna.device, ())  # an operation for later
-        await ben.node.author(ben.opened(), [removes]).wait()
+        promotes = ops.SetRole(anna.device, "reader")  # an operation for later
+        await ben.node.author(ben.opened(), [promotes]).wait()
         await in_step(anna, ben)
         shown = await listed(anna)
         assert (shown["state"], shown["action"]) == ("newer-version", "update")

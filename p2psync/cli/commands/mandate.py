@@ -105,7 +105,7 @@ def suggestion_dismiss(
 def member_list(mandate: Mandate) -> None:
     """List the devices that share a mandate."""
     said = node().get("mandates", mandate, "members")
-    output.emit(said, lambda shown: _show_members(shown["members"]))
+    output.emit(said, _show_all_members)
 
 
 def show_files(files: list[Mapping[str, Any]]) -> None:
@@ -320,9 +320,44 @@ def _show(said: Mapping[str, Any]) -> None:
     if said["members"]:
         output.say("")
         _show_members(said["members"])
+    show_removed_members(said.get("removed", []))
     if said.get("suggestions"):
         output.say("")
         show_suggestions(said["suggestions"])
+
+
+def _show_all_members(said: Mapping[str, Any]) -> None:
+    _show_members(said["members"])
+    show_removed_members(said.get("removed", []))
+
+
+def show_removed_members(removed: list[Mapping[str, Any]]) -> None:
+    """Print who was removed, by whom, and what of theirs does not count (B-ID-3)."""
+    if not removed:
+        return
+    output.say("")
+    output.say(_("removed:"))
+    output.table(
+        (
+            Column(_("member")),
+            Column(_("machine")),
+            Column(_("by")),
+            Column(_("on")),
+            Column(_("entries that do not count"), right=True),
+            Column(_("device")),
+        ),
+        (
+            (
+                member.get("name"),
+                member.get("machine"),
+                member.get("by"),
+                local_time(member.get("removed")),
+                member.get("quarantined"),
+                short(member.get("device")),
+            )
+            for member in removed
+        ),
+    )
 
 
 def _show_members(members: list[Mapping[str, Any]]) -> None:
