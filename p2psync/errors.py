@@ -1618,6 +1618,14 @@ class AuditNothing(UnavailableError):
     hint_template = "export it once p2psync mandate show lists its files"
 
 
+class AuditOutputExists(RefusedError):
+    """An audit file or a report is not written over another file."""
+
+    code = "audit-output-exists"
+    template = "{path} is there already and is not overwritten"
+    hint_template = "choose another name, or remove it if it is no longer needed"
+
+
 class AuditNotVerified(BadInputError):
     """A report was asked for of a file that does not verify."""
 

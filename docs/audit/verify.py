@@ -8,7 +8,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgpack
 from nacl import bindings
@@ -47,10 +47,10 @@ def signed(key: bytes, domain: bytes, message: bytes, signature: bytes) -> bool:
     return len(signature) == 64
 
 
-def unpack(data: bytes, *shape: object) -> list:
+def unpack(data: bytes, *shape: object) -> list[Any]:
     """An array in canonical msgpack with items of these types, or (bytes, length)."""
     try:
-        value = msgpack.unpackb(data, raw=False, max_map_len=0, max_ext_len=0)
+        value: list[Any] = msgpack.unpackb(data, raw=False, max_map_len=0, max_ext_len=0)
         canonical = msgpack.packb(value) == data
     except Exception as error:
         raise Broken(f"no msgpack: {error}") from None

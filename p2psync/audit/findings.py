@@ -60,16 +60,17 @@ NOTE_TEXTS = {
 PROVEN_TEXTS = {
     "unchanged": "Not one byte of the file was changed, removed or added since the device of "
     "{who} signed it on {when}.",
-    "chains": "Its {entries} entries in {logs} logs are unbroken chains of signatures: none was "
-    "changed, left out of the middle, put in or reordered since its author's device wrote it.",
+    "chains": "The entries ({entries}, in logs: {logs}) are unbroken chains of signatures: none "
+    "was changed, left out of the middle, put in or reordered since its author's device wrote it.",
     "closed": "Every entry that another one refers to is there.",
     "mandate": "All of it belongs to the mandate {mandate}, which is the one that was asked for.",
     "founder": "The mandate was founded by the device {device}: nobody else can have made this id.",
     "authors": "Each log belongs to the device that is named with it.",
     "readable": "Every entry opens with the keys in the file, and says what is reported of it.",
-    "members": "{members} devices are members, as this history admitted them.",
-    "contents": "The content of each of {count} files is, byte for byte, that of its last version.",
-    "heads": "Everything up to the {count} ends of logs that were given is there, unchanged.",
+    "members": "Who is a member is as this history admitted them; devices: {members}.",
+    "contents": "The content of the files that are kept whole ({count}) is, byte for byte, that of "
+    "their last version.",
+    "heads": "Everything up to the ends of logs that were given ({count}) is there, unchanged.",
     "stamped": "The file, as it is, existed on {when}: {authority} attests it, and its "
     "certificate leads to one that was given.",
 }

@@ -12,7 +12,13 @@ from p2psync.audit.writer import Source, Writer
 from p2psync.core import entry, ops
 from p2psync.core.audit import Content, Head, Log
 from p2psync.core.files import Version
-from p2psync.errors import AuditNothing, BadInputError, ChunkMissing, CryptoError, OutputExists
+from p2psync.errors import (
+    AuditNothing,
+    AuditOutputExists,
+    BadInputError,
+    ChunkMissing,
+    CryptoError,
+)
 from p2psync.node import find, views
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
@@ -144,6 +150,6 @@ def _beginning(opened: Opened, entries: OrderedEntries) -> tuple[Head, list[Log]
 def _write(place: Path, writer: Writer, needed_bytes: int) -> None:
     with Folder.open(place.parent) as folder:
         if folder.stat(place.name) is not None:
-            raise OutputExists(path=str(place))
+            raise AuditOutputExists(path=str(place))
         check_room(str(place.parent), needed_bytes)
         folder.replace(place.name, writer.blocks(), None)

@@ -163,7 +163,7 @@ def report(
     if kind not in (".html", ".htm", ".pdf"):
         raise errors.ReportKindUnknown(path=out)
     if place.exists() and not force:
-        raise errors.OutputExists(path=place)
+        raise errors.AuditOutputExists(path=place)
     wanted = _wanted(pin, heads, authorities)
     found = _verified(file, wanted, records=True)
     if not found.sound:
@@ -358,7 +358,7 @@ def _show_verified(found: "Verification", said: Mapping[str, Any]) -> None:
             (_("mandate"), said["name"]),
             (_("mandate id"), said["mandate"]),
             (_("exported"), local_time(said.get("at"))),
-            (_("entries"), said["entries"]),
+            (_("log entries"), said["entries"]),
             (_("logs"), said["logs"]),
             (_("from"), local_time(said.get("first"))),
             (_("to"), local_time(said.get("last"))),

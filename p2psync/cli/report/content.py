@@ -59,7 +59,7 @@ def _file(found: Verification, path: Path) -> Section:
         (_("exported"), words(manifest.at_ms)),
         (_("file"), safe(path.name)),
         (_("SHA-256 of the file"), _sha256(path)),
-        (_("entries"), str(check.entries)),
+        (_("log entries"), str(check.entries)),
         (_("logs"), str(len(check.logs))),
         (_("first entry"), "" if check.first_hlc is None else hlc_words(check.first_hlc)),
         (_("last entry"), hlc_words(check.last_hlc)),
@@ -106,7 +106,7 @@ def _members(told: Account) -> Section:
         *(_("name"), _("machine"), _("role"), _("device"), _("key phrase"), _("admitted")),
         _("admitted by"),
     )
-    table = Table(headings, _safe(rows), widths=(3, 3, 2, 3, 4, 4, 3))
+    table = Table(headings, _safe(rows), widths=(3, 3, 3, 4, 4, 4, 3))
     return Section(_("Members"), table=table)
 
 
@@ -128,7 +128,7 @@ def _files(told: Account) -> Section:
         *(_("file"), _("kind"), _("held by"), _("period"), _("versions"), _("records")),
         *(_("last version"), "BLAKE3"),
     )
-    table = Table(headings, _safe(rows), frozenset({4, 5}), (4, 2, 2, 3, 2, 2, 3, 4))
+    table = Table(headings, _safe(rows), frozenset({4, 5}), (5, 4, 3, 4, 3, 3, 4, 6))
     texts = [] if told.has_records else [_("There are too many records to count them here.")]
     return Section(_("Files"), texts=texts, table=table)
 
