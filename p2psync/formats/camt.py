@@ -51,7 +51,8 @@ class CamtFormat:
         """Goes by the element of the message, ``BkToCstmrStmt`` and the like."""
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             head = head.replace(b"\0", b"")
-        return _MESSAGE.search(head) is not None
+        # The word first: every file that is attached comes by here.
+        return b"BkToCstmr" in head and _MESSAGE.search(head) is not None
 
     def parse(self, data: bytes) -> Document:
         """Reads a file of up to ``RECORD_FILE_BYTES_MAX``; a larger one is not read at all."""

@@ -53,7 +53,9 @@ class OfxFormat:
 
     def recognise(self, name: str, head: bytes) -> bool:
         """Goes by the header or the outermost element, else by the suffix."""
-        return _START.search(head) is not None or has_suffix(name, self.suffixes)
+        # The words first: the expression alone takes 30 ms for a picture.
+        starts = b"OFX" in head.upper() and _START.search(head) is not None
+        return starts or has_suffix(name, self.suffixes)
 
     def parse(self, data: bytes) -> Document:
         """Reads a file of up to ``RECORD_FILE_BYTES_MAX``; a larger one is not read at all."""

@@ -60,7 +60,9 @@ class PainFormat:
         """Goes by the element of the message, ``CstmrCdtTrfInitn`` or ``CstmrDrctDbtInitn``."""
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             head = head.replace(b"\0", b"")
-        return _MESSAGE.search(head) is not None
+        # The words first: every file that is attached comes by here.
+        named = b"CstmrCdtTrfInitn" in head or b"CstmrDrctDbtInitn" in head
+        return named and _MESSAGE.search(head) is not None
 
     def parse(self, data: bytes) -> Document:
         """Reads a file of up to ``RECORD_FILE_BYTES_MAX``; a larger one is not read at all."""
