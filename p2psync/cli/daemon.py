@@ -38,6 +38,8 @@ STARTING_SWITCH_SECONDS = 0.0002
 """How long the thread that speaks to members waits for another one that imports the API."""
 RETARGET_SECONDS_MAX = 1.0
 """How long new files are not watched while many others come; a look at them follows."""
+RETARGET_PART = 50
+"""The one part of so many of the time that goes into it at most."""
 ARENAS_MAX = 2
 _M_ARENA_MAX = -8
 GC_ALLOCATIONS = 50_000
@@ -193,11 +195,13 @@ async def _watch(node: Node, nursery: trio.Nursery) -> None:
     async def retarget() -> None:
         while True:
             node.watch_changed = trio.Event()
+            began = trio.current_time()
             targets = {each: frozenset(names) for each, names in node.targets().items()}
             watcher.set_targets(targets)
+            took = trio.current_time() - began
             await node.watch_changed.wait()
-            # Each time all names of a folder are looked at, so many that come are taken together.
-            await trio.sleep(min(RETARGET_SECONDS_MAX, sum(map(len, targets.values())) / 1e4))
+            # Each time all names are gone through, so many that come are taken together.
+            await trio.sleep(min(RETARGET_SECONDS_MAX, RETARGET_PART * took))
 
     nursery.start_soon(retarget)
     async for hint in watcher:

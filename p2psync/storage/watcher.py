@@ -86,6 +86,8 @@ class Watcher:
         self._unwatched: set[Path] = set()
         self._missing: set[Path] = set()
         self._to_scan: set[Path] = set()
+        self._added: dict[Path, set[str]] = {}
+        """New names in folders that are watched already: the others need no look."""
         self._hints: dict[Hint, None] = {}
         self._work = trio.Event()
         self._hinted = trio.Event()
@@ -99,10 +101,21 @@ class Watcher:
             self._notifier.unwatch(directory)
             for known in (self._unwatched, self._missing, self._to_scan):
                 known.discard(directory)
+            self._added.pop(directory, None)
             self._polled.pop(directory, None)
         for directory, names in targets.items():
-            if self._targets.get(directory) != names:
+            before = self._targets.get(directory)
+            if before == names:
+                continue
+            if (
+                before is None
+                or isinstance(before, AllNames)
+                or isinstance(names, AllNames)
+                or directory in self._unwatched
+            ):
                 self._to_scan.add(directory)
+            else:
+                self._added.setdefault(directory, set()).update(names - before)
         self._targets = dict(targets)
         for key in self._gate.known():
             if not self._wanted(*key):
@@ -173,7 +186,7 @@ class Watcher:
             self._forget_if_gone(key, found)
 
     async def _wait_for_work(self) -> None:
-        if self._to_scan:
+        if self._to_scan or self._added:
             return
         next_look = self._gate.next_look_ns()
         if next_look is None:
@@ -187,7 +200,8 @@ class Watcher:
 
     async def _scan(self) -> None:
         directories, self._to_scan = self._to_scan, set()
-        if not directories:
+        added, self._added = self._added, {}
+        if not directories and not added:
             return
         fresh = directories - self._polled.keys()
         if fresh:
@@ -209,6 +223,8 @@ class Watcher:
                 asked.append((directory, True, frozenset(known.get(directory, ()))))
             else:
                 asked.append((directory, False, names))
+        for directory in sorted(added.keys() & self._targets.keys() - directories):
+            asked.append((directory, False, frozenset(added[directory])))
         for scan in await trio.to_thread.run_sync(_scan_all, asked):
             if scan.directory in self._targets:
                 self._on_scan(scan)

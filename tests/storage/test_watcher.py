@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2psync.core.names import TEMPORARY_PREFIX
+from p2psync.storage import watcher as watcher_module
+from p2psync.storage.file_state import FileStat
 from p2psync.storage.folder import Folder
 from p2psync.storage.notify import (
     FolderGone,
@@ -95,6 +98,28 @@ async def test_each_new_target_is_hinted_present_or_not(
     async with running(NoNotifier()) as at:
         at.watcher.set_targets({tmp_path: frozenset([NAME, "missing"])})
         await at.hint(tmp_path, NAME)
+
+
+async def test_a_new_name_costs_no_look_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    real = watcher_module._stat
+
+    def counted(directory: Path, name: str) -> FileStat | None:
+        looked.append(name)
+        return real(directory, name)
+
+    names = frozenset(f"{number}.bin" for number in range(500))
+    async with running(InotifyNotifier()) as at:
+        at.watcher.set_targets({tmp_path: names | {NAME}})
+        await at.settle(tmp_path, NAME)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        monkeypatch.setattr(watcher_module, "_stat", counted)
+        (tmp_path / "new.bin").write_bytes(b"new")
+        at.watcher.set_targets({tmp_path: names | {NAME, "new.bin"}})
+        await at.hint(tmp_path, "new.bin")
+        assert not set(looked) & names
 
 
 @pytest.mark.parametrize("save", [replace, write_in_place])
