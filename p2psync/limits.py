@@ -63,6 +63,8 @@ RECORD_FILE_BYTES_MAX = 64 * MIB
 FILE_HEAD_BYTES = 64 * KIB
 """How much of a file is read to tell its format."""
 LINE_BYTES_MAX = 64 * KIB
+STREAMED_LINE_BYTES_MAX = 8 * MIB
+"""A longer line of a file that is read block by block comes in pieces; none is merged then."""
 SEGMENT_RECORDS_MAX = 1_000
 SEGMENT_BYTES_MAX = 128 * KIB
 """A group of lines that is larger is not merged as one; fits an entry with room to spare."""

@@ -18,6 +18,7 @@ from p2psync.api import (
     placing,
     posting,
     programs,
+    relays,
     removal,
     retention,
 )
@@ -264,6 +265,7 @@ _ROUTERS = (
     auditing.router,
     posting.router,
     programs.router,
+    relays.router,
     placing.router,
     removal.router,
     members.router,

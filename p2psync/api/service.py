@@ -488,3 +488,19 @@ class Service(Protocol):
 
     async def stop(self) -> JsonObject:
         """Begin to end the node and return at once: ``{"stopping": true}``."""
+
+    async def relay_list(self) -> JsonObject:
+        """The relays that this node uses: ``{"relays": [RELAY]}``.
+
+        RELAY is ``{"peer", "address", "own", "mandates": [name], "state", "since", "cause"?}``; the
+        state is ``off``, ``connecting``, ``reserved``, ``refused`` or ``unreachable``.
+        """
+        ...
+
+    async def relay_add(self, address: str) -> JsonObject:
+        """Use a relay, by the address with the token that its operator gave: RELAY."""
+        ...
+
+    async def relay_remove(self, relay: str) -> JsonObject:
+        """Use a relay no more, by its host or part of its peer ID: ``{"peer"}``."""
+        ...

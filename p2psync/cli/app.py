@@ -20,6 +20,7 @@ from p2psync.cli.commands import (
     placing,
     posting,
     program,
+    relay,
     removal,
     retention,
     seat,
@@ -90,6 +91,7 @@ app.add_typer(hooks.notify_group, name="notify")
 app.add_typer(member.group, name="member")
 app.add_typer(mandate.suggestion_group, name="suggestion")
 app.add_typer(program.group, name="program")
+app.add_typer(relay.group, name="relay")
 app.add_typer(status.group)
 app.add_typer(inspect.group)
 app.add_typer(formats.group, name="format")

@@ -93,13 +93,18 @@ TOKEN = "p2psync-token"  # noqa: S105 - the name of the part, no token
 _TOKEN_TEXT = re.compile(rf"[1-9A-HJ-NP-Za-km-z]{{1,{limits.RELAY_TOKEN_BYTES_MAX}}}")
 
 
+def is_token(text: str) -> bool:
+    """Whether a text can be a relay's token: 1 to 64 characters of the base58 alphabet."""
+    return _TOKEN_TEXT.fullmatch(text) is not None
+
+
 def parse_relay(text: str) -> RelayAddress:
     """Parse ``…/tcp/PORT/p2p/RELAY``, perhaps with ``/p2psync-token/TOKEN`` behind it.
 
     A token is text in the alphabet of base58. Raises ``BadAddress``, which does not show it.
     """
     address, mark, token = text.strip().partition(f"/{TOKEN}/")
-    if mark and _TOKEN_TEXT.fullmatch(token) is None:
+    if mark and not is_token(token):
         raise BadAddress(address=repr(address), cause="its token is none")
     place = parse_address(address)
     peer = address.rpartition("/p2p/")[2]

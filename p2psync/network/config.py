@@ -27,6 +27,9 @@ class TransportConfig:
     """For a peer to say what a stream is for."""
     streams_inbound_max: int = limits.STREAMS_INBOUND_MAX
     """Streams that a peer may have open on one connection, negotiated or not."""
+    inbound_max: int = limits.CONNECTIONS_INBOUND_MAX
+    strangers_max: int = limits.CONNECTIONS_STRANGERS_MAX
+    """Inbound connections at once: of all devices, and of strangers among them."""
     keepalive_seconds: float = 3.0
     """After this long without a byte sent or received a ping goes out."""
     silence_seconds: float = 9.0

@@ -28,8 +28,15 @@ class Slot:
 class Guard:
     """All slots of one transport, oldest first."""
 
-    def __init__(self, known: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        known: Callable[[bytes], bool],
+        inbound_max: int = limits.CONNECTIONS_INBOUND_MAX,
+        strangers_max: int = limits.CONNECTIONS_STRANGERS_MAX,
+    ) -> None:
         self._known = known
+        self._inbound_max = inbound_max
+        self._strangers_max = strangers_max
         self._slots: list[Slot] = []
 
     @property
@@ -62,9 +69,8 @@ class Guard:
         """Record who holds the slot; False when there is no room for that device.
 
         A device's oldest connection goes beyond ``limits.CONNECTIONS_PER_DEVICE_MAX``. Strangers
-        have ``limits.CONNECTIONS_STRANGERS_MAX`` places of the
-        ``limits.CONNECTIONS_INBOUND_MAX``; a newcomer among them replaces one of the origin that
-        holds most, if its own origin holds fewer.
+        have ``strangers_max`` places of the ``inbound_max``; a newcomer among them replaces one of
+        the origin that holds most, if its own origin holds fewer.
         """
         if slot not in self._slots:
             return False
@@ -75,7 +81,7 @@ class Guard:
             self._send_away(of_device[0])
         elif not slot.member and not self._room_for_stranger(slot, proven):
             return False
-        elif len(proven) >= limits.CONNECTIONS_INBOUND_MAX:
+        elif len(proven) >= self._inbound_max:
             strangers = [other for other in proven if not other.member]
             if not (slot.member and strangers):
                 return False
@@ -90,7 +96,7 @@ class Guard:
 
     def _room_for_stranger(self, slot: Slot, proven: Iterable[Slot]) -> bool:
         strangers = [other for other in proven if not other.member]
-        if len(strangers) < limits.CONNECTIONS_STRANGERS_MAX:
+        if len(strangers) < self._strangers_max:
             return True
         held: dict[str, list[Slot]] = {}
         for other in strangers:

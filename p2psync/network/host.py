@@ -74,7 +74,7 @@ class Libp2pTransport:
         self._listening: tuple[TcpAddress, ...] = ()
         self.device = self._keys.public
         """Our own device key, 32 bytes."""
-        self.guard = Guard(self._config.known)
+        self.guard = Guard(self._config.known, self._config.inbound_max, self._config.strangers_max)
         self._handlers: dict[str, StreamHandler] = {
             PROTOCOL: self._serve_link,
             identify.PROTOCOL: self._serve_identify,

@@ -179,6 +179,11 @@ EVENT_TYPES: dict[str, EventType] = {
     "identity-locked": _alert(
         "nobody is signed in: the key is locked (B-ID-1)", "sign-in", "somebody signed in"
     ),
+    "relay-away": _alert(
+        "a relay refuses this device, or has not been reached for a minute (B-NET-2)",
+        "check-relay",
+        "the relay passes calls on again, or is used no more",
+    ),
     "machine-restored": _alert("this home was restored or copied (B-ID-4)", "check-devices"),
     "log-behind": _alert(
         "a member has more of this device's log than this machine: it was restored", "check-devices"

@@ -94,6 +94,7 @@ from p2psync.node.opened import Opened
 from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
 from p2psync.node.refusals import refusal
+from p2psync.node.relays import Relays
 from p2psync.node.removal import Removal
 from p2psync.node.retention import Retention, key_of
 from p2psync.node.runner import InBatch, Runner, Ticket, Work, wall_ms
@@ -186,6 +187,7 @@ class Node:
         self.holding = Holding(self)
         self.retention = Retention(self, clock)
         self.removal = Removal(self, clock)
+        self.relays = Relays(self)
         self.members = Members(self)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
@@ -234,6 +236,7 @@ class Node:
         self._tell_locked()
         self.silence.start(await self.store.last_met())
         self._nursery.start_soon(self.silence.run)
+        await self.relays.load()
         await self.hooks.load()
         self._nursery.start_soon(self.hooks.run)
         await self.retention.load()
@@ -409,6 +412,8 @@ class Node:
         with suppress(P2PSyncError):
             await self.runner.hand_in([InBatch(partial(_delete, opened.id))]).wait()
         self.suggestions.forget(opened.id)
+        with suppress(P2PSyncError):
+            await self.relays.forget(opened.id)
         async with opened.lock:
             await trio.to_thread.run_sync(disk.remove_folder, opened.folder, opened.ours())
             await trio.to_thread.run_sync(self.pieces.forget, opened.id)
@@ -540,7 +545,8 @@ class Node:
         return any(opened.replica.is_member(device) for opened in every)
 
     def update_discovery(self) -> None:
-        """Tell discovery which mandates to show and whom to look for."""
+        """Tell discovery which mandates to show and whom to look for, and relays whom to call."""
+        self.relays.look_again()
         if self.discovery is None:
             return
         wanted = []

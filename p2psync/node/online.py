@@ -75,7 +75,11 @@ class Online:
     ) -> None:
         node = self._node
         transport = Libp2pTransport(
-            node.identity.signer.seed, listen, node.accept, config=TransportConfig(node.known)
+            node.identity.signer.seed,
+            listen,
+            node.accept,
+            config=TransportConfig(node.known),
+            relays_changed=node.relays.on_states,
         )
         was_up = False
         try:
@@ -84,6 +88,7 @@ class Online:
                     await nursery.start(transport.run)
                     self._transport = transport
                     node.goes_online(transport)
+                    nursery.start_soon(node.relays.run, transport.circuits)
                     if self._lan:
                         discovery = LanDiscovery(
                             node.identity.device, transport.direct_addresses, self._seen

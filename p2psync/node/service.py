@@ -495,3 +495,16 @@ class NodeService:
         """Note how often a file promises to be saved."""
         return await self._telling.expect(mandate, file, seconds)
 
+    # -- relays -------------------------------------------------------------------------------
+
+    async def relay_list(self) -> Json:
+        """The relays that this node uses."""
+        return self._node.relays.view()
+
+    async def relay_add(self, address: str) -> Json:
+        """Use a relay."""
+        return await self._node.relays.add(address)
+
+    async def relay_remove(self, relay: str) -> Json:
+        """Use a relay no more."""
+        return await self._node.relays.remove(relay)

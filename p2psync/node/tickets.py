@@ -83,7 +83,7 @@ class Tickets:
             expires_ms=expires_ms,
             uses=uses,
             peers=self._peers(opened),
-            relays=(),
+            relays=node.relays.for_ticket(opened),
         )
         generated = None
         if unsealed:
@@ -256,6 +256,7 @@ class Tickets:
         opened = Opened(node.replica(row, ()), row, node.mandates_folder / row.folder)
         opened.state.name = read.name
         try:
+            await node.relays.take(read)
             await self._mandates.found(opened, [[ops.Observe()]], self._contacts(read))
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -266,7 +267,7 @@ class Tickets:
     def _contacts(self, read: Ticket) -> dict[bytes, tuple[str, ...]]:
         return {
             peer.device: peer.addresses
-            for peer in (*read.peers, *read.relays)
+            for peer in read.peers
             if peer.device != self._node.identity.device
         }
 

@@ -5,6 +5,7 @@ on is counted by a ``Meter``. Nothing here reads the bytes of a circuit.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,6 +84,8 @@ class Relay:
         """By device key of 32 bytes."""
         self.circuits = 0
         """Circuits that are open now."""
+        self._callers: Counter[bytes] = Counter()
+        self._ended = trio.lowlevel.ParkingLot()
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
         """Answer one question of a client; of a granted ``Connect`` the stream is the circuit."""
@@ -133,6 +136,15 @@ class Relay:
 
     # -- circuits
 
+    async def idle(self) -> None:
+        """Wait until no circuit is open."""
+        while self.circuits:
+            await self._ended.park()
+
+    def circuits_of(self, source: bytes) -> int:
+        """How many circuits a device has opened that are open now."""
+        return self._callers[source]
+
     async def _connect(self, connection: Connection, stream: Stream, target: bytes) -> None:
         source = connection.device
         status = self._policy.may_connect(source, target)
@@ -146,6 +158,7 @@ class Relay:
             return
         limit = self._policy.limit(source, target)
         self.circuits += 1
+        self._callers[source] += 1
         try:
             try:
                 onward = await self._call(reserved.connection, source, limit)
@@ -163,6 +176,8 @@ class Relay:
                 stream.reset("the circuit is over")
         finally:
             self.circuits -= 1
+            self._callers -= Counter([source])
+            self._ended.unpark_all()
 
     async def _call(self, connection: Connection, source: bytes, limit: Limit) -> Stream:
         onward = await connection.open_stream(circuit.STOP)

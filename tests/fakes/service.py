@@ -898,3 +898,25 @@ class FakeService:
     async def stop(self) -> JsonObject:
         self.stopping.set()
         return {"stopping": True}
+
+    async def relay_list(self) -> JsonObject:
+        return {"relays": [RELAY]}
+
+    async def relay_add(self, address: str) -> JsonObject:
+        self.calls.append(("relay_add", address))
+        return dict(RELAY)
+
+    async def relay_remove(self, relay: str) -> JsonObject:
+        self.calls.append(("relay_remove", relay))
+        return {"peer": RELAY["peer"]}
+
+
+RELAY: JsonObject = {
+    "peer": "12D3KooWRelay",
+    "address": "/dns4/relay.example.ch/tcp/4001",
+    "own": True,
+    "mandates": ["Acme"],
+    "state": "unreachable",
+    "since": "2025-04-01T10:00:00Z",
+    "cause": "connection refused",
+}

@@ -1,0 +1,30 @@
+"""The endpoints of the relays that this node uses (B-NET-2)."""
+
+from p2psync.api.parts import Body, Node, Segment, Text, new_router
+from p2psync.api.service import JsonObject
+
+router = new_router()
+
+
+class RelayPlace(Body):
+    """A relay's address with its token."""
+
+    address: Text
+
+
+@router.get("/relays")
+async def relay_list(node: Node) -> JsonObject:
+    """The relays that this node uses, and how each of them is."""
+    return await node.relay_list()
+
+
+@router.post("/relays")
+async def relay_add(node: Node, body: RelayPlace) -> JsonObject:
+    """Use a relay."""
+    return await node.relay_add(body.address)
+
+
+@router.delete("/relays/{relay}")
+async def relay_remove(node: Node, relay: Segment) -> JsonObject:
+    """Use a relay no more."""
+    return await node.relay_remove(relay)

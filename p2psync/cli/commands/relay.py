@@ -1,0 +1,157 @@
+"""``p2psync relay``: run a relay, and say which relays this node uses."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from p2psync import errors
+from p2psync.cli import output
+from p2psync.cli.options import node
+from p2psync.cli.settings import current
+from p2psync.cli.tree import command, new_group
+from p2psync.i18n import _
+
+group = new_group(help="Run a relay, or say which relays this node uses.")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="a TOML file; without it all is as it comes"),
+]
+
+
+@command(group, "run", example="p2psync relay run --config /etc/p2psync/relay.toml")
+def run(config: Config = None) -> None:
+    """Run a relay for devices in other networks; print its addresses when it is ready."""
+    from p2psync.relay import process
+
+    raise typer.Exit(process.run(current().home, config, _show_ready))
+
+
+@command(group, "status", example="p2psync relay status")
+def status() -> None:
+    """Show how the relay on this machine is: devices, circuits, what it carried and refused."""
+    import httpx
+
+    from p2psync.relay.process import ADDRESS_FILE
+
+    try:
+        said = json.loads((current().home / ADDRESS_FILE).read_text("utf-8"))
+        answer = httpx.get(f"{said['monitor']}/status", timeout=10, trust_env=False)
+        answer.raise_for_status()
+    except (OSError, ValueError, KeyError, httpx.HTTPError):
+        raise errors.RelayNotRunning(home=current().home) from None
+    output.emit(answer.json(), _show_status)
+
+
+@command(group, "add", example="p2psync relay add /dns4/relay.example.ch/tcp/4001/p2p/12D3KooW…")
+def add(
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", help="what the operator of the relay gave you")
+    ],
+) -> None:
+    """Use a relay: others reach this node through it, and tickets that it writes name it."""
+    output.emit(node().post("relays", body={"address": address}), _show_relay)
+
+
+@command(group, "list", example="p2psync relay list")
+def list_relays() -> None:
+    """Show the relays that this node uses, and how each of them is."""
+    output.emit(node().get("relays"), _show_relays)
+
+
+@command(group, "remove", example="p2psync relay remove 12D3KooW…")
+def remove(
+    relay: Annotated[
+        str, typer.Argument(metavar="RELAY", help="its host, or either end of its peer ID")
+    ],
+) -> None:
+    """Use a relay no more. Mandates whose tickets named it do without it, too."""
+    said = node().delete("relays", relay)
+    output.emit(said, lambda said: output.say(_("{peer} is used no more", peer=said["peer"])))
+
+
+def _show_ready(said: Mapping[str, Any]) -> None:
+    if current().json:
+        output.emit(said, lambda _said: None)
+        return
+    output.say(_("the relay {peer} is ready; give its users this address:", peer=said["peer"]))
+    for each in said["addresses"]:
+        output.say(f"{each['token']}: {each['address']}" if each["token"] else each["address"])
+
+
+def _show_status(said: Mapping[str, Any]) -> None:
+    output.facts(
+        (
+            (_("relay"), said["peer"]),
+            (_("state"), said["state"]),
+            (_("version"), said["version"]),
+            (_("running for"), _("{seconds} s", seconds=said["uptime_seconds"])),
+            (_("connections"), said["connections"]),
+            (_("devices"), said["devices"]),
+            (_("circuits"), said["circuits"]),
+            (_("carried"), _size(said["carried_bytes"])),
+            (
+                _("refused"),
+                ", ".join(f"{what}: {count}" for what, count in sorted(said["refused"].items())),
+            ),
+        )
+    )
+    if said["tokens"]:
+        output.table(
+            (
+                output.Column(_("token")),
+                output.Column(_("devices")),
+                output.Column(_("carried today")),
+            ),
+            (
+                (each["name"], each["devices"], _size(each["bytes_today"]))
+                for each in said["tokens"]
+            ),
+        )
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 10_000:
+            return f"{count} {unit}"
+        count //= 1000
+    return f"{count} TB"
+
+
+def _show_relay(said: Mapping[str, Any]) -> None:
+    output.facts(
+        (
+            (_("relay"), said["peer"]),
+            (_("address"), said["address"]),
+            (_("state"), output.word(said["state"])),
+            (_("because"), said.get("cause") or ""),
+        )
+    )
+
+
+def _show_relays(said: Mapping[str, Any]) -> None:
+    if not said["relays"]:
+        output.say(_("this node uses no relay; p2psync relay add ADDRESS takes one"))
+        return
+    output.table(
+        (
+            output.Column(_("relay")),
+            output.Column(_("state")),
+            output.Column(_("since")),
+            output.Column(_("because")),
+            output.Column(_("named by")),
+        ),
+        (
+            (
+                each["address"],
+                output.word(each["state"]),
+                output.local_time(each["since"]),
+                each.get("cause") or "",
+                ", ".join(each["mandates"]) or _("this node"),
+            )
+            for each in said["relays"]
+        ),
+    )
