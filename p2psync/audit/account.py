@@ -17,7 +17,9 @@ _EXACT = Context(prec=60)
 
 @dataclass(frozen=True, slots=True)
 class MemberTold:
-    """A member; ``admitted`` is when, by the clock of who did; the founder was not."""
+    """A device that is a member, or was one; ``admitted`` is when, by the clock of who did it; the
+    founder was not. ``removed`` is when it was, if it is none any more.
+    """
 
     name: str
     machine: str
@@ -27,6 +29,8 @@ class MemberTold:
     admitted: str | None
     admitted_by: str
     is_founder: bool
+    removed: str | None = None
+    removed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,31 +121,36 @@ def _machine(state: Mandate, device: bytes) -> str:
 
 
 def _members(state: Mandate) -> list[MemberTold]:
+    membership = state.membership
     admissions: dict[tuple[bytes, bytes], list[tuple[int, int, bytes]]] = {}
-    members = state.membership.members
     for stamped in state.stamped:
-        match stamped.operation:
-            case Admit(device=device, invitation=invitation) if stamped.device in members:
-                rank = members[stamped.device].rank
-                admissions.setdefault((device, invitation), []).append(
-                    (rank, stamped.stamp, stamped.device)
-                )
-            case _:
-                continue
+        by = membership.past(stamped.device)
+        if isinstance(stamped.operation, Admit) and by is not None:
+            named = (stamped.operation.device, stamped.operation.invitation)
+            admissions.setdefault(named, []).append((by.rank, stamped.stamp, stamped.device))
+    every = membership.members | {
+        device: removal.member for device, removal in membership.removed.items()
+    }
+    admitted = {
+        device: min(admissions.get((device, member.invitation or b""), []), default=None)
+        for device, member in every.items()
+    }
     told = []
-    for device, member in sorted(members.items(), key=lambda pair: (pair[1].rank, pair[0])):
-        known = admissions.get((device, member.invitation or b""), [])
-        first = min(known, default=None)
+    for device, first in sorted(admitted.items(), key=lambda each: (each[1] or (), each[0])):
+        member, known = every[device], state.devices.get(device)
+        removal = membership.removed.get(device)
         told.append(
             MemberTold(
                 _person(state, device),
-                _machine(state, device),
+                "" if known is None else known.machine,
                 member.role,
                 device.hex(),
                 key_phrase(device),
                 None if first is None else hlc_words(first[1]),
                 "" if first is None else _person(state, first[2]),
                 device == state.founder,
+                None if removal is None else hlc_words(removal.stamp),
+                "" if removal is None else _person(state, removal.by[0][1]),
             )
         )
     return told

@@ -53,6 +53,10 @@ NOTE_TEXTS = {
     "kept",
     "unreadable": "{where}: its author sealed something that nobody can read; it counts for "
     "nothing",
+    "exporter-removed": "the exporting device {device} was removed from the mandate: what others "
+    "wrote since is not in the file",
+    "quarantined": "{count} entries of the removed device {device} count for nothing: it wrote "
+    "them after what its removal lets stand",
     "newer": "{count} operations are of a newer p2psync; they are covered, and not explained here",
 }
 """What a reader should know."""

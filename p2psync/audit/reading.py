@@ -8,7 +8,7 @@ from p2psync.audit.findings import note, problem
 from p2psync.core import clock, entry, membership, ops
 from p2psync.core.entry import Entry
 from p2psync.core.mandate import Applied, Mandate
-from p2psync.core.ops import Create, Lines, Observe, OpenLog, Operation, Post, Save, Unknown
+from p2psync.core.ops import Create, Lines, Observe, OpenLog, Operation, Post, Remove, Save, Unknown
 from p2psync.core.records import SegmentReader
 from p2psync.errors import BadInputError, CryptoError
 from p2psync.limits import AUDIT_PROBLEMS_MAX, AUDIT_REPORT_SEGMENTS_MAX
@@ -27,7 +27,11 @@ class Reading:
     check: Check
     reader: SegmentReader
     records: bool = False
+    whole: frozenset[bytes] = frozenset()
+    """Devices whose entries are all kept: their cut is found by them."""
     segments: int = 0
+    removed: set[bytes] = field(default_factory=set)
+    """Devices that somebody removes: see ``again``."""
     operations: Counter[str] = field(default_factory=Counter)
     """How many of each kind there are."""
     applied: list[Applied] = field(default_factory=list)
@@ -48,11 +52,31 @@ class Reading:
         kept = operations
         if not self.records:
             kept = tuple([_without_records(each) for each in operations])
-        if self.records or item.seq == 0 or kept.count(_NOTHING) != len(kept):
+        if (
+            self.records
+            or item.seq == 0
+            or kept.count(_NOTHING) != len(kept)
+            or (self.whole and check.logs[item.log].device in self.whole)
+        ):
+            header = item.header
             self.applied.append(
-                Applied(item.id, item.log, item.seq, item.header.hlc, stamp, kept, item.header.prev)
+                Applied(
+                    *(item.id, item.log, item.seq, header.hlc, stamp, kept),
+                    header.prev,
+                    header.epoch,
+                )
             )
         return stamp
+
+    def again(self, check: Check) -> "Reading | None":
+        """Return a reading for a second look, when the first kept too little to fold.
+
+        What a removed device wrote counts up to a cut, and which entries that are is told by the
+        chain of all of them; which devices are removed is known at the end only.
+        """
+        if self.records or not self.removed:
+            return None
+        return Reading(check, self.reader, whole=frozenset(self.removed))
 
     def _open(self, item: Entry, offset: int) -> tuple[Operation, ...]:
         if len(self._epochs) != len(self.check.keys):
@@ -71,6 +95,8 @@ class Reading:
             self.operations[type(each).__name__] += 1
             if type(each) is Lines:
                 self.segments += sum(len(run.raws) for run in each.adds) + len(each.edits.raws)
+            elif type(each) is Remove:
+                self.removed.add(each.device)
             elif type(each) is Unknown:
                 self._newer += 1
         if self.records and self.segments > AUDIT_REPORT_SEGMENTS_MAX:
@@ -112,9 +138,13 @@ class Reading:
             check.notes.append(note("newer", count=self._newer))
         if not state.founder:
             check.wrong(problem("founding"))
-        manifest = check.manifest
-        if manifest is not None and manifest.device not in state.membership.members:
+        manifest, members = check.manifest, state.membership
+        if manifest is not None and members.past(manifest.device) is None:
             check.wrong(problem("exporter-stranger", device=short(manifest.device)))
+        elif manifest is not None and manifest.device in members.removed:
+            check.notes.append(note("exporter-removed", device=short(manifest.device)))
+        for device, count in sorted(state.quarantined.items()):
+            check.notes.append(note("quarantined", device=short(device), count=count))
         self._compare_contents(state)
         return state
 

@@ -104,10 +104,31 @@ def verify_stream(
     tell: Tell = lambda done, total: None,
 ) -> Verification:
     """``verify`` for an open file, from where it stands."""
-    check = Check()
+    check, start = Check(), file.tell()
     reading = Reading(check, reader, records)
-    check.look = reading.look
+    if not _read(file, check, reading, tell):
+        return Verification(check, reading=reading)
+    again = reading.again(Check())
+    if again is not None and check.keys:
+        file.seek(start)
+        check, reading = again.check, again
+        if not _read(file, check, reading, tell):
+            return Verification(check, reading=reading)
     found = Verification(check, reading=reading)
+    if check.keys:
+        state = reading.fold()
+        found.state = state if found.sound else None
+    elif check.contents:
+        check.wrong(problem("content-unknown", digest=check.contents[0].content.digest.hex()))
+    _ask(found, wanted)
+    if found.sound:
+        _conclude(found, wanted)
+    return found
+
+
+def _read(file: BinaryIO, check: Check, reading: Reading, tell: Tell) -> bool:
+    """Look at all frames; tell whether there was an end to them."""
+    check.look = reading.look
     total = _size(file)
     told = 0
     try:
@@ -119,16 +140,8 @@ def verify_stream(
         tell(total, total)
     except AuditFileError as error:
         check.wrong(problem("damaged", cause=error.params["cause"]))
-        return found
-    if check.keys:
-        state = reading.fold()
-        found.state = state if found.sound else None
-    elif check.contents:
-        check.wrong(problem("content-unknown", digest=check.contents[0].content.digest.hex()))
-    _ask(found, wanted)
-    if found.sound:
-        _conclude(found, wanted)
-    return found
+        return False
+    return True
 
 
 def _size(file: BinaryIO) -> int:

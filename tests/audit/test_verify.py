@@ -294,3 +294,52 @@ def test_an_export_by_ben_says_that_it_is_his() -> None:
     assert found.check.manifest.device == SigningKey.from_seed(seed("ben")).public
     [said] = [each.text for each in found.proven if each.code == "unchanged"]
     assert "Ben" in said and FILE.hex() not in said
+
+
+# -- who was removed ----------------------------------------------------------------------------
+
+
+def removed(book: Book, ben: Device) -> Book:
+    """Ben writes twice; he is removed with a cut after the first."""
+    first = book.save(ben, "1000 1.00 | counts")
+    book.write(book.anna, ops.Remove(ben.signing.public, (first.id,)))
+    book.save(ben, "2000 2.00 | does not")
+    return book
+
+
+def test_a_cut_is_found_without_keeping_all_entries() -> None:
+    """Both ways of reading say who is a member and how much does not count."""
+    book = Book().found()
+    ben = book.join("ben")
+    carl = book.join("carl")
+    for number in range(20):
+        book.save(ben, f"1000 {number}.00 | x")
+        book.save(carl, f"1000 {number}.00 | y")
+    removed(book, ben)
+    data = book.export()
+    few, every = verified(data), verified(data, records=True)
+    for found in (few, every):
+        assert found.verified and found.state is not None
+        assert found.state.quarantined == {ben.signing.public: 1}
+        assert [each.code for each in found.check.notes] == ["quarantined"]
+    assert few.state is not None and every.state is not None
+    assert few.state.membership == every.state.membership
+    assert few.reading is not None and every.reading is not None
+    assert len(few.reading.applied) < len(every.reading.applied)
+    told = account(every)
+    assert [(each.name, each.removed_by) for each in told.members] == [
+        ("Anna", ""),
+        ("Ben", "Anna"),
+        ("Carl", ""),
+    ]
+    assert [each.records for each in told.files] == [41]
+
+
+def test_an_export_by_who_was_removed_says_so(tmp_path: Path) -> None:
+    book = Book().found()
+    ben = book.join("ben")
+    removed(book, ben)
+    data = book.export(ben)
+    assert both(data, tmp_path) == (True, True)
+    found = verified(data)
+    assert {each.code for each in found.check.notes} == {"exporter-removed", "quarantined"}

@@ -184,3 +184,31 @@ async def test_b_his_2_v1_lines_are_read_from_the_file_alone(tmp_path: Path) -> 
     assert found.state is not None
     [file] = [each for each in found.state.files.values() if each.info.name == "a.ecf"]
     assert file.segments.emit() == V1
+
+
+async def test_b_his_2_after_a_removal_the_file_has_the_keys_of_both_epochs(tmp_path: Path) -> None:
+    """B-ID-3: what the removed device wrote before counts; what it writes later does not come."""
+    async with office(tmp_path) as (anna, ben):
+        await meet(anna, ben)
+        await anna.service.member_remove("Books", "Ben")
+        anna.file("atelier_2025.crp", CRP + b"\r\n")
+        await anna.look()
+        path = await exported(anna)
+        sealed = await exported(anna, "sealed", keys=False)
+        own = await exported(ben, "own")
+    for found in (verify(path, Wanted()), await looked(path)):
+        assert found.verified, [each.text for each in found.check.problems]
+        assert len(found.check.keys) == 2 and found.state is not None
+        assert len(found.state.membership.members) == 1
+    told = account(await looked(path))
+    assert [(each.name, bool(each.removed), each.removed_by) for each in told.members] == [
+        ("Anna", False, ""),
+        ("Ben", True, "Anna"),
+    ]
+    [file] = [each for each in told.files if each.name == "a.ecf"]
+    assert (file.versions, file.records) == (1, 7)
+    assert await small(path) == 0 and await small(sealed) == 0
+    # Ben does not know yet; against what Anna has, something is missing.
+    assert (await looked(own)).verified
+    missed = await looked(own, Wanted(heads=read_heads(path)))
+    assert missed.exit_code == 3

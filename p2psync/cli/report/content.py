@@ -99,14 +99,15 @@ def _members(told: Account) -> Section:
             each.phrase,
             each.admitted or "",
             _("founder") if each.is_founder else each.admitted_by,
+            "" if each.removed is None else f"{each.removed}, {each.removed_by}",
         )
         for each in told.members
     ]
     headings = (
         *(_("name"), _("machine"), _("role"), _("device"), _("key phrase"), _("admitted")),
-        _("admitted by"),
+        *(_("admitted by"), _("removed")),
     )
-    table = Table(headings, _safe(rows), widths=(3, 3, 3, 4, 4, 4, 3))
+    table = Table(headings, _safe(rows), widths=(5, 5, 6, 8, 7, 6, 5, 5))
     return Section(_("Members"), table=table)
 
 
