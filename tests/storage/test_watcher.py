@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from p2psync.core.names import TEMPORARY_PREFIX
 from p2psync.storage import watcher as watcher_module
@@ -114,7 +113,6 @@ async def test_a_new_name_costs_no_look_at_the_others(
     async with running(InotifyNotifier()) as at:
         at.watcher.set_targets({tmp_path: names | {NAME}})
         await at.settle(tmp_path, NAME)
-        await trio.testing.wait_all_tasks_blocked(0.05)
         monkeypatch.setattr(watcher_module, "_stat", counted)
         (tmp_path / "new.bin").write_bytes(b"new")
         at.watcher.set_targets({tmp_path: names | {NAME, "new.bin"}})
