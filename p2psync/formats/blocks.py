@@ -161,8 +161,8 @@ def _repeated(segments: Iterable[Segment]) -> list[Problem]:
 
 
 def content_digest(person: bytes, parts: Iterable[bytes]) -> bytes:
-    """Gives the 16-byte digest of a list of parts; no two lists have the same but by chance."""
-    return digest(person, b"".join([b"%d:%b" % (len(part), part) for part in parts]))
+    """Gives the 16-byte digest of a list of parts, none of which holds a line end."""
+    return digest(person, b"\n".join(parts))
 
 
 def place_segment(raw: bytes, place: Iterable[bytes], problem: Problem | None = None) -> Segment:

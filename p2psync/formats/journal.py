@@ -5,7 +5,6 @@ Blank lines go with what follows them, so that a transaction added at the end ch
 one before; a comment that is not indented is a segment of its own, unless indented lines follow it.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 from p2psync.core.records import Problem, Segment
@@ -21,7 +20,6 @@ OPEN_PROBLEM = "open-block"
 STRAY_PROBLEM = "stray-line"
 TOO_LARGE_PROBLEM = "transaction-too-large"
 UNMERGEABLE = frozenset((OPEN_PROBLEM, STRAY_PROBLEM, TOO_LARGE_PROBLEM, "not-one-segment"))
-_SPACES = re.compile(rb"[ \t\r\n\f\v]+")
 
 
 def split_journal(
@@ -142,7 +140,7 @@ def whole_lines(raw: bytes, stays_open: StaysOpen) -> tuple[list[tuple[int, byte
 
 def squeezed(raw: bytes) -> bytes:
     """Gives the bytes with each run of white space as one space: a program may align it anew."""
-    return _SPACES.sub(b" ", raw).strip()
+    return b" ".join(raw.split())
 
 
 def without_records(

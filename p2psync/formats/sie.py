@@ -9,6 +9,7 @@ what it speaks of: a new ``#GEN`` date or a new balance of an account is no new 
 import datetime
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 from p2psync.core.records import Problem, Record, Segment
 from p2psync.formats.base import Format, has_suffix, whole_segment
@@ -39,6 +40,7 @@ _SUFFIXES = (".se", ".si", ".sie")
 _HEADS = (b"FLAGGA", b"PROGRAM", b"FORMAT", b"GEN", b"SIETYP")
 """Tags that a file starts with; two of them are enough to know it."""
 _HEAD_LINES = 20
+_BETWEEN = (b" ", b"\t", b"\r", b"\n", b"")
 
 _PLACES = {
     b"KONTO": 1,
@@ -110,7 +112,7 @@ def _split(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if not line:
             continue
         start = line.lstrip()
-        opens = start.startswith(b"#") and tag_of(line[:80]) == b"VER"
+        opens = start[:4].upper() == b"#VER" and start[4:5] in _BETWEEN
         if held and (
             (inside and opens)
             or (waiting and start and not start.startswith(b"{"))
@@ -187,9 +189,12 @@ def _read_tag(raw: bytes, line: Line, number: int) -> Segment:
 
 def _read_voucher(raw: bytes, lines: Sequence[bytes], start: int) -> Segment:
     tag, fields = read_line(lines[start])
-    head = Line(tag, fields[:-1] if _opens_itself(lines[start]) else fields)
-    series, voucher_number, date_field, text = (head.raw(index) for index in range(4))
+    line = Line(tag, fields[:-1] if _opens_itself(lines[start]) else fields)
+    series, voucher_number, date_field, text = (line.raw(index) for index in range(4))
     date = _date(date_field)
+    voucher = clean(f"{line.text(0)} {line.text(1)}")
+    place = (series, voucher_number, date_field)
+    head = _Head(date, line.text(0), voucher, line.text(3), place, text)
     problem = None
     if date is None:
         value = {"value": text_of(date_field)}
@@ -200,21 +205,22 @@ def _read_voucher(raw: bytes, lines: Sequence[bytes], start: int) -> Segment:
     parts: list[bytes] = [series, voucher_number, date_field]
     words: list[bytes] = [text]
     balance: Decimal | None = Decimal(0)
-    for number, line in enumerate(lines[start + 1 :], start + 2):
-        tag = tag_of(line)
+    for number, each in enumerate(lines[start + 1 :], start + 2):
+        tag = tag_of(each)
         if not tag:
             continue
-        read = read_line(line)
+        read = read_line(each)
         if tag != b"TRANS":
             words += [tag, *read.fields]
             continue
-        record = _record(head, read, date)
-        records.append(record)
-        parts += [b"\n", *_money(read)]
+        amount_text = read.text(2)
+        amount = read_amount(amount_text)
+        money = _money(read)
+        records.append(_record(head, read, money, amount))
+        parts += money
         words.append(read.raw(4))
-        amount = read_amount(read.text(2))
         if amount is None:
-            value = {"value": read.text(2)}
+            value = {"value": amount_text}
             problem = problem or Problem("amount", "{value!r} is no amount", number, value)
             balance = None
         elif balance is not None:
@@ -225,13 +231,13 @@ def _read_voucher(raw: bytes, lines: Sequence[bytes], start: int) -> Segment:
         problem = Problem(_TOO_LARGE_PROBLEM, template, start + 1, limits)
     if balance and problem is None:
         template = "the debits and credits around voucher {voucher!r} do not balance"
-        problem = Problem("unbalanced-group", template, start + 1, {"voucher": _voucher(head)})
+        problem = Problem("unbalanced-group", template, start + 1, {"voucher": voucher})
     identity = None
     if voucher_number.strip(b"0 "):
         identity = content_digest(b"p2psync-sie-ver", (series, voucher_number))
     return Segment(
         raw,
-        content_digest(b"p2psync-sie", (*parts, b"\n\n", *words)),
+        content_digest(b"p2psync-sie", (b"%d" % len(parts), *parts, *words)),
         content_digest(b"p2psync-sie-mone", parts),
         tuple(records),
         problem,
@@ -247,32 +253,43 @@ def _is_closed(lines: Sequence[bytes], start: int) -> bool:
 
 def _money(line: Line) -> tuple[bytes, ...]:
     """Gives account, objects, amount, date and quantity."""
-    return (*(line.raw(index) for index in range(4)), line.raw(5))
+    fields = (*line.fields[:6], *[b""] * 6)
+    return (*fields[:4], fields[5])
 
 
-def _record(head: Line, line: Line, voucher_date: datetime.date | None) -> Record:
-    date = _date(line.raw(3)) or voucher_date
-    text = line.text(4) or head.text(3)
+class _Head(NamedTuple):
+    """What a voucher says of all its lines."""
+
+    date: datetime.date | None
+    series: str
+    voucher: str
+    text: str
+    place: tuple[bytes, bytes, bytes]
+    raw_text: bytes
+
+
+def _record(head: _Head, line: Line, money: tuple[bytes, ...], signed: Decimal | None) -> Record:
+    date = _date(money[3]) or head.date
+    text = line.text(4) or head.text
     account = line.text(0)
-    debit, credit, amount = sides(account, read_amount(line.text(2)))
-    place = (head.raw(0), head.raw(1), head.raw(2))
-    money = (*place, *_money(line))
-    label = clean(" ".join([each for each in (f"{debit}/{credit}", _voucher(head), text) if each]))
+    debit, credit, amount = sides(account, signed)
+    label = clean(" ".join([each for each in (f"{debit}/{credit}", head.voucher, text) if each]))
     values = (
         "" if date is None else date.isoformat(),
         debit,
         credit,
-        _voucher(head),
+        head.voucher,
         text,
         plain(amount),
         account,
         line.text(1),
-        head.text(0),
+        head.series,
         line.text(5),
     )
+    said = (*head.place, *money)
     return Record(
-        content_digest(b"p2psync-sie-line", (*money, head.raw(3), line.raw(4))),
-        content_digest(b"p2psync-sie-lmon", money),
+        content_digest(b"p2psync-sie-line", (*said, head.raw_text, line.raw(4))),
+        content_digest(b"p2psync-sie-lmon", said),
         label,
         date,
         amount,
@@ -280,13 +297,11 @@ def _record(head: Line, line: Line, voucher_date: datetime.date | None) -> Recor
     )
 
 
-def _voucher(head: Line) -> str:
-    return clean(f"{head.text(0)} {head.text(1)}")
-
-
 def _date(field: bytes) -> datetime.date | None:
+    if len(field) != 8:
+        return None
     text = field.decode("latin-1")
-    return read_day(text[:4], text[4:6], text[6:]) if len(text) == 8 else None
+    return read_day(text[:4], text[4:6], text[6:])
 
 
 # -- the file --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ of some programs UTF-8.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from p2psync.formats.blocks import decode
@@ -13,14 +14,17 @@ from p2psync.formats.values import clean
 
 _FIELD = re.compile(
     rb"""
-      "(?P<quoted>(?:\\.|[^"\\])*+)"?
-    | \{(?P<objects>(?:"(?:\\.|[^"\\])*+"|[^}"])*+)\}?
-    | (?P<bare>[^ \t\r\n]++)
+      "((?:\\.|[^"\\])*+)"?
+    | \{((?:"(?:\\.|[^"\\])*+"|[^}"])*+)\}?
+    | ([^ \t\r\n]++)
     """,
     re.VERBOSE | re.DOTALL,
 )
-_PART = re.compile(rb'"(?P<quoted>(?:\\.|[^"\\])*+)"?|(?P<bare>[^ \t\r\n"]++)', re.DOTALL)
+"""In quotes, in braces, or bare."""
+_PART = re.compile(rb'"((?:\\.|[^"\\])*+)"?|([^ \t\r\n"]++)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_TEXTS_KEPT_MAX = 16_384
+_TEXT_KEPT_BYTES_MAX = 64
 
 
 class Line(NamedTuple):
@@ -51,24 +55,31 @@ def tag_of(raw: bytes) -> bytes:
 
 def read_line(raw: bytes) -> Line:
     """Reads a line with a tag; linear."""
-    found = [_value(match) for match in _FIELD.finditer(raw)]
+    if b'"' in raw or b"{" in raw:
+        found = [
+            _unescaped(quoted) or bare or (objects and _objects(objects))
+            for quoted, objects, bare in _FIELD.findall(raw)
+        ]
+    else:
+        found = raw.split()
     return Line(found[0].lstrip(b"#").upper() if found else b"", tuple(found[1:]))
 
 
-def _value(match: re.Match[bytes]) -> bytes:
-    objects = match["objects"]
-    if objects is not None:
-        return b" ".join([_unquoted(each) for each in _PART.finditer(objects)])
-    return _unquoted(match)
+def _objects(inside: bytes) -> bytes:
+    return b" ".join([_unescaped(quoted) or bare for quoted, bare in _PART.findall(inside)])
 
 
-def _unquoted(match: re.Match[bytes]) -> bytes:
-    quoted = match["quoted"]
-    if quoted is None:
-        return match["bare"]
+def _unescaped(quoted: bytes) -> bytes:
     return _ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted
 
 
 def text_of(field: bytes) -> str:
-    """Gives a field for people."""
+    """Gives a field for people; short ones come again and again."""
+    return _short_text(field) if len(field) <= _TEXT_KEPT_BYTES_MAX else _text(field)
+
+
+def _text(field: bytes) -> str:
     return clean(decode(field, "cp437"))
+
+
+_short_text = lru_cache(_TEXTS_KEPT_MAX)(_text)
