@@ -117,7 +117,7 @@ def show_survey(said: Mapping[str, Any]) -> None:
             (_("format"), _format_words(said)),
             (_("recognised by"), _evidence(said)),
             (_("size"), ngettext("{count} byte", "{count} bytes", said["size_bytes"])),
-            (_("text"), _text(said)),
+            (_("encoding"), _text(said)),
             (_("embedded id"), said["embedded_id"]),
             (_("records"), said["records"] or None),
             (_("entries of several lines"), said["groups"] or None),

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from p2psync.core.records import Document, Problem, Segment
 from p2psync.formats.values import digest
-from p2psync.limits import FILE_PROBLEMS_MAX, RECORD_FILE_BYTES_MAX
+from p2psync.limits import FILE_PROBLEMS_MAX, STREAMED_LINE_BYTES_MAX
 
 Merge = Literal["records", "whole"]
 
@@ -72,7 +72,7 @@ def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
 def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yields the lines of the joined blocks, each with its LF, the last perhaps without one.
 
-    A line of more than ``RECORD_FILE_BYTES_MAX`` comes in pieces of that size.
+    A line of more than ``STREAMED_LINE_BYTES_MAX`` comes in pieces of that size.
     """
     held: list[bytes] = []
     held_bytes = 0
@@ -90,11 +90,11 @@ def lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if last:
             held.append(last)
             held_bytes += len(last)
-        if held_bytes > RECORD_FILE_BYTES_MAX:
+        if held_bytes > STREAMED_LINE_BYTES_MAX:
             joined = b"".join(held)
-            cut = held_bytes - held_bytes % RECORD_FILE_BYTES_MAX
-            for start in range(0, cut, RECORD_FILE_BYTES_MAX):
-                yield joined[start : start + RECORD_FILE_BYTES_MAX]
+            cut = held_bytes - held_bytes % STREAMED_LINE_BYTES_MAX
+            for start in range(0, cut, STREAMED_LINE_BYTES_MAX):
+                yield joined[start : start + STREAMED_LINE_BYTES_MAX]
             held, held_bytes = [joined[cut:]], held_bytes - cut
     if held_bytes:
         yield b"".join(held)

@@ -53,7 +53,7 @@ def split_lines(data: bytes, quote: bytes = b"") -> list[bytes]:
 def lines_of(blocks: Iterable[bytes], quote: bytes = b"") -> Iterator[bytes]:
     """Does ``split_lines`` for a file that comes in blocks, and holds one block or line at a time.
 
-    A line of more than ``RECORD_FILE_BYTES_MAX`` comes in pieces.
+    A line of more than ``STREAMED_LINE_BYTES_MAX`` comes in pieces.
     """
     raws = base.lines_of(blocks)
     return _outside_quotes(raws, quote) if quote else raws
@@ -194,14 +194,21 @@ def only(segments: Sequence[Segment], raw: bytes, join: Join) -> Segment:
 
 
 def uneven(
-    header: int, raws: Sequence[bytes], fields_of: Callable[[bytes], Sequence[bytes]]
+    header: int,
+    raws: Sequence[bytes],
+    fields_of: Callable[[bytes], Sequence[bytes]],
+    count_of: Callable[[bytes], int] | None = None,
 ) -> list[Problem]:
     """Finds lines that have more or fewer fields than the ``header``, unless all have as many.
 
     Some programs end each line, but not the header, with separators, or leave out what is empty.
     ``raws`` are all lines of the file; those without fields are blank or have one field.
+    ``count_of`` is a quicker way to count them.
     """
-    counts = [len(fields_of(raw)) for raw in raws]
+    if count_of is None:
+        counts = [len(fields_of(raw)) for raw in raws]
+    else:
+        counts = list(map(count_of, raws))
     others = {count for count in counts if count > 1} - {header}
     if not others:
         return []

@@ -13,9 +13,9 @@ from p2psync.formats import registry
 from p2psync.formats.base import Format, lines_of
 from p2psync.limits import (
     MIB,
-    RECORD_FILE_BYTES_MAX,
     SEGMENT_BYTES_MAX,
     SEGMENT_RECORDS_MAX,
+    STREAMED_LINE_BYTES_MAX,
 )
 from tests.formats.files import EVERY_FILE, HEADER, POSTINGS, posting
 from tests.formats.test_every_format import mutated
@@ -129,7 +129,7 @@ def test_a_group_at_the_limits_is_cut_as_parse_cuts_it(count: int, text_bytes: i
 
 
 def test_lines_keep_their_ends_and_very_long_ones_come_in_pieces() -> None:
-    limit = RECORD_FILE_BYTES_MAX
+    limit = STREAMED_LINE_BYTES_MAX
     assert list(lines_of([])) == list(lines_of([b"", b""])) == []
     assert list(lines_of([b"a\nb", b"c\n", b"\nd"])) == [b"a\n", b"bc\n", b"\n", b"d"]
     block = bytes(limit // 4 + 1)
