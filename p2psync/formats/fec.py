@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from p2psync.core.records import Document, Problem, Segment
 from p2psync.formats.base import Format, Merge, bounded
+from p2psync.formats.fec_entry import read_entries
 from p2psync.formats.fec_line import (
     COLUMNS,
     NAMES,
+    field_count_of,
     fields_of,
     header_names,
     is_header,
@@ -20,7 +22,6 @@ from p2psync.formats.fec_line import (
 )
 from p2psync.formats.lines import (
     damage,
-    join_balanced,
     line_problems,
     lines_of,
     only,
@@ -65,7 +66,7 @@ class FecFormat:
         if problem is not None:
             return Document(self.name, (self.read_segment(data),), False, (problem,))
         raws = split_lines(data)
-        segments = tuple(join_balanced(map(read_line, raws), join))
+        segments = tuple(read_entries(raws))
         problems = damage(data) + _header_problems(raws) + line_problems(segments)
         mergeable = all(problem.code in _MERGED_CODES for problem in problems)
         return Document(self.name, segments, mergeable, bounded(problems))
@@ -74,12 +75,12 @@ class FecFormat:
         """Reads one segment's lines; what is no one segment keeps its records, with a problem."""
         if len(raw) > SEGMENT_BYTES_MAX:
             return read_line(raw).segment
-        segments = list(join_balanced(map(read_line, split_lines(raw)), join))
+        segments = list(read_entries(split_lines(raw)))
         return only(segments, raw, join)
 
     def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
         """Holds the lines of one entry."""
-        return join_balanced(map(read_line, lines_of(blocks)), join)
+        return read_entries(lines_of(blocks))
 
 
 def _in_order(names: Sequence[bytes]) -> bool:
@@ -102,7 +103,7 @@ def _header_problems(raws: Sequence[bytes]) -> list[Problem]:
     ]
     if not _in_order(names):
         problems.append(Problem("column-order", "the columns are not in the order of the law", 1))
-    return problems + uneven(len(fields_of(raws[0])), raws, fields_of)
+    return problems + uneven(len(fields_of(raws[0])), raws, fields_of, field_count_of)
 
 
 FORMATS: tuple[Format, ...] = (FecFormat(),)

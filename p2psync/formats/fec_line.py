@@ -90,8 +90,8 @@ def _plain(delimiter: bytes) -> re.Pattern[bytes]:
     return re.compile(delimiter.join(fields) + rb"[%b\r]*\n?\Z" % delimiter, re.VERBOSE)
 
 
-_PLAIN_TAB = _plain(rb"\t")
-_PLAIN_PIPE = _plain(rb"\|")
+PLAIN_TAB = _plain(rb"\t")
+PLAIN_PIPE = _plain(rb"\|")
 """What nearly every line is: all there, each amount with two decimals, nothing in quotes."""
 
 
@@ -125,6 +125,13 @@ def delimiter_of(raw: bytes) -> bytes:
     """Gives what separates the fields of a line: the first of the two that is in it."""
     tab, pipe = raw.find(b"\t"), raw.find(b"|")
     return b"|" if tab < 0 or 0 <= pipe < tab else b"\t"
+
+
+def field_count_of(raw: bytes) -> int:
+    """Says how many fields ``fields_of`` gives."""
+    if raw[:1] == b'"':
+        return len(fields_of(raw))
+    return raw.count(delimiter_of(raw)) + 1
 
 
 def decode(raw: bytes) -> str:
@@ -225,7 +232,7 @@ def read_line(raw: bytes) -> Line:
     Its ``delta`` is in hundredths.
     """
     if len(raw) <= LINE_BYTES_MAX:
-        plain = _PLAIN_TAB.match(raw) or _PLAIN_PIPE.match(raw)
+        plain = PLAIN_TAB.match(raw) or PLAIN_PIPE.match(raw)
         if plain is not None:
             journal, number, debit, debit_cents, credit, credit_cents = plain.groups(b"0")
             debited, credited = int(debit + debit_cents), int(credit + credit_cents)

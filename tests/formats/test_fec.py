@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from p2psync.core.records import Document, Segment
 from p2psync.formats.checks import check
 from p2psync.formats.fec import FecFormat
-from p2psync.formats.fec_line import PlainEntry, PlainLine, _read_record, read_line
-from p2psync.formats.lines import split_lines
+from p2psync.formats.fec_entry import read_entries
+from p2psync.formats.fec_line import PlainEntry, PlainLine, _read_record, join, read_line
+from p2psync.formats.lines import join_balanced, split_lines
 from p2psync.formats.registry import find
-from p2psync.limits import LINE_BYTES_MAX
+from p2psync.limits import LINE_BYTES_MAX, SEGMENT_RECORDS_MAX
 from tests.formats.files import EXAMPLES, emit, without_line
 
 FEC = FecFormat()
@@ -244,6 +245,21 @@ def test_segments_read_alone_and_in_blocks_are_those_of_the_file(data: bytes, si
         assert segment.record_count == len(segment.records)
         assert segment.dates == tuple(r.date for r in segment.records if r.date is not None)
         assert segment.amounts == tuple((r.date, r.amount) for r in segment.records)
+
+
+@settings(max_examples=400)
+@given(_file)
+def test_entries_are_what_the_rule_for_all_formats_says(data: bytes) -> None:
+    raws = split_lines(data)
+    assert list(read_entries(raws)) == list(join_balanced(map(read_line, raws), join))
+
+
+@pytest.mark.parametrize("count", [SEGMENT_RECORDS_MAX, SEGMENT_RECORDS_MAX + 1, 2500])
+def test_entries_that_are_too_long_are_cut_as_the_rule_says(count: int) -> None:
+    for size in (9, 200):
+        raws = [line(debit="1,00", text="x" * size)] * (count - 1)
+        raws += [line(credit=f"{count - 1},00"), line(debit="1,00"), line(credit="1,00")]
+        assert list(read_entries(raws)) == list(join_balanced(map(read_line, raws), join))
 
 
 @given(_file)
