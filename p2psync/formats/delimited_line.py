@@ -30,6 +30,8 @@ _GROUP_MARKS = {".": str.maketrans("", "", ","), ",": str.maketrans("", "", ".")
 _ZERO = Decimal(0)
 _EXACT = Context(prec=64)
 _LINES_REMEMBERED = 256
+_TEXTS_REMEMBERED = 4096
+"""Dates, accounts and names of one file that come again and again."""
 _SHOWN = (
     "debit",
     "credit",
@@ -66,6 +68,7 @@ class LineReader:
         self._expected = len(definition.columns)
         self._fewest = definition.columns_min or self._expected
         self._named = lru_cache(_LINES_REMEMBERED)(self._read_named)
+        self._decode = lru_cache(_TEXTS_REMEMBERED)(self._read_text)
 
     def fields_of(self, raw: bytes) -> list[bytes]:
         """Splits a line into its fields, without their quotes."""
@@ -140,7 +143,7 @@ class LineReader:
 
     # -- values -----------------------------------------------------------------------------------
 
-    def _decode(self, field: bytes) -> str:
+    def _read_text(self, field: bytes) -> str:
         return clean(field.decode(self._encoding, "replace"))
 
     def _decoded(self, fields: Sequence[bytes]) -> dict[str, str]:

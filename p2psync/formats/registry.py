@@ -55,8 +55,8 @@ def fitted(form: Format, head: bytes) -> Format:
 def find_again(format_name: str, name: str, head: bytes) -> Format:
     """Gives the format of a file that may be, or may follow, one of that format.
 
-    It is the same variant of it where that one recognises the file, or where no format does and
-    it has to be named (``delimited``).
+    A format that comes in variants, and may have to be named (``delimited``), is asked before the
+    others.
     """
     wanted = by_name(format_name)
     if wanted is OPAQUE or family_of(format_name) not in _FAMILIES:
