@@ -32,16 +32,17 @@ class Device:
         for operation in diff(_FILE, list(self.state.shown()), segments, self.log):
             self.stamp += 1
             entry = digest(b"entry", self.log, self.stamp.to_bytes(8, "big"))
-            self._apply((entry, self.stamp, operation))
+            self.take((entry, self.stamp, operation))
         assert self.state.emit() == data
 
     def learn(self, other: "Device") -> None:
         """Take all that the other one knows."""
         for change in [change for change in other.known if change not in self.known]:
-            self._apply(change)
+            self.take(change)
             self.stamp = max(self.stamp, change[1])
 
-    def _apply(self, change: tuple[bytes, int, Lines]) -> None:
+    def take(self, change: tuple[bytes, int, Lines]) -> None:
+        """Take one change."""
         self.known.append(change)
         apply_lines(self.state, [change])
 
