@@ -35,16 +35,17 @@ _WORDS = (
     "more_columns = true\n",
 )
 _VARIANTS = ("datev-postings:20240701", read_toml(_DEFINITION).format_name)
-_ALL = (*registry.all_formats(), *map(registry.by_name, _VARIANTS))
+ALL = (*registry.all_formats(), *map(registry.by_name, _VARIANTS))
 
 
 @cache
-def _examples() -> dict[str, bytes]:
+def examples() -> dict[str, bytes]:
+    """The files that ship, by name."""
     paths = [path for path in sorted(EXAMPLES.iterdir()) if path.is_file() and path.suffix != ".md"]
     return {path.name: path.read_bytes() for path in paths}
 
 
-def _edited(feed: Feed, lines: list[bytes], most: int = 6) -> list[bytes]:
+def edited(feed: Feed, lines: list[bytes], most: int = 6) -> list[bytes]:
     """The lines with some left out, repeated, moved, or changed in a field."""
     lines = list(lines)
     for _ in range(feed.number(most)):
@@ -66,12 +67,12 @@ def _edited(feed: Feed, lines: list[bytes], most: int = 6) -> list[bytes]:
     return lines
 
 
-def _file(feed: Feed) -> bytes:
+def file_of(feed: Feed) -> bytes:
     """Any bytes, or an example with some edits."""
     if not feed.number(4):
         return feed.rest()
-    data = feed.pick(list(_examples().values()))
-    return b"".join(_edited(feed, data.splitlines(keepends=True)))
+    data = feed.pick(list(examples().values()))
+    return b"".join(edited(feed, data.splitlines(keepends=True)))
 
 
 def _said(problem: Problem | None, most: int = 1 << 60) -> None:
@@ -123,12 +124,12 @@ def _check_segment(segment: Segment) -> None:
 def run_reader(data: bytes) -> None:
     """Every reader."""
     feed = Feed(data)
-    name = feed.text() if feed.chance() else feed.pick(list(_examples()))
-    content = _file(feed)
+    name = feed.text() if feed.chance() else feed.pick(list(examples()))
+    content = file_of(feed)
     found = registry.find(name, content[:65536])
     assert registry.by_name(found.name) is found
-    assert registry.find_again(feed.pick(_ALL).name, name, content[:65536]).name
-    for kind in _ALL:
+    assert registry.find_again(feed.pick(ALL).name, name, content[:65536]).name
+    for kind in ALL:
         kind.recognise(name, content[:65536])
         document = _check_document(kind, content)
         assert kind.read_segment(content).raw == content
@@ -144,7 +145,7 @@ def run_reader(data: bytes) -> None:
 
 @cache
 def _example_year() -> Settings:
-    return read_settings(_examples()["atelier_2025.crp"])
+    return read_settings(examples()["atelier_2025.crp"])
 
 
 def _years(content: bytes) -> Iterable[Settings]:
@@ -164,7 +165,7 @@ def run_line(data: bytes) -> None:
     _check_segment(line.segment)
     assert line.delta.is_finite()
     assert read_line(raw, 9).segment.key == line.segment.key
-    for kind in _ALL:
+    for kind in ALL:
         _check_segment(kind.read_segment(raw))
 
 
@@ -178,7 +179,7 @@ def run_definition(data: bytes) -> None:
     with suppress(P2PSyncError):
         form = chosen(text)
         assert registry.by_name(form.name) is form
-        _check_document(form, _file(feed))
+        _check_document(form, file_of(feed))
     name = f"delimited:{text}"
     assert registry.by_name(name).name in (name, "opaque")
 
@@ -221,7 +222,7 @@ def run_merge(data: bytes) -> None:
     """Saves and merges."""
     feed = Feed(data)
     parse: Callable[[bytes], Document] = _kind().parse
-    first = parse(_file(feed))
+    first = parse(file_of(feed))
     anna, ben = _Author(b"a" * 32), _Author(b"b" * 32)
     anna.save(first.segments)
     assert anna.state.emit() == b"".join(each.raw for each in first.segments)
@@ -229,7 +230,7 @@ def run_merge(data: bytes) -> None:
     for _ in range(1 + feed.number(3)):
         for author in (anna, ben):
             lines = author.state.emit().splitlines(keepends=True)
-            wanted = parse(b"".join(_edited(feed, lines)))
+            wanted = parse(b"".join(edited(feed, lines)))
             author.save(wanted.segments)
             assert author.state.emit() == b"".join(each.raw for each in wanted.segments)
         before_anna, before_ben = anna.state.emit(), ben.state.emit()
@@ -245,14 +246,14 @@ def run_merge(data: bytes) -> None:
 
 
 def _seeds() -> Iterable[bytes]:
-    for index, content in enumerate(_examples().values()):
+    for index, content in enumerate(examples().values()):
         yield bytes([0, index, 0]) + content
         yield bytes([0, index, 1, index])
         yield bytes([0, index, 1, index, 3, 2, 4, 5, 3, *b"abc", 1, 0, 2, 1, 5])
 
 
 def _line_seeds() -> Iterable[bytes]:
-    for content in _examples().values():
+    for content in examples().values():
         for line in content.splitlines(keepends=True)[:12]:
             yield b"\0" + line
     for amount in (b"1'000.00", b"-12.5", b"1,000.00", b"1e9", b"12.345.6", b"\x85"):
@@ -261,7 +262,7 @@ def _line_seeds() -> Iterable[bytes]:
 
 
 def _merge_seeds() -> Iterable[bytes]:
-    for index in range(len(_examples())):
+    for index in range(len(examples())):
         yield bytes([1, index])
         yield bytes([1, index, 0, 2, 2, 1, 0, 3, 2, 6, 4, 1, *b"9", 1, 3, 0])
         yield bytes([1, index, 0, 1, 1, 3, 2, 0, 1, 3, 0, 1, 2, 1, 4, 0])

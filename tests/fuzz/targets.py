@@ -10,6 +10,7 @@ MODULES = {
     "ticket_targets": ("ticket", "sealed"),
     "name_targets": ("names", "folder"),
     "format_targets": ("reader", "line", "definition", "merge"),
+    "inspection_targets": ("inspect",),
     "network_targets": (
         "announcement",
         "packet",
