@@ -432,7 +432,10 @@ def _change_row(change: Mapping[str, Any]) -> Sequence[object]:
     old, new = change["old"], change["new"]
     shown = new or old
     lines = dict.fromkeys(each["line"] for each in (old, new) if each is not None)
-    what = [f"{each['field']}: {each['old']} → {each['new']}" for each in change["differences"]]
+    what = [
+        _("{field}: {old} → {new}", **{**each, "field": _field(each["field"])})
+        for each in change["differences"]
+    ]
     word = _("changed") if change["change"] == "changed" else output.word(change["change"])
     return (
         word,
@@ -442,6 +445,27 @@ def _change_row(change: Mapping[str, Any]) -> Sequence[object]:
         shown["text"],
         "; ".join(what),
     )
+
+
+def _field(name: str) -> str:
+    names = {
+        "date": _("date"),
+        "value_date": _("value date"),
+        "debit": _("debit"),
+        "credit": _("credit"),
+        "voucher": _("voucher"),
+        "text": _("text"),
+        "amount": _("amount"),
+        "currency": _("currency"),
+        "currency_amount": _("foreign amount"),
+        "vat_code": _("VAT code"),
+        "cost_centre": _("cost centre"),
+        "journal": _("journal"),
+        "counterparty": _("counterparty"),
+        "account": _("account"),
+        "reference": _("reference"),
+    }
+    return names.get(name, name)
 
 
 def _print_diff(lines: Iterable[str]) -> None:

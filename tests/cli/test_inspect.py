@@ -65,7 +65,7 @@ def test_tables_speak_both_languages(inspect: Inspect) -> None:
     compared = inspect(
         example("atelier_2025_v1.ecf"), example("atelier_2025_v2.ecf"), "--lang", "fr"
     )
-    assert "amount: 615.75 → 580.75" in compared.out
+    assert "montant : 615.75 → 580.75" in compared.out
 
 
 def test_a_diff_of_a_pipe_is_plain(inspect: Inspect) -> None:

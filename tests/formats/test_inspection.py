@@ -15,6 +15,7 @@ from p2psync.formats.cresus_settings import without_private
 from p2psync.formats.inspection import compare as comparing
 from p2psync.formats.inspection.compare import Comparison, compare
 from p2psync.formats.inspection.plain import compare_lines
+from p2psync.formats.inspection.records import numbered
 from p2psync.formats.inspection.survey import Survey, listed, recognise, segments_of, survey
 from p2psync.formats.inspection.text import TextLook, shown_lines
 from tests.formats.files import CRP, EVERY_FILE, HEADER, POSTINGS, V1, V2, posting
@@ -303,3 +304,11 @@ def test_a_stream_that_does_not_say_what_the_whole_file_is_has_it_parsed(
     found = surveyed("a.ecf", data)
     assert (found.why_whole, found.counts.records) == ("file-too-large", 7)
     assert [each.code for each in found.problems] == ["file-too-large", "field-count"]
+
+
+def test_a_record_of_several_lines_has_the_line_that_its_segment_begins_in() -> None:
+    record = Record(b"k" * 16, b"m" * 16, "", None, None)
+    several = Segment(b"<a>\n<b/>\n<c/>\n</a>\n", b"k" * 16, b"m" * 16, (record, record))
+    assert [line for line, _ in numbered(several, 7)] == [7, 7]
+    lines = Segment(b"a\nb", b"k" * 16, b"m" * 16, (record, record))
+    assert [line for line, _ in numbered(lines, 7)] == [7, 8]

@@ -59,6 +59,7 @@ class Sums:
 
 def numbered(segment: Segment, line: int) -> Iterator[tuple[int, Record]]:
     """Yields a segment's records, each with its line; ``line`` is the one the segment begins in."""
-    one_a_line = segment.raw.count(b"\n") >= len(segment.records) > 1
+    lines = segment.raw.count(b"\n") + (not segment.raw.endswith(b"\n"))
+    one_a_line = lines == len(segment.records)
     for index, record in enumerate(segment.records):
         yield (line + index if one_a_line else line), record
