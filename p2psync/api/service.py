@@ -360,7 +360,7 @@ class Service(Protocol):
     ) -> JsonObject:
         """Restore a version, or what the file was ``at`` a time, in place or to ``output``.
 
-        ``{"file", "version", "path", "restored"?, "at"?, "by"?}``.
+        ``{"file", "version", "path", "restored"?, "at"?, "by"?, "fetched_from"?}``.
         """
 
     async def retention_show(self, mandate: str | None) -> JsonObject:

@@ -205,9 +205,13 @@ class Versions:
             answer = {"at": moment.text, "by": "arrival" if known else "clocks"}
         else:
             version = find.version(file, text or "", shown)
-        content = await self._content(opened, file, version, data)
+        whole = registry.by_name(file.info.format).merge != "records"
+        content = await self._content(
+            opened, file, version, data, may_fetch=whole and output is None
+        )
         answer |= {"file": shown, "version": version.name}
         if output is not None:
+            assert content is not None
             path = await trio.to_thread.run_sync(_write, output, content)
             return answer | {"path": str(path)}
         node.check_writable()
@@ -216,7 +220,11 @@ class Versions:
             command = shlex.join(("p2psync", "detach", opened.name, shown, "--undo"))
             raise FileDetachedAlready(file=shown, mandate=opened.name, command=command)
         self._posting.check_may_write(opened, "restore a version")
-        found = await self._found(file, version, content, known=data is not None)
+        found = None
+        if content is None:
+            answer["fetched_from"] = self._who_may_have(opened, version)
+        else:
+            found = await self._found(file, version, content, known=data is not None)
         async with opened.lock:
             # What stands on the disk and was not looked at yet becomes a version first.
             for copy in self._copies(opened, file.id):
@@ -261,12 +269,23 @@ class Versions:
         return current, None
 
     async def _content(
-        self, opened: Opened, file: FileState, version: Version, data: bytes | None
-    ) -> Read:
+        self,
+        opened: Opened,
+        file: FileState,
+        version: Version,
+        data: bytes | None,
+        *,
+        may_fetch: bool,
+    ) -> Read | None:
+        """How to read a version; ``None`` when somebody is there who may have it, and it is to be
+        fetched as what is newest is.
+        """
         if data is not None:
             return lambda: iter((data,))
         kept = await trio.to_thread.run_sync(self._weighing.where, opened, file, version)
         if kept != "here":
+            if may_fetch and self._node.engine.meets_anybody(opened.id):
+                return None
             error = VersionDropped if kept == "dropped" else VersionElsewhere
             raise error(
                 version=version.name,

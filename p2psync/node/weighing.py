@@ -50,9 +50,13 @@ class Weighing:
                     return "here"
             except OSError:
                 continue
-        if version.size_bytes == 0:
-            return "here"
-        return "dropped" if pieces.was_dropped(opened.id, version.digest) else "elsewhere"
+        if pieces.was_dropped(opened.id, version.digest):
+            return "dropped"
+        try:  # what has just come or was just saved may be in memory only
+            next(pieces.read(opened.id, found), b"")
+        except P2PSyncError:
+            return "elsewhere"
+        return "here"
 
     async def weigh(
         self, opened: Opened, rows: Iterable[tuple[FileState, Version]]

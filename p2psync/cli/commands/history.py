@@ -144,7 +144,7 @@ def restore(
         "at": at,
         "known": known,
     }
-    output.emit(node().post("mandates", mandate, "restore", body=body), _show_restored)
+    output.emit(node().post("mandates", mandate, "restore", body=body), _show_brought_back)
 
 
 def _show_restored(said: Mapping[str, Any]) -> None:
@@ -158,6 +158,17 @@ def _show_restored(said: Mapping[str, Any]) -> None:
             path=said.get("path"),
         )
     )
+
+
+def _show_brought_back(said: Mapping[str, Any]) -> None:
+    _show_restored(said)
+    if said.get("fetched_from"):
+        output.say(
+            _(
+                "its content is not on this device: it is fetched from who has it ({who})",
+                who=said["fetched_from"],
+            )
+        )
 
 
 def _as_of(said: Mapping[str, Any]) -> str:
