@@ -26,7 +26,7 @@ from p2psync.errors import (
 from p2psync.formats import exports
 from p2psync.formats.checks import settings_for
 from p2psync.formats.cresus_settings import Settings
-from p2psync.limits import RECEIPT_SEGMENTS_MAX
+from p2psync.limits import ENTRY_BYTES_MAX, RECEIPT_SEGMENTS_MAX
 from p2psync.node import find, views
 from p2psync.node.closed import check_open
 from p2psync.node.mandates import Mandates
@@ -38,6 +38,13 @@ from p2psync.node.tallies import state_mark
 from p2psync.storage.folder import Folder
 
 Json = dict[str, Any]
+Named = tuple[bool, FileState, Pair]
+"""A line or group that is posted: whether it is to be added, its file, its element and key."""
+
+_NAMES_BYTES_MAX = ENTRY_BYTES_MAX * 7 // 8
+"""What the names in a receipt may take; the rest of the entry has room besides."""
+_IN_RUN_BYTES, _ALONE_BYTES = 22, 60
+"""What naming an element takes at most: beside one of the same entry, and by itself."""
 
 
 class Posting:
@@ -225,8 +232,7 @@ def _receipts(
     every = [(True, file, pair) for file, pair in adds]
     every += [(False, file, pair) for file, pair in drops]
     out: list[ops.Post] = []
-    for start in range(0, len(every), RECEIPT_SEGMENTS_MAX):
-        part = every[start : start + RECEIPT_SEGMENTS_MAX]
+    for part in _parts(every):
         out.append(
             ops.Post(
                 1,
@@ -237,6 +243,24 @@ def _receipts(
             )
         )
     return out
+
+
+def _parts(every: Sequence[Named]) -> Iterator[Sequence[Named]]:
+    """Cut what is posted by the room that its names take.
+
+    Lines of one save are named in runs, but elements that stand for identifiers one by one.
+    """
+    start = size = 0
+    before = b""
+    for index, (_, _, ((entry, _), _)) in enumerate(every):
+        cost = _IN_RUN_BYTES if entry == before else _ALONE_BYTES
+        if size + cost > _NAMES_BYTES_MAX or index - start >= RECEIPT_SEGMENTS_MAX:
+            yield every[start:index]
+            start, size = index, 0
+        size += cost
+        before = entry
+    if start < len(every):
+        yield every[start:]
 
 
 def _taken(items: Sequence[tuple[FileState, Pair]]) -> tuple[ops.Taken, ...]:
