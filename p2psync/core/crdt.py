@@ -348,7 +348,8 @@ class SegmentSet:
     def apply(self, change: Change, stamp: int) -> None:
         """Apply one operation's change; in any order, each once."""
         self._revision += 1
-        self.memo = None
+        # Of what is named by its content each segment is read several times.
+        self.memo = {} if identifies(self.reader, self.format) else None
         self._add(change.adds, stamp)
         for value_id, element_id, raw in change.edits:
             value = Value(value_id, stamp, raw, self.read)
@@ -359,9 +360,10 @@ class SegmentSet:
                 self._put(home, [value], ())
         for value_id in change.removes:
             self._remove(value_id)
+        self.memo = None
 
     def _add(self, adds: Sequence[tuple[OpId, bytes, bytes]], stamp: int) -> None:
-        if adds and identifies(self.reader, self.format):
+        if self.memo is not None:
             adds = self._add_named(adds, stamp)
         read, elements, fresh = self.read, self.elements, self._fresh
         # Of now: what is taken from the set here must not hide what waits besides.
@@ -382,7 +384,6 @@ class SegmentSet:
         self, adds: Sequence[tuple[OpId, bytes, bytes]], stamp: int
     ) -> Sequence[tuple[OpId, bytes, bytes]]:
         """Add the segments that have an identity; return the others."""
-        self.memo = {}  # each is read for its identity, and again to be counted
         others: list[tuple[OpId, bytes, bytes]] = []
         moved: dict[OpId, bytes] = {}
         for add in adds:
@@ -406,7 +407,6 @@ class SegmentSet:
                 moved[element_id] = place
             self._put(element, [value], ())
         self._move(moved)
-        self.memo = None
         return others
 
     def _move(self, moved: dict[OpId, bytes]) -> None:

@@ -129,7 +129,10 @@ def _read_alone(raw: bytes) -> Segment:
 def _transaction(raw: bytes, *, closed: bool) -> Segment:
     values: dict[str, str] = {}
     for name, text in _VALUE.findall(decode(raw)):
-        said = clean(_ENTITY.sub(lambda match: html.unescape(match[0]), text))
+        plain_text = text.strip()
+        if "&" in plain_text:
+            plain_text = _ENTITY.sub(lambda match: html.unescape(match[0]), plain_text)
+        said = clean(plain_text)
         if said:
             values.setdefault(name.upper(), said)
     date = _day(values.get("DTPOSTED", ""))
