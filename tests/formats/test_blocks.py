@@ -1,5 +1,6 @@
 """Formats made of blocks: any bytes, any cut into blocks, any mixture of two files' segments."""
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from p2psync.formats import registry
 from p2psync.formats.base import Format
 from p2psync.formats.blocks import BlockFormat, NamedFields
 from p2psync.limits import (
+    MIB,
     RECORD_FILE_LINES_MAX,
     RECORD_TEXT_CHARS_MAX,
     SEGMENT_BYTES_MAX,
@@ -217,6 +219,23 @@ def test_the_same_content_with_other_line_ends_is_no_change(form: Format) -> Non
             other = form.parse(data.replace(b"\r\n", b"\n").replace(b"\n", end))
             assert said(one.segments) == said(other.segments)
             assert one.mergeable == other.mergeable
+
+
+@ALL
+def test_neither_a_file_nor_a_block_without_an_end_is_held_as_a_whole(form: BlockFormat) -> None:
+    example = min(FILES[form.name], key=len)
+    payment = example[:100]
+    files: list[list[bytes]] = [[example] * (MIB // len(example))]
+    for start in (b"#VER A 1 20250101\n{\n", b"comment\n", b'2025-01-01 * "x\n', payment):
+        files.append([start, *[b"  ; " + b"x" * 90 + b"\n"] * (MIB // 95)])
+    tracemalloc.start()
+    try:
+        for blocks in files:
+            assert sum(len(raw) for raw in form.split(blocks)) == sum(map(len, blocks))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MIB // 2
 
 
 def test_named_fields_are_a_mapping() -> None:
