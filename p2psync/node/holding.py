@@ -102,6 +102,13 @@ class Holding:
             machine=views.machine(state, held.device),
         )
 
+    def gone(self, opened: Opened, device: bytes) -> None:
+        """A device goes on no more: nobody waits for what it holds back."""
+        for file in opened.state.files.values():
+            held = file.holds.get(device)
+            if held is not None:
+                self._node.notices.settle_all(opened.id, _key(file, held))
+
     # -- commands -----------------------------------------------------------------------------
 
     def listed(self, mandate: str) -> Json:
@@ -110,7 +117,7 @@ class Holding:
         every = [
             (held.stamp, view(opened, file, held))
             for file in opened.state.present_files()
-            for held in waiting(file)
+            for held in waiting(opened, file)
         ]
         every.sort(key=lambda pair: pair[0], reverse=True)
         return {"held": [each for _, each in every]}
@@ -132,7 +139,7 @@ class Holding:
                 return await self._here(opened, file, copies, verdict)
             check_open(opened)
             file = opened.state.files[file.id]
-            there = [held for held in waiting(file) if held.device != node.identity.device]
+            there = [held for held in waiting(opened, file) if held.device != node.identity.device]
             if not there:
                 raise NothingHeld(file=shown)
             if not opened.state.membership.may(node.identity.device, MAY_POST):
@@ -176,9 +183,10 @@ class Holding:
         return answer | {"kept": kept} if kept else answer
 
 
-def waiting(file: FileState) -> Iterator[Held]:
-    """The saves of a file that some device holds back now."""
-    for device in sorted(file.holds):
+def waiting(opened: Opened, file: FileState) -> Iterator[Held]:
+    """The saves of a file that devices hold back now; not those of who goes on no more."""
+    state = opened.state
+    for device in sorted(state.standing.going_on(state.membership.members) & file.holds.keys()):
         held = file.holds[device]
         if held.outcome is None:
             yield held

@@ -858,6 +858,7 @@ class Node:
                     else:
                         news.member_joined(self.notices, opened, device)
                 case MemberRemoved(device=device, by=by):
+                    self.holding.gone(opened, device)
                     members = True
                     self.members.on_removed(opened, device, by)
                     posting_news.seat_changed(self.notices, opened, by)
@@ -877,6 +878,7 @@ class Node:
                     self.removal.on_closed(opened, device, reopened=reopened)
                 case MemberLeft(device=device, returned=returned):
                     members = True
+                    self.holding.gone(opened, device)
                     self.removal.on_left(opened, device, returned=returned)
                 case FileDetached():
                     self.detaching.on_detached(opened, change)

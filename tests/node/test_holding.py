@@ -4,9 +4,19 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2psync.errors import FileHeldBack, NodeEnding, NotAllowed, NothingHeld
-from tests.node.rig import V1, Machine, PowerCut, founded, in_step, linked, running
+from tests.node.rig import (
+    PATIENCE_SECONDS,
+    V1,
+    Machine,
+    PowerCut,
+    founded,
+    in_step,
+    linked,
+    running,
+)
 from tests.rules.offices import meet, office
 
 HEADER = b"".join(V1.splitlines(keepends=True)[:2])
@@ -126,3 +136,20 @@ async def test_restore_and_detach_end_a_hold_for_everybody(tmp_path: Path) -> No
         listed = (await anna.service.held_list("Books"))["held"]
         assert listed == [] or (await ben.shown("b.txt"))["state"] == "held"
         assert ("deletion-held" in await anna.alerts()) == bool(listed)
+
+
+async def test_nobody_waits_for_who_left(tmp_path: Path) -> None:
+    async with office(tmp_path) as (anna, ben):
+        await ben.service.attach("Books", [ben.file("b.txt", b"x" * 999)], "other", None, None)
+        ben.file("b.txt", b"")
+        await ben.look()
+        await meet(anna, ben)
+        assert await anna.alerts() == ["deletion-held"]
+        await ben.service.mandate_remove("Books")
+        async with linked(anna, ben):
+            with trio.fail_after(PATIENCE_SECONDS):
+                while ben.device not in anna.opened().state.standing.left():
+                    await trio.sleep(0.01)
+            await anna.node.runner.flushed()
+        assert "deletion-held" not in await anna.alerts()
+        assert (await anna.service.held_list("Books"))["held"] == []
