@@ -15,7 +15,7 @@ from p2psync.formats.fec_line import PlainEntry, PlainLine, _read_record, join, 
 from p2psync.formats.lines import join_balanced, split_lines
 from p2psync.formats.registry import find
 from p2psync.limits import LINE_BYTES_MAX, SEGMENT_RECORDS_MAX
-from tests.formats.files import EXAMPLES, emit, without_line
+from tests.formats.files import EXAMPLES, SAMPLES, emit, without_line
 
 FEC = FecFormat()
 EXAMPLE = (EXAMPLES / "librairie_FEC_20251231.txt").read_bytes()
@@ -279,3 +279,13 @@ def test_a_piece_that_is_entered_twice_is_told_but_not_one_in_parts() -> None:
     assert said(sale(number="7") + sale(number="8")) == ["duplicate-voucher"]
     assert said(sale("10,00") + sale("20,00")) == []
     assert said((sale() + sale()).replace(b"FA-7", b"-")) == []
+
+
+def test_samples_at_hand_are_read() -> None:
+    for path in sorted(SAMPLES.glob("fec/*")):
+        data = path.read_bytes()
+        document = find(path.name, data).parse(data)
+        assert document.format == "fec"
+        assert document.mergeable
+        assert document.problems == ()
+        assert sum(_counts(document)) == data.count(b"\n") - 1
