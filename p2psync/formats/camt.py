@@ -19,6 +19,7 @@ from p2psync.formats.iso20022 import (
     counts_of,
     damage,
     frame,
+    interrupted,
     money_at,
     placed,
     plain,
@@ -62,6 +63,9 @@ class CamtFormat:
         segments = tuple(map(_read, cuts))
         problems = [each for each in (damage(data), repeated(segments)) if each is not None]
         problems += _several(cuts)
+        between = None if problems else interrupted(segments)
+        if between is not None:
+            problems.append(between)
         found = placed(segments)
         mergeable = not problems and all(each.code != UNREADABLE for each in found)
         problems += found

@@ -263,6 +263,22 @@ def repeated(segments: Iterable[Segment]) -> Problem | None:
     return Problem("duplicate-reference", template, first, {"count": str(more)})
 
 
+def interrupted(segments: Sequence[Segment]) -> Problem | None:
+    """Says so when something else stands between records: a merge could not tell what it is of."""
+    places = [place for place, each in enumerate(segments) if each.records]
+    if not places or all(each.records for each in segments[places[0] : places[-1] + 1]):
+        return None
+    line = 1
+    for each in segments[: places[0]]:
+        line += each.raw.count(b"\n")
+    for each in segments[places[0] :]:
+        if not each.records:
+            break
+        line += each.raw.count(b"\n")
+    template = "between records stands something else; two versions of the file are not merged"
+    return Problem("between-records", template, line)
+
+
 def counts_of(segments: Iterable[Segment], names: Sequence[str]) -> tuple[tuple[str, int], ...]:
     """Counts elements by their local name, outside of what cannot be read."""
     found = count_tags(

@@ -18,6 +18,7 @@ from p2psync.formats.iso20022 import (
     counts_of,
     decode,
     frame,
+    interrupted,
     placed,
     plain,
     repeated,
@@ -76,6 +77,9 @@ class OfxFormat:
         if lists > 1:
             template = "the file holds {count} statements; two versions of it are not merged"
             problems.append(Problem("several-statements", template, 0, {"count": str(lists)}))
+        between = None if problems else interrupted(segments)
+        if between is not None:
+            problems.append(between)
         found = placed(segments)
         mergeable = not problems and all(each.code not in _UNMERGED for each in found)
         counts = counts_of(segments, ("STMTTRN",))

@@ -110,6 +110,12 @@ def test_text_alone_leaves_the_money_key_and_the_fitid_is_the_identity() -> None
         (_statement(_transaction(memo="\0")), "nul", 1, False),
         (_statement(_transaction()).decode("cp1252").encode("utf-16"), "utf-16", 0, False),
         (b"", "empty", 0, False),
+        (
+            _statement(_transaction(), b"</INVBANKTRAN><INVBANKTRAN>", _transaction("F2")),
+            "between-records",
+            2,
+            False,
+        ),
         (_statement(b"<!DOCTYPE a>", _transaction()), "unreadable-element", 0, False),
         (
             _statement(_transaction(), b"</BANKTRANLIST><BANKTRANLIST>", _transaction("F2")),
