@@ -12,7 +12,8 @@ from p2psync.core.mandate import Applied, Mandate
 from p2psync.core.ops import Admit, Post, keyed
 from p2psync.core.words import key_phrase
 
-_EXACT = Context(prec=60)
+EXACT = Context(prec=64)
+"""Adds amounts without rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,5 +234,5 @@ def _amount(state: Mandate, taken: Iterable[tuple[bytes, tuple[bytes, int], byte
         segment = None if file is None else file.segments.segment_of(*pair)
         for _, amount in () if segment is None else segment.amounts:
             if amount is not None:
-                total = _EXACT.add(total, amount)
+                total = EXACT.add(total, amount)
     return total

@@ -174,6 +174,7 @@ def test_pdf(home_only: CommandLine, tmp_path: Path) -> None:
     """Twice the same bytes; letters that the font lacks are written out."""
     book = nasty()
     book.write(book.anna, ops.Rename("Zürich 字 Œuvre"))
+    book.write(book.anna, ops.Place(b"f" * 16, "W" * 1000, ""))  # no cell is higher than a page
     path = tmp_path / "n.p2psync-audit"
     path.write_bytes(book.export())
     made_of = []

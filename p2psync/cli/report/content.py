@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from p2psync import __version__
-from p2psync.audit.account import Account, account
+from p2psync.audit.account import EXACT, Account, account
 from p2psync.audit.findings import Finding
 from p2psync.audit.verify import Verification, hlc_words, stamp_words, words
 from p2psync.cli.output import counts, safe, word
@@ -14,6 +14,8 @@ from p2psync.cli.report.model import Report, Section, Table
 from p2psync.core.words import key_phrase
 from p2psync.i18n import _, fill, language, translate
 from p2psync.limits import AUDIT_REPORT_ROWS_MAX
+
+_CELL_CHARS_MAX = 200
 
 
 def build(found: Verification, path: Path) -> Report:
@@ -206,7 +208,12 @@ def _bounded(rows: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], li
 
 
 def _safe(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    return [[safe(cell) for cell in row] for row in rows]
+    return [[_cut(safe(cell)) for cell in row] for row in rows]
+
+
+def _cut(text: str) -> str:
+    """The beginning of a text that is too long for a cell: no cell is higher than a page."""
+    return text if len(text) <= _CELL_CHARS_MAX else text[: _CELL_CHARS_MAX - 1] + "…"
 
 
 def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
@@ -214,7 +221,7 @@ def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
     for each in amounts:
         if each is None:
             return None
-        total += each
+        total = EXACT.add(total, each)
     return total
 
 
