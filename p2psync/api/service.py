@@ -458,7 +458,7 @@ class Service(Protocol):
         """
 
     async def member_removal(self, mandate: str, device: str) -> JsonObject:
-        """Say what removing a device would do (B-ID-3): what ``member_remove`` returns and raises."""
+        """Say what removing a device would do: what ``member_remove`` returns and raises."""
 
     async def member_remove(self, mandate: str, device: str) -> JsonObject:
         """Remove a device, by id prefix or name.

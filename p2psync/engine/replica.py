@@ -287,6 +287,11 @@ class Replica:
         return None if self._own is None else self._own.log
 
     @property
+    def has_ticket(self) -> bool:
+        """Whether this device came by a ticket, and has a log that shows it."""
+        return self.secrets.admission_seed is not None and bool(self.opening())
+
+    @property
     def needs_key(self) -> bool:
         """Whether the next entry takes the device key, because it opens a log."""
         return self._own is None
@@ -450,6 +455,10 @@ class Replica:
                 opening.append(
                     membership.redeem(self.secrets.admission_seed, self.mandate, self.device)
                 )
+        first_key = epoch_key
+        if opening and epoch_key is None and self.epoch_key != self.secrets.epoch_keys[0]:
+            # By the ticket's key, on its own: who lets this device in may be behind, or ahead.
+            first_key, batches = self.secrets.epoch_keys[0], [[Observe()], *batches]
         heads = self.chains.heads(own.log)
         prev = heads[0] if heads else b""
         position = self.chains.position(prev)
@@ -482,7 +491,7 @@ class Replica:
                 prev=prev,
                 deps=deps[:ENTRY_DEPS_MAX],
                 hlc=hlc,
-                epoch_key=epoch_key or self.epoch_key,
+                epoch_key=(first_key if index == 0 else epoch_key) or self.epoch_key,
                 payload=payload,
                 entropy=self.entropy(32),
                 sign=signed,
@@ -1066,8 +1075,10 @@ class Replica:
         if not entries or len(entries) > OPENING_ENTRIES_MAX or entries[0].seq != 0:
             raise WireError(cause="not the opening of a log")
         operations = self._open(entries[0])
-        opener = operations[0] if operations else None
-        if operations is None or not isinstance(opener, OpenLog) or opener.device != device:
+        if operations is None:
+            raise NotAdmitting()  # sealed with a key that nobody here has told
+        opener = operations[0]
+        if not isinstance(opener, OpenLog) or opener.device != device:
             raise WireError(cause="the opening of another device's log")
         proof = next((item for item in operations if isinstance(item, Redeem)), None)
         if proof is None or not membership.redeem_holds(proof, self.mandate, device):

@@ -260,6 +260,7 @@ class Exchange:
             if session.told and session.link not in untold:
                 self._spread(session, fresh, small)
             self._settle(session)
+            self._ask_opening(session)
         for log in fresh:
             asked = self._asked.get(log)
             if asked is not None:
@@ -375,7 +376,16 @@ class Exchange:
             self.desk.out += self.replica.close_log()
             self.desk.out.append(Warn(self.mandate, "log-behind", self.replica.device))
         self._settle(session)
+        self._ask_opening(session)
         self._ask(logs)
+
+    def _ask_opening(self, session: Session) -> None:
+        """Tell a peer that it is no member for us, though all that it has to show came: who let it
+        in was no member any more. It answers with its opening."""
+        unknown = self.replica.state.membership.past(session.device) is None
+        shown = session.heard and not session.unheld and not session.opened
+        if unknown and shown and not self.newcomer and not session.refusal:
+            self._refuse(session, NotAdmitting.code)
 
     def on_want(self, session: Session, wants: Sequence[wire.Wanted]) -> None:
         """Answer with entries, if the peer is a member: those of all logs, in causal order.
@@ -514,6 +524,10 @@ class Exchange:
         """A member does not admit this device, or knows that it was removed."""
         if reason == DeviceRemoved.code:
             session.refused = reason
+        if reason == NotAdmitting.code and not session.asked_in and self.replica.has_ticket:
+            session.asked_in = True
+            ids = self.replica.opening()
+            self.desk.out.append(SendOpening(session.link, session.handle, self.mandate, ids))
         if self.newcomer and reason in REFUSALS:
             session.refused = reason
             self.desk.out.append(Refused(self.mandate, session.device, reason))

@@ -5,7 +5,7 @@ from p2psync.core.changes import MemberReadmitted, MemberRemoved
 from p2psync.core.entry import LogKey
 from p2psync.core.ops import AddFile, Rename
 from p2psync.engine import wire
-from p2psync.engine.effects import Changed, Dismissed, Refused
+from p2psync.engine.effects import Changed, Dismissed, Refused, Sighted
 from p2psync.engine.replica import Replica
 from p2psync.errors import CryptoError, DeviceRemoved, TicketRevoked
 from tests.engine.joined import Network, Port, mandate_of_two
@@ -233,6 +233,29 @@ def test_two_removals_apart_end_in_one_epoch_that_neither_of_the_two_can_read() 
     assert len(replica_of(anna, mandate).state.rotations) <= 4, "no storm"
 
 
+def test_who_was_let_in_by_a_removed_device_is_let_in_again_by_a_member() -> None:
+    """A good ticket, shown first to a device that was removed and goes on by itself."""
+    network = Network()
+    anna, _, carl, mandate = three(network)
+    ticket = anna.invite(mandate)
+    network.settle(1)
+    network.cut(network.links_of("carl")[0])
+    network.reachable = False
+    anna.remove(mandate, carl.device)
+    dora = network.machine("dora")
+    dora.subscribe(ticket)
+    network.connect(dora, carl)
+    dora.handle(Sighted(carl.device, ("/memory/carl",), (mandate,)))
+    network.settle(1)
+    assert replica_of(dora, mandate).is_member(dora.device)
+    assert not replica_of(anna, mandate).is_member(dora.device)
+    network.reachable = True
+    network.settle(100)
+    assert replica_of(anna, mandate).is_member(dora.device)
+    assert replica_of(dora, mandate).state.membership.removed.keys() == {carl.device}
+    assert replica_of(dora, mandate).epoch_key == replica_of(anna, mandate).epoch_key
+
+
 # -- attacks --------------------------------------------------------------------------------------
 
 
@@ -378,3 +401,20 @@ def test_a_member_that_says_so_without_showing_it_is_no_proof() -> None:
     network.send(ben.port, link.id, wire.encode(wire.Entries(handle, (raw,), False)))
     network.settle(1)
     assert Dismissed(mandate, ben.device) in anna.log
+
+
+def test_a_new_log_opens_with_the_tickets_key_and_what_follows_is_sealed_with_the_newest() -> None:
+    """Whoever lets a device in may be epochs behind it, or ahead."""
+    network = Network()
+    anna, ben, carl, mandate = three(network)
+    anna.remove(mandate, carl.device)
+    network.settle(2)
+    ben.run(replica_of(ben, mandate).close_log())
+    ben.author(mandate, Rename("from a new log"))
+    network.settle(2)
+    replica = replica_of(ben, mandate)
+    (first,) = replica.opening()
+    opening = entry.decode(ben.disk.entries[first].raw)
+    assert opening.header.epoch == entry.epoch_id(replica.secrets.epoch_keys[0])
+    assert not opens(last_entry(ben, mandate), replica_of(carl, mandate))
+    assert replica_of(anna, mandate).state.name == "from a new log"

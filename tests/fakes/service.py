@@ -36,6 +36,7 @@ class FakeService:
         self.removed: dict[str, JsonObject] = {}
         self.kept_events: list[JsonObject] = []
         self.calls: list[tuple[object, ...]] = []
+        self.removed_members: list[JsonObject] = []
         self.stopping = trio.Event()
         self.changed = trio.Event()
         self.listeners = 0
@@ -851,7 +852,7 @@ class FakeService:
         return {"file": file, "expect_seconds": seconds}
 
     async def member_list(self, mandate: str) -> JsonObject:
-        return {"members": self._find(mandate)["members"], "removed": []}
+        return {"members": self._find(mandate)["members"], "removed": self.removed_members}
 
     async def member_removal(self, mandate: str, device: str) -> JsonObject:
         self.calls.append(("member_removal", mandate, device))

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 from p2psync.core import codec, crypto, ops
 from p2psync.core.changes import FileSaved
-from p2psync.core.entry import Entry
+from p2psync.core.entry import Entry, decode
 from p2psync.core.frontier import Tip
 from p2psync.core.mandate import Applied, Mandate
+from p2psync.core.membership import Removal
 from p2psync.core.ops import Operation
 from p2psync.engine import wire
 from p2psync.engine.effects import Changed, Effect, KeepLogKey, Persist, StoredEntry
@@ -107,7 +108,7 @@ class Checkers:
         if state.stale:
             return  # a member lost its admission: all is folded anew before anything else
         version = state.files[change.file].versions.get(change.version)
-        if version is not None and version.device not in state.membership.members:
+        if version is not None and state.membership.past(version.device) is None:
             raise Violation("an entry of a device that is no member counts")
 
     def returned(self, machine: Machine) -> None:
@@ -148,6 +149,15 @@ class Checkers:
                 self.claimed.setdefault(machine.device, set()).update(tips)
         if peer not in self.entitled[mandate]:
             raise Violation(f"{type(message).__name__} to a device that may not join")
+        removal = machine.engine.replica(mandate).state.membership.removed.get(peer)
+        if removal is not None and not isinstance(message, wire.ChunkWant | wire.Content):
+            shows = isinstance(message, wire.Entries) and len(message.raws) == 1
+            if not shows or not self._removes(message, removal):
+                raise Violation(f"{type(message).__name__} to a device that was removed")
+
+    def _removes(self, message: wire.Message, removal: Removal) -> bool:
+        assert isinstance(message, wire.Entries)
+        return all(decode(raw).id in {op[0] for op, _ in removal.by} for raw in message.raws)
 
     def restarted(self, disk: Disk) -> None:
         """Look at what a disk still holds after a power cut."""
@@ -224,6 +234,11 @@ def picture(state: Mandate) -> bytes:
         state.name,
         state.shared,
         members,
+        [
+            [device, [op for op, _ in each.by]]
+            for device, each in sorted(membership.removed.items())
+        ],
+        sorted(state.quarantined.items()),
         files,
         away,
         receipts,

@@ -73,6 +73,8 @@ class Plan:
     """A machine with a fault: it sends before it persists."""
     clocks: bool = False
     """Clocks jump to and fro while the machines run, by up to a year."""
+    removals: bool = False
+    """Devices are removed, and some are let in again, while the world shakes."""
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     replica_type: type[Replica] = CheckedReplica
 
@@ -93,6 +95,7 @@ class Plan:
             restore=random.random() < 0.15,
             forger=random.random() < 0.15,
             clocks=random.random() < 0.35,
+            removals=random.random() < 0.35,
         )
 
 
@@ -368,6 +371,8 @@ class World:
             self._again("forger", 5.0, self._forge)
         if self.plan.clocks:
             self._again("clocks", 6.0, self._set_clock)
+        if self.plan.removals:
+            self._again("removals", self.plan.seconds / 6, self._remove)
         if self.plan.restore:
             self.after(random.uniform(5, self.plan.seconds * 0.4), self._back_up)
 
@@ -476,6 +481,28 @@ class World:
         given.valid = False
         given.by.guarded(lambda m: workload.revoke(m, given.ticket.mandate, invitation))
 
+    def _remove(self, random: Random) -> None:
+        """Somebody removes a device that is junior, or lets one in again."""
+        choices: list[tuple[Place, bytes, bytes, bool]] = []
+        for place in self._people():
+            machine = place.machine
+            assert machine is not None
+            for mandate in machine.engine.mandates():
+                state = machine.engine.replica(mandate).state.membership
+                for other in sorted(state.members | state.removed):
+                    if other != place.device and state.may_remove(place.device, other):
+                        choices.append((place, mandate, other, other in state.removed))
+        if not choices:
+            return
+        place, mandate, other, back = random.choice(choices)
+        for given in self.given:
+            if other in {given.by.device, *(guest.device for guest in given.to)}:
+                given.valid = False  # who is removed knows the secret of the ticket
+        if place.guarded(partial(_expel, mandate, other, back=back)):
+            assert place.machine is not None
+            self.checkers.returned(place.machine)
+            self.trace(f"{'readmit' if back else 'remove'} {other.hex()[:8]}", place.name)
+
     # -- bad people -----------------------------------------------------------------------------
 
     def _stranger(self, random: Random) -> None:
@@ -520,7 +547,8 @@ class World:
             for handle, mandate in link.mandates.items():
                 replica = machine.engine.replica(mandate)
                 logs = [log for log, each in replica.state.logs.items() if each != place.device]
-                if not logs or link.device not in self.checkers.entitled[mandate]:
+                served = link.device in self.checkers.entitled[mandate]
+                if not logs or not served or replica.was_removed(link.device):
                     continue
                 log = random.choice(sorted(logs))
                 prev = replica.chains.heads(log)[0]
@@ -675,3 +703,10 @@ def _ticket(
     days: int = TICKET_DAYS,
 ) -> None:
     tickets.append(machine.invite(mandate, role, days=days))
+
+
+def _expel(mandate: bytes, device: bytes, machine: SimMachine, *, back: bool) -> None:
+    if back:
+        machine.readmit(mandate, device)
+    else:
+        machine.remove(mandate, device)
