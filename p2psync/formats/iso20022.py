@@ -142,12 +142,13 @@ def damage(data: bytes) -> Problem | None:
     try:
         parser.Parse(data, True)
     except _Declared:
-        line = parser.CurrentLineNumber
+        line = min(parser.CurrentLineNumber, data.count(b"\n") + 1)
         return Problem("doctype", "the file declares a document type, which is not read", line)
     except expat.ExpatError as error:
         reason = {"reason": expat.errors.messages[error.code]}
         template = "the XML is not well-formed: {reason}"
-        return Problem("not-well-formed", template, error.lineno, reason)
+        line = min(error.lineno, data.count(b"\n") + 1)  # to the parser a lone CR ends one, too
+        return Problem("not-well-formed", template, line, reason)
     return None
 
 

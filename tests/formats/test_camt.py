@@ -243,6 +243,12 @@ def test_what_is_damaged_is_kept_and_says_why(data: bytes, code: str) -> None:
     assert code in [problem.code for problem in document.problems]
 
 
+def test_a_problem_is_on_a_line_of_the_file() -> None:
+    data = STATEMENT[:2000].replace(b"\n", b"\r")
+    (problem,) = CAMT.parse(data).problems
+    assert (problem.code, problem.line) == ("not-well-formed", 1)
+
+
 def test_entities_are_never_replaced() -> None:
     for segment in CAMT.parse(BOMB).segments:
         assert not segment.records
