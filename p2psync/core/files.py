@@ -245,6 +245,8 @@ class FileState:
         """
         if self.added is None:
             return False
+        if not self.detached_by:  # nearly always, and it is asked for each of many
+            return True
         detached_by = self.detached_by.keys() - self.reattached
         if self.added[3].kind == "accounting":
             detached_by -= self.by_writers

@@ -179,13 +179,16 @@ class Shelf:
     async def _look(self, opened: Opened, jobs: Iterable[Job]) -> None:
         """Look at the copies that may have changed, and take up those that did."""
         places = [(file, role) for kind, file, role in jobs if kind == "take" and role]
-        copies = [
-            copy
-            for file, role in places
-            if (copy := opened.copies.get((file, role)))
-            and not (role == "folder" and self._waits(opened, file))
-            and ((file, role) in opened.unreadable or not disk.as_written(copy))
-        ]
+        copies: list[Copy] = []
+        for file_id, role in places:
+            copy = opened.copies.get((file_id, role))
+            if copy is None or (role == "folder" and self._waits(opened, file_id)):
+                continue
+            if role == "folder" and not copy.digest:
+                # Nothing of ours stands there yet: written with the others, not each by itself.
+                opened.jobs[("write", file_id, None)] = None
+            elif (file_id, role) in opened.unreadable or not disk.as_written(copy):
+                copies.append(copy)
         secret = opened.replica.chunk_secret
         for start in range(0, len(copies), LOOKED_AT_AT_ONCE):
             group = [
