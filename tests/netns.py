@@ -90,6 +90,43 @@ def lan(hosts: Sequence[str] = ("10.77.0.1", "10.77.0.2")) -> Iterator[tuple[Mac
             _ip("netns", "delete", name, check=False)
 
 
+@contextlib.contextmanager
+def apart(count: int = 2) -> Iterator[tuple[Machine, tuple[Machine, ...]]]:
+    """A machine in the middle, and others that reach it and nothing else, each in its own network.
+
+    The middle one answers at ``10.78.N.1``, number N at ``10.78.N.2``, N from 1 on.
+    """
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        raise RuntimeError("network namespaces need root and iproute2: run this test on Linux so")
+    tag = secrets.token_hex(3)
+    middle = Machine(f"p2m{tag}", "10.78.1.1", f"p2m{tag}1")
+    others = tuple(
+        Machine(f"p2o{tag}{number}", f"10.78.{number}.2", f"p2o{tag}{number}")
+        for number in range(1, count + 1)
+    )
+    try:
+        for machine in (middle, *others):
+            _ip("netns", "add", machine.namespace)
+            machine.ip("link", "set", "lo", "up")
+        for number, machine in enumerate(others, 1):
+            port = f"p2m{tag}{number}"
+            _ip(
+                *("-n", middle.namespace, "link", "add", port, "type", "veth"),
+                *("peer", "name", machine.device, "netns", machine.namespace),
+            )
+            middle.ip("addr", "add", f"10.78.{number}.1/24", "dev", port)
+            middle.ip("link", "set", port, "up")
+            machine.ip("addr", "add", f"{machine.host}/24", "dev", machine.device)
+            machine.ip("link", "set", machine.device, "up")
+        yield middle, others
+    finally:
+        for machine in (middle, *others):
+            for process in machine.processes:
+                _end(process)
+        for machine in (middle, *others):
+            _ip("netns", "delete", machine.namespace, check=False)
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
