@@ -429,5 +429,5 @@ async def test_b_det_1_a_file_that_the_policy_refuses_can_be_detached(tmp_path: 
         await anna.service.detach("Books", "a.ecf")
         await anna.rest()
         assert await files(anna) == ["atelier_2025.crp"]
-        assert Path(path).read_bytes() == V2
+        assert (anna.desk / "a.ecf").read_bytes() == V2
         assert await anna.alerts() == []
