@@ -54,6 +54,29 @@ async def test_a_link_carries_frames_and_shows_who_is_there() -> None:
         await link.close()
 
 
+async def test_what_is_sent_at_once_arrives_in_order_with_the_rest() -> None:
+    frames = [bytes([number]) * (number * 300) for number in range(1, 40)]
+    async with rig(accept=echo) as r:
+        link = await r.caller.dial(r.called.device, r.called.addresses())
+        for number, frame in enumerate(frames):
+            if number % 2 or not link.send_now([frame]):
+                await link.send(frame)
+        assert [await link.receive() for _ in frames] == frames
+        await link.close()
+
+
+async def test_what_has_no_room_is_not_sent_at_once_nor_in_part() -> None:
+    async with rig(accept=hold) as r:
+        link = await r.caller.dial(r.called.device, r.called.addresses())
+        frame = b"x" * 200_000
+        sent = 0
+        while link.send_now([frame, frame]):  # nobody reads: the window fills
+            sent += 2
+            assert sent < 1000
+        assert sent > 0, "the first went out without waiting"
+        await link.close()
+
+
 @pytest.mark.parametrize("listen", ["/ip6/::1/tcp/0", "/ip6/::/tcp/0", "/ip4/0.0.0.0/tcp/0"])
 async def test_ipv6_and_wildcards_listen_and_know_the_remote_address(listen: str) -> None:
     """Trap 15: the library knows no remote address on IPv6."""

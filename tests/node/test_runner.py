@@ -17,7 +17,7 @@ from p2psync.engine.effects import (
     Tick,
 )
 from p2psync.errors import DiskFull, NodeEnding, StorageError
-from p2psync.node.runner import Durable, Runner
+from p2psync.node.runner import AHEAD_MAX, Durable, Runner, Work
 
 
 class SlowDisk:
@@ -168,3 +168,62 @@ async def test_time_is_kept(nursery: trio.Nursery, autojump_clock: trio.testing.
     nursery.start_soon(rig.runner.keep_time, tick)
     await ticked.wait()
     assert trio.current_time() >= 5
+
+
+async def test_who_waits_in_a_thread_goes_on_as_soon_as_it_is_durable(
+    nursery: trio.Nursery,
+) -> None:
+    rig = Rig()
+    nursery.start_soon(rig.runner.run)
+    rig.disk.gate.clear()
+    ticket = rig.runner.hand_in([entry(1), send(1)])
+    durable = rig.runner.durable()
+    await rig.at_the_gate()
+    over = threading.Event()
+
+    def wait() -> list[tuple[str, object]]:
+        durable()
+        over.set()
+        return list(rig.disk.happened)
+
+    async with trio.open_nursery() as waiting:
+
+        async def in_a_thread() -> None:
+            assert ("disk", 1) in await trio.to_thread.run_sync(wait)
+
+        waiting.start_soon(in_a_thread)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not over.is_set(), "nothing is durable yet"
+        rig.disk.gate.set()
+    await ticket.wait()
+    await trio.to_thread.run_sync(ticket.durable())  # and long after it
+
+
+async def test_who_waits_in_a_thread_hears_what_kept_it_from_being_durable(
+    nursery: trio.Nursery,
+) -> None:
+    rig = Rig()
+    nursery.start_soon(rig.runner.run)
+    rig.disk.full = True
+    durable = rig.runner.hand_in([entry(1)]).durable()
+    with pytest.raises(DiskFull):
+        await trio.to_thread.run_sync(durable)
+
+
+async def test_what_need_not_wait_is_begun_as_it_is_handed_in(nursery: trio.Nursery) -> None:
+    rig = Rig()
+    told: list[int] = []
+
+    def ahead(work: Sequence[Work]) -> Sequence[Work]:
+        told.append(len(work))
+        return [each for each in work if not isinstance(each, StoreChunk)]
+
+    rig.runner.ahead = ahead
+    chunk = StoreChunk(b"m", b"a", b"", ())
+    for number in range(AHEAD_MAX + 3):
+        rig.runner.hand_in([entry(number), chunk])
+    assert told == [2] * AHEAD_MAX, "of much that waits all is done together"
+    nursery.start_soon(rig.runner.run)
+    await rig.runner.flushed()
+    assert [what for what, _ in rig.disk.happened].count("chunk") == 3
+    assert rig.disk.commits == [AHEAD_MAX + 3]

@@ -27,6 +27,7 @@ from p2psync.errors import (
     TargetChanged,
 )
 from p2psync.limits import CHUNK_BYTES
+from p2psync.storage import folder as folder_module
 from p2psync.storage.disk import DiskCalls
 from p2psync.storage.file_state import ANYTHING
 from p2psync.storage.folder import Folder
@@ -303,6 +304,31 @@ def test_a_save_between_the_last_look_and_the_rename_wins(tmp_path: Path, existe
             (tmp_path / NAME).write_bytes(b"old")
         with pytest.raises(TargetChanged):
             folder.replace(NAME, [b"new"], folder.stat(NAME))
+    assert (tmp_path / NAME).read_bytes() == b"other"
+    assert not leftovers(tmp_path)
+
+
+def test_where_no_rename_refuses_what_is_there_a_free_name_is_taken_all_the_same(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "rename_new", lambda *_: False)
+    folder.replace(NAME, [b"new"], None)
+    assert (folder.path / NAME).read_bytes() == b"new"
+    assert not leftovers(folder.path)
+
+
+def test_where_no_rename_refuses_what_is_there_it_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "rename_new", lambda *_: False)
+
+    class Slow(Folder):
+        def _take_name(self, temporary: str, name: str, target: os.stat_result | None) -> None:
+            replace_by_another(self.path / name)
+            super()._take_name(temporary, name, target)
+
+    with Slow.open(tmp_path) as folder, pytest.raises(TargetChanged):
+        folder.replace(NAME, [b"new"], None)
     assert (tmp_path / NAME).read_bytes() == b"other"
     assert not leftovers(tmp_path)
 
