@@ -49,7 +49,7 @@ async def history(
     file: Annotated[str | None, Query(max_length=limits.TEXT_BYTES_MAX)] = None,
     at: Annotated[str | None, Query(max_length=100)] = None,
     known: bool = False,
-    limit: Annotated[int, Query(ge=0, le=limits.VERSIONS_LISTED_MAX)] = limits.VERSIONS_LISTED,
+    limit: Annotated[int, Query(ge=0, le=limits.VERSIONS_LISTED_MAX)] = limits.VERSIONS_LISTED_MAX,
 ) -> JsonObject:
     """The versions of one file or of all; with a time, the state then."""
     return await node.history(mandate, file, at, known, limit)

@@ -14,7 +14,7 @@ errors do: the API then fills the translated template and hands out the ``text``
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal, Protocol
 
-from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED
+from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED_MAX
 
 JsonObject = dict[str, Any]
 
@@ -320,7 +320,7 @@ class Service(Protocol):
         file: str | None,
         at: str | None,
         known: bool = False,
-        limit: int = VERSIONS_LISTED,
+        limit: int = VERSIONS_LISTED_MAX,
     ) -> JsonObject:
         """List versions, newest first (B-HIS-1); with ``at``, up to that time, and the state then.
 

@@ -7,7 +7,7 @@ import trio
 
 from p2psync import __version__
 from p2psync.errors import NotInStep
-from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED
+from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED_MAX
 from p2psync.node import find, views
 from p2psync.node.attaching import Said
 from p2psync.node.auditing import Auditing
@@ -325,7 +325,7 @@ class NodeService:
         file: str | None,
         at: str | None,
         known: bool = False,
-        limit: int = VERSIONS_LISTED,
+        limit: int = VERSIONS_LISTED_MAX,
     ) -> Json:
         """List versions, or show a past state."""
         return await self._versions.history(mandate, file, at, known=known, limit=limit)

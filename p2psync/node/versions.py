@@ -29,7 +29,6 @@ from p2psync.limits import (
     RECORD_FILE_BYTES_MAX,
     RECORD_TALES_LISTED_MAX,
     SEGMENT_BYTES_MAX,
-    VERSIONS_LISTED,
     VERSIONS_LISTED_MAX,
 )
 from p2psync.node import find, past, views
@@ -68,7 +67,7 @@ class Versions:
         at: str | None,
         *,
         known: bool = False,
-        limit: int = VERSIONS_LISTED,
+        limit: int = VERSIONS_LISTED_MAX,
     ) -> Json:
         """Versions, newest first (B-HIS-1); with ``at``, the state at that time and the versions
         up to then.

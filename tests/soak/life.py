@@ -402,7 +402,7 @@ class Soak:
             versions = node.ask("mandates", BOOKS, "history")["versions"]
             for file in model.attached():
                 told = sum(
-                    each["added"] - each["deleted"]
+                    (each["added"] or 0) - (each["deleted"] or 0)
                     for each in versions
                     if each["file"] == file.name
                 )

@@ -13,6 +13,7 @@ from p2psync.cli.options import Mandate, node
 from p2psync.cli.output import Column
 from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _
+from p2psync.limits import VERSIONS_LISTED
 
 group = new_group()
 
@@ -115,7 +116,13 @@ def history(
         output.emit(found, _show_records)
         return
     said = client.get(
-        "mandates", mandate, "history", file=chosen, at=at, known=known or None, limit=limit
+        "mandates",
+        mandate,
+        "history",
+        file=chosen,
+        at=at,
+        known=known or None,
+        limit=VERSIONS_LISTED if limit is None else limit,
     )
     output.emit(said, _show_state if at else _show_history)
 
