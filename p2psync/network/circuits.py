@@ -87,6 +87,8 @@ class Circuits:
         self._states: dict[bytes, RelayState] = {}
         self.tokens: dict[bytes, str] = {}
         """What each relay's operator lets in, by relay."""
+        self._shown: dict[bytes, str] = {}
+        """What each connection's relay has seen and taken."""
         self._addresses: dict[bytes, tuple[str, ...]] = {}
         """Circuit addresses of reservations that hold."""
 
@@ -105,19 +107,16 @@ class Circuits:
         ``LinkBroken``."""
         lock = self._locks.setdefault(relay, trio.Lock())
         async with lock:
-            known = self._connections.get(relay)
-            if known is not None and not known.ended.is_set():
-                return known
-            fresh = await self._connect(address, relay)
-            token = self.tokens.get(relay)
-            if token:
-                try:
-                    await self._show(fresh, token)
-                except BaseException:
-                    fresh.abort()
-                    raise
-            self._connections[relay] = fresh
-            return fresh
+            found = self._connections.get(relay)
+            if found is None or found.ended.is_set():
+                found = await self._connect(address, relay)
+                self._connections[relay] = found
+                self._shown.pop(relay, None)
+            token = self.tokens.get(relay, "")
+            if token and self._shown.get(relay) != token:
+                await self._show(found, token)
+                self._shown[relay] = token
+            return found
 
     async def _show(self, connection: Connection, token: str) -> None:
         """Show a relay the token of its operator; a relay that asks for none has not heard of it.

@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 
 from p2psync.engine.ports import Link, LinkBroken, LinkEnded
 from p2psync.errors import PeerNotExpected, PeerUnreachable
+from p2psync.network import access
 from p2psync.network.circuit import Limit
+from p2psync.network.connection import Connection
 from p2psync.network.link import StreamLink
+from p2psync.network.stream import Stream
 from tests.network.rig import until
 from tests.relay.rig import Client, House, Rules, client, house
 
@@ -168,3 +172,26 @@ async def test_a_relay_that_comes_back_is_reserved_at_again() -> None:
             await called.status("reserved")
             await linked(caller, called)
         nursery.cancel_scope.cancel()
+
+
+async def test_a_new_token_is_shown_on_the_connection_that_is_there() -> None:
+    async with house() as relay, client(1) as device:
+        shown: list[bytes] = []
+
+        async def serve(connection: Connection, stream: Stream) -> None:
+            shown.append(await access.asked(stream))
+            relay.rules.strangers.discard(connection.device)
+            await access.answer(stream, access.Access.GRANTED)
+
+        relay.transport.handle(access.PROTOCOL, serve)
+        relay.rules.strangers.add(device.device)
+        keep = device.transport.circuits.keep
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep, [relay.address])
+            await device.status("refused")
+            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep, [replace(relay.address, token="2KSovv")])
+            await device.status("reserved")
+            nursery.cancel_scope.cancel()
+        assert shown == [b"2KSovv"]
