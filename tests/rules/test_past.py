@@ -260,7 +260,7 @@ async def test_b_his_1_whole_and_detached_files_and_content_that_is_elsewhere(
         assert "Ben" in refused.value.text
         assert [each["content"] for each in await versions(ben, "notes.txt")] == ["here", "here"]
         async with linked(anna, ben):  # then it is fetched
-            await in_step(anna, ben)
+            await anna.until(lambda: anna.node.engine.meets_anybody(anna.opened().id))
             said = await anna.service.restore("Books", "notes.txt", oldest["version"], None)
             assert "Ben" in said["fetched_from"]
             await in_step(anna, ben)
