@@ -117,6 +117,11 @@ def test_wait(acme: CommandLine) -> None:
     }
 
 
+def last_call(acme: CommandLine) -> tuple[object, ...]:
+    """What the node was asked last."""
+    return acme.service.calls[-1]
+
+
 def test_history_and_restore(acme: CommandLine) -> None:
     said = acme.json("history", "Acme", "sales.ecf", "--at", "2024-12-31")
     assert set(said["versions"][0]) == {
@@ -127,16 +132,16 @@ def test_history_and_restore(acme: CommandLine) -> None:
         *("name", "shared", "closed", "seat", "members", "files", "receipts"),
         "receipts_left_out",
     }
-    assert acme.service.calls[-1] == ("history", "Acme", "sales.ecf", "2024-12-31")
+    assert last_call(acme) == ("history", "Acme", "sales.ecf", "2024-12-31")
     acme.json("history", "Acme", "--at", "2024-12-31", "--known")
-    assert acme.service.calls[-1] == ("history", "Acme", None, "2024-12-31", "known")
+    assert last_call(acme) == ("history", "Acme", None, "2024-12-31", "known")
     acme.json("history", "Acme", "sales.ecf", "--at", "2024-12-31", "-o", "then.ecf")
     then = ("restore", "Acme", "sales.ecf", "2024-12-31", os.path.abspath("then.ecf"))
-    assert acme.service.calls[-1] == then
+    assert last_call(acme) == then
     acme.json("restore", "Acme", "sales.ecf", "--at", "2024-12-31", "-o", "then.ecf")
-    assert acme.service.calls[-1] == then
+    assert last_call(acme) == then
     acme.json("restore", "Acme", "sales.ecf", "00ff", "-o", "old.ecf")
-    assert acme.service.calls[-1][-1] == os.path.abspath("old.ecf")
+    assert last_call(acme)[-1] == os.path.abspath("old.ecf")
 
 
 def test_history_of_records(acme: CommandLine) -> None:
@@ -144,7 +149,7 @@ def test_history_of_records(acme: CommandLine) -> None:
     said = acme.json("history", "Acme", "sales.ecf", "--voucher", "R-1", "--limit", "5")
     assert [each["present"] for each in said["records"]] == [True, False]
     chosen = ("record_history", "Acme", "sales.ecf", None, "R-1", None, 0, 5)
-    assert acme.service.calls[-1] == chosen
+    assert last_call(acme) == chosen
     for wrong in (
         ["history", "Acme", "--records"],
         ["history", "Acme", "a", "-o", "out"],
@@ -162,12 +167,12 @@ def test_retention(acme: CommandLine) -> None:
     wanted = ["--keep", "2w", "--then", "week", "--free", "5GB"]
     assert acme.json("retention", "set", "Acme", *wanted)["dropped"]["versions"] == 2
     policy = {"keep_days": 14, "then": "week", "min_free_bytes": 5_000_000_000}
-    assert acme.service.calls[-1] == ("retention_set", "Acme", {**policy}, False)
+    assert last_call(acme) == ("retention_set", "Acme", {**policy}, False)
     acme.json("retention", "set", "--keep", "all", "--dry-run")
     nothing = {"keep_days": None, "then": "nothing", "min_free_bytes": 0}
-    assert acme.service.calls[-1] == ("retention_set", None, nothing, True)
+    assert last_call(acme) == ("retention_set", None, nothing, True)
     acme.json("retention", "set", "Acme", "--default")
-    assert acme.service.calls[-1] == ("retention_set", "Acme", None, False)
+    assert last_call(acme) == ("retention_set", "Acme", None, False)
     for wrong in ([], ["--default", "--keep", "1d"], ["--then", "day"], ["--free", "much"]):
         assert acme("retention", "set", "Acme", *wrong).code == 2
 
