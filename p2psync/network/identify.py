@@ -27,7 +27,8 @@ def identify_message(device: bytes, remote: TcpAddress | None, spoken: Collectio
     body = bytes_field(_PUBLIC_KEY, KEY_PREFIX + device)
     for protocol in sorted(spoken):
         body += bytes_field(_PROTOCOLS, protocol.encode())
-    body += bytes_field(_OBSERVED_ADDRESS, tcp_bytes(remote) if remote is not None else b"")
+    if remote is not None:
+        body += bytes_field(_OBSERVED_ADDRESS, tcp_bytes(remote))
     body += bytes_field(_PROTOCOL_VERSION, b"p2psync/1")
     body += bytes_field(_AGENT_VERSION, AGENT.encode())
     return varint(len(body)) + body

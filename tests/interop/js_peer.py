@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, cast
 
 import trio
@@ -21,9 +21,26 @@ class Js:
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
+    def serve(self) -> AbstractAsyncContextManager[Place]:
+        return self._serving({"do": "serve"})
+
+    def relay(self) -> AbstractAsyncContextManager[Place]:
+        """A circuit relay v2 server."""
+        return self._serving({"do": "relay"})
+
+    def reserved(self, relay: Place) -> AbstractAsyncContextManager[Place]:
+        """A peer that is reached through the relay alone."""
+        return self._serving({"do": "reserve", "address": f"{relay.address}/p2p/{relay.peer_id}"})
+
+    async def visit(self, place: Place) -> Result:
+        """What a fresh peer sees of identify, ping and echo."""
+        address = f"{place.address}/p2p/{place.peer_id}"
+        said = await self._tell({"do": "visit", "address": address})
+        return cast(Result, said["result"])
+
     @asynccontextmanager
-    async def serve(self) -> AsyncIterator[Place]:
-        said = await self._tell({"do": "serve"})
+    async def _serving(self, command: Result) -> AsyncIterator[Place]:
+        said = await self._tell(command)
         try:
             yield Place(said["address"], bytes.fromhex(said["key"]), said["peer"])
         finally:
