@@ -135,6 +135,7 @@ class LineReader:
         if self._identity and all(_at(fields, place) for place in self._identity):
             named = b"".join([_framed(_at(fields, place)) for place in self._identity])
             identity = digest(b"p2psync-delim-id", named)
+            money_key = key  # two programs may have given one number to two lines
         accounts = f"{debit}/{credit}" if debit or credit else ""
         said = (accounts, texts.get("voucher"), texts.get("text") or texts.get("counterparty"))
         label = clean(" ".join([each for each in said if each]))

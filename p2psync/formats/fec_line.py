@@ -342,15 +342,17 @@ def _segment(
     # Joining by a line's end is injective: no field holds one.
     money = b"\n".join([fields[place] for place in _COMPARED if place < len(fields)])
     key = digest(b"p2psync-fec", b"%b\n%b" % (money, fields[_TEXT]))
-    # Where nothing says which paper it is about, the text tells one entry from another.
-    has_piece = not _NO_NUMBER.fullmatch(fields[_PIECE])
-    money_key = digest(b"p2psync-fec-mo", money) if has_piece else key
+    identity = _identity(fields)
+    # Where nothing says which paper it is about, the text tells one entry from another; so it does
+    # where two programs may have given one number to two entries.
+    text_alone = identity is None and not _NO_NUMBER.fullmatch(fields[_PIECE])
+    money_key = digest(b"p2psync-fec-mo", money) if text_alone else key
     is_debit, amount = _side(amounts)
     account, piece, text = (decode(fields[place]) for place in (_ACCOUNT, _PIECE, _TEXT))
     sides = f"{account}/{MANY}" if is_debit else f"{MANY}/{account}"
     label = clean(f"{sides} {piece} {text}")
     record = Record(key, money_key, label, date, amount, LineFields(raw, _named_fields))
-    return Segment(raw, key, money_key, (record,), problem, _identity(fields))
+    return Segment(raw, key, money_key, (record,), problem, identity)
 
 
 def _identity(fields: Sequence[bytes]) -> bytes | None:

@@ -127,10 +127,13 @@ def _read_transaction(
         record_of(b"p2psync-ledg-po", head, each, each.weight or each.units) for each in postings
     ]
     money = (day, code.encode(), *[each.money for each in postings])
+    key = content_digest(b"p2psync-ledger", (squeezed(raw),))
+    # Two people may have given one code to two transactions: the words tell them apart.
+    is_numbered = identity is not None and not uuid.strip(b"0- ")
     return Segment(
         raw,
-        content_digest(b"p2psync-ledger", (squeezed(raw),)),
-        content_digest(b"p2psync-ledg-mon", money),
+        key,
+        key if is_numbered else content_digest(b"p2psync-ledg-mon", money),
         tuple(records),
         problem or wrong or journal.too_many(len(postings), number),
         identity,

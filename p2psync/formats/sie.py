@@ -235,10 +235,12 @@ def _read_voucher(raw: bytes, lines: Sequence[bytes], start: int) -> Segment:
     identity = None
     if voucher_number.strip(b"0 "):
         identity = content_digest(b"p2psync-sie-ver", (series, voucher_number))
+    key = content_digest(b"p2psync-sie", (b"%d" % len(parts), *parts, *words))
     return Segment(
         raw,
-        content_digest(b"p2psync-sie", (b"%d" % len(parts), *parts, *words)),
-        content_digest(b"p2psync-sie-mone", parts),
+        key,
+        # Two programs may have given one number to two vouchers: their texts tell them apart.
+        key if identity else content_digest(b"p2psync-sie-mone", parts),
         tuple(records),
         problem,
         identity,

@@ -182,14 +182,17 @@ def test_an_entry_keeps_its_identity_when_its_amount_changes() -> None:
     assert debited.identity != credited.identity
 
 
-def test_without_a_piece_the_text_tells_entries_apart() -> None:
+@pytest.mark.parametrize(
+    ("number", "piece", "same"), [("0", "-", False), ("0", "FA-7", True), ("7", "FA-7", False)]
+)
+def test_without_a_piece_or_with_a_number_the_text_tells_entries_apart(
+    number: str, piece: str, same: bool
+) -> None:
     one, other = (
-        FEC.read_segment(line(debit="1,00", piece=piece, text=text)).money_key
-        for piece, text in (("-", "a"), ("-", "b"))
+        FEC.read_segment(line(debit="1,00", number=number, piece=piece, text=text)).money_key
+        for text in ("a", "b")
     )
-    assert one != other
-    one, other = (FEC.read_segment(line(debit="1,00", text=text)).money_key for text in ("a", "b"))
-    assert one == other
+    assert (one == other) is same
 
 
 # -- what is read at a glance ----------------------------------------------------------------------
