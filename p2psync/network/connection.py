@@ -75,6 +75,7 @@ class Connection:
         """The relay (device key of 32 bytes) that passes it on; None when it is direct."""
         self.carries_link = False
         self._holds = 0
+        self._kept_until = 0.0
         self.ended = trio.Event()
         """Set once nothing of the connection is left but unread data."""
         self._session = session
@@ -142,6 +143,10 @@ class Connection:
             yield
         finally:
             self._holds -= 1
+
+    def keep(self, seconds: float) -> None:
+        """Keep it open so long, while nothing is asked for: a call to the peer may come."""
+        self._kept_until = max(self._kept_until, trio.current_time() + seconds)
 
     async def open_stream(self, protocol: str) -> Stream:
         """Open a stream for ``protocol``; raises ``NotSpoken`` or ``LinkBroken``."""
@@ -264,7 +269,7 @@ class Connection:
                 raise LinkBroken("the peer fell silent")
             if now - min(heard_at, self._sent_at) >= config.keepalive_seconds:
                 self._muxer.ping()
-            if self._muxer.streams or self._holds:
+            if self._muxer.streams or self._holds or now < self._kept_until:
                 used_at = now
             elif now - used_at > config.idle_seconds:
                 raise LinkBroken("nothing was asked for on this connection")

@@ -116,6 +116,7 @@ class Relay:
             return
         expires = int(self._now()) + self._reservation_seconds
         self.reserved[device] = Reserved(connection, expires)
+        connection.keep(self._reservation_seconds)
         reservation = Reservation(
             expires, tuple(self._addresses()), circuit.voucher(self._keys, device, expires)
         )

@@ -19,6 +19,9 @@ from p2psync.relay.circuits import OverLimit, Relay
 from tests.network.rig import LOOPBACK, hold, seed_of
 
 RELAY_SEED = b"relay".ljust(32, b".")
+RELAY_CONFIG = TransportConfig(
+    known=lambda _: True, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX
+)
 
 
 @dataclass
@@ -82,12 +85,15 @@ class Client:
 
 @asynccontextmanager
 async def house(
-    rules: Rules | None = None, *, listen: str = LOOPBACK, reservation_seconds: int = 3600
+    rules: Rules | None = None,
+    *,
+    listen: str = LOOPBACK,
+    reservation_seconds: int = 3600,
+    config: TransportConfig = RELAY_CONFIG,
 ) -> AsyncIterator[House]:
     """A relay on loopback."""
     rules = rules or Rules()
     now = [1_800_000_000.0]
-    config = TransportConfig(known=lambda _: True, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
     transport = Libp2pTransport(RELAY_SEED, (listen,), hold, config=config)
 
     def addresses() -> list[bytes]:

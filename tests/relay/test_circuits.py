@@ -15,7 +15,7 @@ from p2psync.network.connection import Connection
 from p2psync.network.link import StreamLink
 from p2psync.network.stream import Stream
 from tests.network.rig import until
-from tests.relay.rig import Client, House, Rules, client, house
+from tests.relay.rig import RELAY_CONFIG, Client, House, Rules, client, house
 
 LARGE = [bytes([number]) * 1_000_000 for number in range(20)]
 
@@ -156,6 +156,27 @@ async def test_a_reservation_ends_with_its_time_and_with_its_connection() -> Non
         connection.abort()
         await until(lambda: relay.relay.reservation(called.device) is None)
         assert called.transport.addresses() == ()
+
+
+async def test_a_relay_keeps_the_connection_of_a_reservation_for_which_no_call_comes() -> None:
+    impatient = replace(RELAY_CONFIG, keepalive_seconds=0.05, idle_seconds=0.1)
+    async with (
+        house(config=impatient) as relay,
+        client(1) as caller,
+        client(2) as called,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(called.transport.circuits.keep, [relay.address])
+        await called.status("reserved")
+        (state,) = called.transport.circuits.states()
+        # Who has no reservation and asks for nothing is sent away, and not the other.
+        idle = await caller.transport.circuits.connection(relay.address.place, relay.device)
+        with trio.fail_after(10):
+            await idle.ended.wait()
+        assert relay.relay.reservation(called.device) is not None
+        assert called.transport.circuits.states() == (state,)
+        await linked(caller, called)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_relay_that_comes_back_is_reserved_at_again() -> None:
