@@ -70,7 +70,8 @@ class Service(Protocol):
 
         FILE is ``{"id", "name", "kind", "device", "folder", "period", "records", "pending":
         {"added", "deleted"}, "delivered", "state", "problems": [{"code", "text", "line"}]}``;
-        MEMBER is ``{"device", "name", "machine", "role", "online", "last_seen"}``.
+        MEMBER is ``{"device", "name", "machine", "role", "online", "reached", "last_seen"}``;
+        ``reached`` is ``{"how", "relay"?, "since"}`` or ``None``.
         """
 
     async def mandate_rename(self, mandate: str, name: str) -> JsonObject:

@@ -110,6 +110,19 @@ def short(identifier: object) -> str:
     return text[:12] if sys.stdout.isatty() else text
 
 
+def reached(how: object) -> str:
+    """Return by which way a member is reached; empty for one that is not."""
+    match how:
+        case {"how": "lan"}:
+            return _("on the LAN")
+        case {"how": "direct"}:
+            return _("directly")
+        case {"how": "relayed", "relay": relay}:
+            return _("through {relay}", relay=relay)
+        case _:
+            return ""
+
+
 def word(value: object) -> str:
     """Return one of the words that the API uses, in the reader's language."""
     words = {

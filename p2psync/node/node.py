@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, assert_never
+from typing import Any, Literal, Protocol, assert_never
 
 import trio
 
@@ -93,6 +93,7 @@ from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
+from p2psync.node.reach import reached
 from p2psync.node.refusals import refusal
 from p2psync.node.relays import Relays
 from p2psync.node.removal import Removal
@@ -512,9 +513,9 @@ class Node:
         """Where this node can be dialled now."""
         return () if self.transport is None else self.transport.addresses()
 
-    def connected(self) -> list[dict[str, str]]:
+    def connected(self) -> list[dict[str, Any]]:
         """The devices that a link is up with, each once."""
-        found: dict[bytes, dict[str, str]] = {}
+        found: dict[bytes, dict[str, Any]] = {}
         for opened in self.opened.values():
             for peer in self.engine.peers(opened.id):
                 if peer.online:
@@ -524,6 +525,7 @@ class Node:
                             "device": peer.device.hex(),
                             "name": views.person(opened.state, peer.device),
                             "address": peer.address,
+                            "reached": reached(peer, self.relays.host_of),
                         },
                     )
         return [found[device] for device in sorted(found)]

@@ -11,6 +11,7 @@ from p2psync.node.closed import check_belongs
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
+from p2psync.node.reach import reached
 from p2psync.node.refusals import refusal
 from p2psync.node.runner import wall_ms
 
@@ -213,7 +214,11 @@ class Overview:
         node = self._node
         state = opened.state
         left = state.standing.left()
-        online = {peer.device for peer in node.engine.peers(opened.id) if peer.online} - left
+        ways = {
+            peer.device: reached(peer, node.relays.host_of)
+            for peer in node.engine.peers(opened.id)
+            if peer.online and peer.device not in left
+        }
         seen = await node.store.last_seen(opened.id)
         out = []
         for device, member in sorted(
@@ -231,10 +236,11 @@ class Overview:
                     "phrase": node.identity.phrase_of(device),
                     "this_device": own,
                     "left": device in left,
-                    "online": own or device in online,
+                    "online": own or device in ways,
+                    "reached": ways.get(device),
                     "last_seen": (
                         views.iso(wall_ms())
-                        if own or device in online
+                        if own or device in ways
                         else views.iso(seen[device])
                         if device in seen
                         else None

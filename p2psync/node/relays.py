@@ -118,6 +118,11 @@ class Relays:
         """Each relay, and how it stands with it."""
         return {"relays": [self._view(known) for known in self._known.values()]}
 
+    def host_of(self, device: bytes) -> str:
+        """A relay's host, for people; its peer ID when this node does not know it."""
+        known = self._known.get(device)
+        return peer_id_text(device) if known is None else known.addresses[0].place.host
+
     def _view(self, known: Known) -> Json:
         opened = (self._node.opened.get(mandate) for mandate in sorted(known.mandates))
         state = known.state

@@ -117,6 +117,14 @@ def test_two_offices_meet_through_a_relay_and_again_after_it_was_away(offices: O
     assert (seen["devices"], seen["circuits"]) == (2, 1)
     assert seen["carried_bytes"] > 0
 
+    for home in (accountant, clerk):
+        ways = [each["reached"] for each in home("member", "list", name)["members"]]
+        ways += [each["reached"] for each in home("status")["peers"]]
+        assert [way["how"] for way in ways if way] == ["relayed", "relayed"]
+        for way in filter(None, ways):
+            assert way["relay"] in ("10.78.1.1", "10.78.2.1")
+            assert way["since"]
+
     relay.kill()
     eventually(lambda: state_of(clerk) == "unreachable", what="the clerk is told")
     save(sales, V2)

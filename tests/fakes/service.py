@@ -155,6 +155,7 @@ class FakeService:
                     "machine": "desk",
                     "role": "owner",
                     "online": True,
+                    "reached": None,
                     "last_seen": NOW,
                 }
             ],

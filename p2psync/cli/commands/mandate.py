@@ -366,7 +366,8 @@ def _show_members(members: list[Mapping[str, Any]]) -> None:
             Column(_("member")),
             Column(_("machine")),
             Column(_("role")),
-            Column(_("online")),
+            Column(_("reached")),
+            Column(_("since")),
             Column(_("last seen")),
             Column(_("device")),
         ),
@@ -375,10 +376,17 @@ def _show_members(members: list[Mapping[str, Any]]) -> None:
                 member.get("name"),
                 member.get("machine"),
                 word(member.get("role")),
-                word("left") if member.get("left") else output.yes(member.get("online")),
+                _reached(member),
+                local_time((member.get("reached") or {}).get("since")),
                 local_time(member.get("last_seen")),
                 short(member.get("device")),
             )
             for member in members
         ),
     )
+
+
+def _reached(member: Mapping[str, Any]) -> str:
+    if member.get("left"):
+        return word("left")
+    return output.reached(member.get("reached")) or output.yes(member.get("online"))

@@ -50,4 +50,6 @@ def _mandates(counts: Mapping[str, Any]) -> str:
 def _peer(peer: object) -> str:
     if not isinstance(peer, Mapping):
         return str(peer)
-    return str(peer.get("name") or output.short(peer.get("device")))
+    name = str(peer.get("name") or output.short(peer.get("device")))
+    how = output.reached(peer.get("reached"))
+    return f"{name} ({how})" if how else name

@@ -1,0 +1,49 @@
+"""How each member is reached, for people (B-NET): on the LAN, directly, or through which relay."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from p2psync.engine.engine import PeerStatus
+from p2psync.errors import BadInputError
+from p2psync.network.address import parse_address
+from p2psync.network.identity import device_of_peer_id
+from p2psync.node import views
+from p2psync.node.runner import wall_ms
+
+Json = dict[str, Any]
+
+_LOCAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
+            *("fc00::/7", "fe80::/10", "::1/128"),
+        ),
+    )
+)
+"""Private, link-local and loopback addresses (RFC 1918, 3927, 4193, 4291)."""
+
+
+def reached(peer: PeerStatus, relay_host: Callable[[bytes], str]) -> Json | None:
+    """``{"how", "relay"?, "since"}`` of a member that a link is up with; ``None`` of any other.
+
+    ``how`` is ``lan``, ``direct`` or ``relayed``. ``relay_host`` names a relay by its key.
+    """
+    if not peer.online:
+        return None
+    since = 0 if peer.since is None else 1000 * (trio.current_time() - peer.since)
+    return {**_way(peer.address, relay_host), "since": views.iso(wall_ms() - int(since))}
+
+
+def _way(address: str, relay_host: Callable[[bytes], str]) -> Json:
+    parts = address.split("/")
+    if parts[-1] == "p2p-circuit":
+        return {"how": "relayed", "relay": relay_host(device_of_peer_id(parts[-2]))}
+    try:
+        ip = ipaddress.ip_address(parse_address(address).host)
+    except (BadInputError, ValueError):
+        return {"how": "direct"}  # an address that this transport does not show
+    return {"how": "lan" if any(ip in network for network in _LOCAL) else "direct"}
