@@ -8,12 +8,17 @@ import pytest
 from p2psync.core.records import Segment
 from p2psync.formats.base import Format
 from tests.formats.files import EXAMPLES
-from tests.formats.test_samples import EXPECTED, SHIPPED, edits_of, form_of
+from tests.formats.test_samples import EXPECTED, PRESENT, edits_of, form_of
 from tests.node.rig import Machine, founded, in_step, invited, linked, running
 
 DEFINITION = (EXAMPLES / "kassenbuch.toml").read_text("utf-8")
-NAMES = [name for name, (form, _, _) in SHIPPED.items() if form != "cresus-crp"]
+PATHS = [path for path in PRESENT if EXPECTED[path.name][0] != "cresus-crp"]
 """The accounting settings are the mandate's accounting in each of these tests."""
+each_file = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)
+
+
+def content_of(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def keys(form: Format, data: bytes) -> Counter[bytes]:
@@ -54,13 +59,13 @@ async def attached(anna: Machine, ben: Machine, name: str, data: bytes) -> None:
     await in_step(anna, ben)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_file
 async def test_it_arrives_byte_for_byte_and_is_counted_also_when_a_record_changed(
-    name: str, tmp_path: Path
+    path: Path, tmp_path: Path
 ) -> None:
     """B-POS-2: a changed record is one to add; nothing was posted yet."""
-    data = (EXAMPLES / name).read_bytes()
-    form = form_of(EXAMPLES / name, data)
+    name, data = path.name, content_of(path)
+    form = form_of(path, data)
     records = EXPECTED[name][1] if form.merge == "records" else 0
     async with (
         running(tmp_path / "anna") as anna,
@@ -87,11 +92,11 @@ async def test_it_arrives_byte_for_byte_and_is_counted_also_when_a_record_change
             assert await anna.pending() == (back.total(), back.total())
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_what_both_add_while_apart_is_there_on_both(name: str, tmp_path: Path) -> None:
+@each_file
+async def test_what_both_add_while_apart_is_there_on_both(path: Path, tmp_path: Path) -> None:
     """A format that merges has both records; any other keeps both files."""
-    data = (EXAMPLES / name).read_bytes()
-    form = form_of(EXAMPLES / name, data)
+    name, data = path.name, content_of(path)
+    form = form_of(path, data)
     segments = form.parse(data).segments
     holding = [at for at, each in enumerate(segments) if each.record_count]
     two = (holding[0], holding[-1]) if len(holding) > 1 else ()
