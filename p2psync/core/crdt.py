@@ -544,6 +544,12 @@ class SegmentSet:
 
     # -- reading --------------------------------------------------------------------------------
 
+    def disputed(self) -> Element | None:
+        """The first of the elements of which two contents are shown."""
+        if not self.conflicts:
+            return None
+        return next((each for each in self._sort() if len(each.shown()) > 1), None)
+
     def shown(self) -> Iterator[tuple[Element, Value]]:
         """Yield what the file consists of, in order."""
         for element in self._sort():

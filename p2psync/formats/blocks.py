@@ -147,15 +147,23 @@ def _too_large(data: bytes) -> bool:
 
 def _repeated(segments: Iterable[Segment]) -> list[Problem]:
     """Finds identifiers that are there twice (docs/decisions/0022)."""
-    seen: set[bytes] = set()
+    seen: dict[bytes, int] = {}
     found: list[Problem] = []
     line = 1
     for segment in segments:
         if segment.identity is not None:
-            if segment.identity in seen:
-                template = "its number or identifier is that of an earlier one"
-                found.append(Problem("duplicate-id", template, line))
-            seen.add(segment.identity)
+            raw = segment.raw
+            start = line + raw[: len(raw) - len(raw.lstrip())].count(b"\n")
+            first = seen.setdefault(segment.identity, start)
+            if first != start:
+                fields = segment.records[0].fields if segment.records else {}
+                params = {"voucher": fields.get("voucher", ""), "first": str(first)}
+                template = (
+                    "its number or identifier ({voucher}) is that of line {first}; until one of "
+                    "the two has another, two versions of the file are kept beside each other "
+                    "and not merged"
+                )
+                found.append(Problem("duplicate-id", template, start, params))
         line += segment.raw.count(b"\n")
     return found
 

@@ -29,10 +29,13 @@ PROBLEM_TEXTS = {
     "not-readable-since": "the file holds {records} records: it is too large, or its lines too "
     "long, to be merged record by record; it is synchronised whole, and the {counted} records of "
     "the last version that could be read are still those that count",
+    "two-contents": "one entry stands in the file with two contents ({texts}): two devices saved "
+    "it while apart. Both count until somebody deletes the wrong one, or gives one of them a "
+    "number of its own, and saves. Entries like that: {count}",
     "unknown-format": "this is no exchange file that p2psync understands; it is synchronised whole "
     "and nothing in it is counted",
 }
-FINDINGS_VERSION = 2
+FINDINGS_VERSION = 3
 """Rises when other things are found in the same content."""
 
 
@@ -144,11 +147,23 @@ class Content:
             return Findings(tuple(Problem(*each) for each in noted["problems"]), noted["period"])
         data = file.segments.emit()
         format_ = registry.by_name(file.info.format)
+        disputed = _disputed(file)
         found = await trio.to_thread.run_sync(_find, format_, data, years)
+        found = Findings((*disputed, *found.problems), found.period)
         problems = [[each.code, each.template, each.line, each.params] for each in found.problems]
         note = {"problems": problems, "period": found.period}
         await store.put_note(opened.id, file.id, mark, note)
         return found
+
+
+def _disputed(file: FileState) -> tuple[Problem, ...]:
+    """What two devices put in one place while apart; both are shown, and both count."""
+    element = file.segments.disputed()
+    if element is None:
+        return ()
+    texts = [record.text for each in element.shown() for record in each.segment.records[:1]]
+    params = {"count": str(file.segments.conflicts), "texts": " / ".join(texts)}
+    return (Problem("two-contents", PROBLEM_TEXTS["two-contents"], 0, params),)
 
 
 def _count(format_: Format, content: Read) -> dict[str, object]:

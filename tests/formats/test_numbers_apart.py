@@ -35,9 +35,10 @@ def entry(kind: str, number: int, amount: int, text: str) -> bytes:
     """Gives an entry between the same two accounts; its paper is named by its journal alone."""
     match kind:
         case "fec":
-            line = f"CA\tCaisse\t9{number}\t20250304\t%s\tx\t\t\tZ\t20250304\t{text}\t%s\t\t\t20260131\t\t"
+            line = f"CA\tCaisse\t9{number}\t20250304\t%s\tx\t\t\tZ\t20250304\t{text}\t%s"
             sides = (("530000", f"{amount},00\t0,00"), ("707000", f"0,00\t{amount},00"))
-            return "".join([line % side + "\r\n" for side in sides]).encode()
+            end = "\t\t\t20260131\t\t\r\n"
+            return "".join([line % side + end for side in sides]).encode()
         case "sie":
             lines = f"#TRANS 1930 {{}} -{amount}.00\r\n#TRANS 5410 {{}} {amount}.00\r\n"
             return f'#VER A 9{number} 20250401 "{text}"\r\n{{\r\n{lines}}}\r\n'.encode()

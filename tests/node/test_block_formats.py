@@ -133,3 +133,42 @@ async def test_what_both_add_while_apart_is_in_both_and_is_posted(
         async with linked(anna, ben):
             await in_step(anna, ben)
         assert await anna.pending() == (0, case.records)
+
+
+async def test_one_number_taken_by_two_people_apart_is_told_until_one_has_another(
+    tmp_path: Path,
+) -> None:
+    name = "norrvik_2025.se"
+    base = (EXAMPLES / name).read_bytes()
+    annas, bens = _voucher(9, "Kaffe"), _voucher(9, "Papper")
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        async with linked(anna, ben):
+            await founded(anna)
+            ticket = await invited(anna)
+            await ben.service.subscribe(ticket, None, ben.file(name, base), "invoicing")
+            await in_step(anna, ben)
+            count, _ = await anna.pending()
+        anna.copy(name).write_bytes(base + annas)
+        await anna.look()
+        ben.file(name, base + bens)
+        await ben.look()
+        async with linked(anna, ben):
+            await in_step(anna, ben)
+            for machine in (anna, ben):
+                assert await machine.pending() == (count + 4, 0)
+                twofold, repeated = (await machine.shown(name))["problems"][:2]
+                assert (twofold["code"], repeated["code"]) == ("two-contents", "duplicate-id")
+                assert twofold["params"]["count"] == "1"
+                assert repeated["params"] == {"voucher": "A 9", "first": "51"}
+            merged = ben.desk / name
+            settled = merged.read_bytes().replace(
+                b'#VER A 9 20250401 "Kaffe"', b'#VER A 10 20250401 "Kaffe"'
+            )
+            ben.file(name, settled)
+            await ben.look()
+            await in_step(anna, ben)
+            assert anna.copy(name).read_bytes() == settled
+            for machine in (anna, ben):
+                assert await machine.pending() == (count + 4, 0)
+                codes = [each["code"] for each in (await machine.shown(name))["problems"]]
+                assert not {"two-contents", "duplicate-id"}.intersection(codes)

@@ -134,9 +134,15 @@ async def test_two_amounts_of_one_transaction_stand_there_until_somebody_settles
             merged = anna.copy(statement.name).read_bytes()
             assert sorted(merged.count(each) for each in (hers, his)) == [1, 1]
             assert await anna.pending() == await ben.pending() == (2, 1)
+            for machine in (anna, ben):
+                problems = (await machine.shown(statement.name))["problems"]
+                codes = ["duplicate-reference", "two-contents"]
+                assert sorted(each["code"] for each in problems if each["code"] in codes) == codes
             ben.file(statement.name, statement.of(his))
             await ben.look()
             await in_step(anna, ben)
+            codes = [each["code"] for each in (await anna.shown(statement.name))["problems"]]
+            assert not {"duplicate-reference", "two-contents"}.intersection(codes)
         assert anna.copy(statement.name).read_bytes() == statement.of(his)
         assert await anna.pending() == await ben.pending() == (1, 1)
 
