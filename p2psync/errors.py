@@ -1719,6 +1719,27 @@ class RelayConfigInvalid(BadInputError):
     hint_template = "docs/relay.md lists all settings"
 
 
+class RelayKeyMissing(StorageError):
+    """A relay that ran here before has lost its key, and with it the addresses of its users."""
+
+    code = "relay-key-missing"
+    template = "the relay's key {path} is missing, and {token} shows that one ran here before"
+    hint_template = (
+        "restore the key from the back-up; for a new relay, to which all users need a new "
+        "address, take {token} away, too"
+    )
+
+
+class RelayTokenUnreadable(StorageError):
+    """The file with the relay's own token cannot be read, or holds none."""
+
+    code = "relay-token-unreadable"
+    template = "cannot read the relay's token {path}: {cause}"
+    hint_template = (
+        "restore it from the back-up; or take it away for a new token, and give users a new address"
+    )
+
+
 class RelayAddressInvalid(BadInputError):
     """What was given is no address of a relay; its token is not shown."""
 

@@ -335,7 +335,7 @@ RELAY_ANSWER_SECONDS_MAX = 15
 RELAY_TOKEN_BYTES_MAX = 64
 RELAYS_MAX = 8
 """Relays that one node uses."""
-RELAY_LOOK_SECONDS = 30
+RELAY_LOOK_SECONDS = 5
 RELAY_TOKENS_MAX = 1_000
 RELAY_CONFIG_BYTES_MAX = 1 * MIB
 RELAY_DEVICES_MAX = 1_000
@@ -343,6 +343,10 @@ RELAY_DEVICES_MAX = 1_000
 RELAY_DEVICES_PER_ADDRESS_MAX = 256
 """An office has one address for all its machines."""
 RELAY_CIRCUITS_PER_DEVICE_MAX = 64
+RELAY_CIRCUITS_PER_PAIR_MAX = 8
+"""From one device to another; who calls again while calls wait for an answer has that many."""
+RELAY_CIRCUITS_PER_ADDRESS_MAX = 1_024
+"""Opened from one address, whatever devices are there."""
 RELAY_RESERVATION_SECONDS = 3_600
 RELAY_RESERVATION_SECONDS_MIN = 120
 RELAY_RESERVATION_SECONDS_MAX = 86_400

@@ -18,6 +18,7 @@ from p2psync.engine.ports import LinkBroken
 from p2psync.network import circuit
 from p2psync.network.circuit import Answer, Connect, Limit, Reservation, Reserve, Status
 from p2psync.network.connection import Connection
+from p2psync.network.guard import origin_of
 from p2psync.network.pieces import Piece
 from p2psync.network.stream import Stream
 
@@ -33,8 +34,8 @@ class OverLimit(LinkBroken):
 class Policy(Protocol):
     """Who may use the relay, and how much."""
 
-    def may_reserve(self, device: bytes) -> Status:
-        """``OK``, or why the device gets no reservation."""
+    def may_reserve(self, device: bytes, origin: str) -> Status:
+        """``OK``, or why the device gets no reservation; ``origin`` is the address it has."""
         ...
 
     def may_connect(self, source: bytes, target: bytes) -> Status:
@@ -56,6 +57,27 @@ class Reserved:
 
     connection: Connection
     expires: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Who calls from where, and who is called: what circuits are counted by."""
+
+    source: bytes
+    target: bytes
+    origin: str
+
+    @property
+    def pair(self) -> tuple[bytes, bytes]:
+        return (self.source, self.target)
+
+    @property
+    def called(self) -> tuple[bytes]:
+        return (self.target,)
+
+    @property
+    def counted(self) -> tuple[object, ...]:
+        return (self.source, self.pair, self.called, self.origin)
 
 
 class Relay:
@@ -84,13 +106,15 @@ class Relay:
         """By device key of 32 bytes."""
         self.circuits = 0
         """Circuits that are open now."""
-        self._callers: Counter[bytes] = Counter()
+        self._open: Counter[object] = Counter()
+        """The same by who calls, who is called, both of them, and the caller's address."""
         self._ended = trio.lowlevel.ParkingLot()
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
         """Answer one question of a client; of a granted ``Connect`` the stream is the circuit."""
         try:
-            asked = circuit.read_hop(await circuit.read_message(stream))
+            with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
+                asked = circuit.read_hop(await circuit.read_message(stream))
         except circuit.Malformed:
             await _say(stream, Status.MALFORMED_MESSAGE)
             raise
@@ -110,7 +134,7 @@ class Relay:
             # A reservation over a circuit would make chains of relays.
             await _say(stream, Status.PERMISSION_DENIED)
             return
-        status = self._policy.may_reserve(device)
+        status = self._policy.may_reserve(device, origin_of(connection.remote))
         if status is not Status.OK:
             await _say(stream, status)
             return
@@ -135,6 +159,11 @@ class Relay:
             return None
         return found
 
+    def forget_ended(self) -> None:
+        """Drop the reservations that do not hold any more."""
+        for device in list(self.reserved):
+            self.reservation(device)
+
     # -- circuits
 
     async def idle(self) -> None:
@@ -144,22 +173,25 @@ class Relay:
 
     def circuits_of(self, source: bytes) -> int:
         """How many circuits a device has opened that are open now."""
-        return self._callers[source]
+        return self._open[source]
 
     async def _connect(self, connection: Connection, stream: Stream, target: bytes) -> None:
         source = connection.device
         status = self._policy.may_connect(source, target)
+        if source == target:
+            status = Status.PERMISSION_DENIED
         reserved = self.reservation(target)
         if status is Status.OK and reserved is None:
             status = Status.NO_RESERVATION
-        if status is Status.OK and self.circuits >= self._circuits_max:
+        ends = _Ends(source, target, origin_of(connection.remote))
+        if status is Status.OK and not self._has_room(ends):
             status = Status.RESOURCE_LIMIT_EXCEEDED
         if status is not Status.OK or reserved is None:
             await _say(stream, status)
             return
         limit = self._policy.limit(source, target)
         self.circuits += 1
-        self._callers[source] += 1
+        self._open.update(ends.counted)
         try:
             try:
                 onward = await self._call(reserved.connection, source, limit)
@@ -177,8 +209,18 @@ class Relay:
                 stream.reset("the circuit is over")
         finally:
             self.circuits -= 1
-            self._callers -= Counter([source])
+            self._open -= Counter(ends.counted)
             self._ended.unpark_all()
+
+    def _has_room(self, ends: "_Ends") -> bool:
+        """Whether nobody has too many circuits: of those, too, that wait for an answer."""
+        return (
+            self.circuits < self._circuits_max
+            and self._open[ends.pair] < limits.RELAY_CIRCUITS_PER_PAIR_MAX
+            # One more would be refused there, and who refuses too often cuts the connection.
+            and self._open[ends.called] < limits.CIRCUITS_INBOUND_MAX
+            and self._open[ends.origin] < limits.RELAY_CIRCUITS_PER_ADDRESS_MAX
+        )
 
     async def _call(self, connection: Connection, source: bytes, limit: Limit) -> Stream:
         onward = await connection.open_stream(circuit.STOP)

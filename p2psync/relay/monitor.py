@@ -5,6 +5,7 @@ that the operator gave to tokens, no secret, no device and no address.
 """
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+logger = logging.getLogger(__name__)
+logger.setLevel(logging.WARNING)  # the server announces itself, in its own words
 
 Status = dict[str, Any]
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -90,6 +94,7 @@ async def run(status: Callable[[], Status], host: str, port: int) -> None:
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.accesslog = None
+    config.errorlog = logger
     config.include_server_header = False
     config.keep_alive_timeout = 5
     await serve(application(status), config, shutdown_trigger=trio.sleep_forever)  # type: ignore[arg-type]  # its own ASGI types

@@ -41,6 +41,8 @@ class TokenPolicy:
     refused: Counter[str] = field(default_factory=Counter)
     """Refusals since the start, by what was refused."""
     _granted: dict[bytes, Token] = field(default_factory=dict)
+    _origins: dict[bytes, str] = field(default_factory=dict)
+    """From where each device reserved."""
     _used: dict[str, Used] = field(default_factory=dict)
 
     # -- tokens
@@ -67,6 +69,7 @@ class TokenPolicy:
     def gone(self, device: bytes) -> None:
         """The device's last connection ended: it shows its token again when it comes back."""
         self._granted.pop(device, None)
+        self._origins.pop(device, None)
 
     def granted(self, device: bytes) -> Token | None:
         """By what the device may use the relay now; ``None`` when it may not."""
@@ -80,23 +83,28 @@ class TokenPolicy:
 
     # -- the policy
 
-    def may_reserve(self, device: bytes) -> Status:
-        """Let in who has a token, up to what the token and the relay allow."""
+    def may_reserve(self, device: bytes, origin: str) -> Status:
+        """Let in who has a token, up to what the token, the relay and one address may have."""
         if self.closing:
             return Status.RESERVATION_REFUSED
         token = self.granted(device)
         if token is None:
             return self._no("reservation", Status.PERMISSION_DENIED)
-        if self.is_reserved(device):
+        if self.is_reserved(device) and self._origins.get(device) == origin:
             return Status.OK
-        reserved = [each for each in self._granted if self.is_reserved(each)]
+        others = self._granted.keys() - {device}
+        reserved = [each for each in others if self.is_reserved(each)]
         if len(reserved) >= self.config.devices_max:
             return self._no("reservation", Status.RESOURCE_LIMIT_EXCEEDED)
         if token.devices_max:
             of_token = sum(self._granted[each].name == token.name for each in reserved)
             if of_token >= token.devices_max:
                 return self._no("reservation", Status.RESOURCE_LIMIT_EXCEEDED)
+        of_origin = sum(self._origins.get(each) == origin for each in reserved)
+        if of_origin >= self.config.devices_per_address_max:
+            return self._no("address", Status.RESOURCE_LIMIT_EXCEEDED)
         self._granted.setdefault(device, token)
+        self._origins[device] = origin
         return Status.OK
 
     def may_connect(self, source: bytes, target: bytes) -> Status:

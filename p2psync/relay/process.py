@@ -19,9 +19,15 @@ from base58 import b58encode
 from p2psync import __version__, limits
 from p2psync.core import crypto
 from p2psync.engine.ports import Link
-from p2psync.errors import KeyMissing, P2PSyncError, PortTaken
+from p2psync.errors import (
+    KeyMissing,
+    P2PSyncError,
+    PortTaken,
+    RelayKeyMissing,
+    RelayTokenUnreadable,
+)
 from p2psync.network import access, circuit
-from p2psync.network.address import RelayAddress, parse_address
+from p2psync.network.address import RelayAddress, is_token, parse_address
 from p2psync.network.config import TransportConfig
 from p2psync.network.connection import Connection
 from p2psync.network.host import Libp2pTransport
@@ -137,6 +143,8 @@ def _seed(home: Home) -> bytes:
     try:
         key = load_device_key(home.device_key)
     except KeyMissing:
+        if (home.root / TOKEN_FILE).exists():
+            raise RelayKeyMissing(path=home.device_key, token=TOKEN_FILE) from None
         key = PlainKey(secrets.token_bytes(crypto.SEED_BYTES))
         create_device_key(home.device_key, key)
     assert isinstance(key, PlainKey), "a relay's key has no passphrase"
@@ -146,11 +154,20 @@ def _seed(home: Home) -> bytes:
 def _with_own_token(home: Home, config: RelayConfig) -> RelayConfig:
     """Let in who has the one token that is made at the first start without a configuration."""
     path = home.root / TOKEN_FILE
-    if not path.exists():
-        made = b58encode(secrets.token_bytes(_TOKEN_BYTES)).decode()
-        path.touch(mode=0o600)
-        path.write_text(made + "\n")
-    secret = path.read_text().strip()
+    try:
+        if not path.exists():
+            made = b58encode(secrets.token_bytes(_TOKEN_BYTES)).decode()
+            path.touch(mode=0o600)
+            path.write_text(made + "\n")
+        with path.open("rb") as file:
+            secret = file.read(2 * limits.RELAY_TOKEN_BYTES_MAX).decode().strip()
+    except OSError as error:
+        raise RelayTokenUnreadable(path=path, cause=error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        secret = ""
+    if not is_token(secret):
+        # An empty one would let everybody in.
+        raise RelayTokenUnreadable(path=path, cause="it holds no token")
     return replace(config, tokens=(Token("all", secret),))
 
 
@@ -194,16 +211,29 @@ class RelayProcess:
         )
         self.policy.is_reserved = lambda device: self.relay.reservation(device) is not None
         self.policy.circuits_of = self.relay.circuits_of
-        self.transport.handle(circuit.HOP, self.relay.serve)
+        self.transport.handle(circuit.HOP, self._serve_hop)
         self.transport.handle(access.PROTOCOL, self._serve_access)
-        self._connections: dict[bytes, Connection] = {}
+        self._connections: dict[bytes, list[Connection]] = {}
+        """Those on which each device asked for something."""
 
     async def _serve_access(self, connection: Connection, stream: Stream) -> None:
-        shown = await access.asked(stream)
+        with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
+            shown = await access.asked(stream)
         status = self.policy.show(connection.device, shown)
         if status is access.Access.GRANTED:
-            self._connections[connection.device] = connection
+            self._note(connection)
         await access.answer(stream, status)
+
+    async def _serve_hop(self, connection: Connection, stream: Stream) -> None:
+        if self.policy.granted(connection.device) is not None:
+            self._note(connection)
+        await self.relay.serve(connection, stream)
+
+    def _note(self, connection: Connection) -> None:
+        known = self._connections.setdefault(connection.device, [])
+        known[:] = [each for each in known if not each.ended.is_set()]
+        if connection not in known:
+            known.append(connection)
 
     def _addresses(self) -> list[bytes]:
         return [tcp_bytes(each) + peer_part(self.transport.device) for each in self._places()]
@@ -259,10 +289,15 @@ class RelayProcess:
         """Forget what ended devices showed."""
         while True:
             await trio.sleep(limits.RELAY_LOOK_SECONDS)
-            for device, connection in list(self._connections.items()):
-                if connection.ended.is_set():
-                    del self._connections[device]
-                    self.policy.gone(device)
+            self.forget_ended()
+
+    def forget_ended(self) -> None:
+        """What a device showed counts until the last of its connections has ended."""
+        self.relay.forget_ended()
+        for device, connections in list(self._connections.items()):
+            if all(connection.ended.is_set() for connection in connections):
+                del self._connections[device]
+                self.policy.gone(device)
 
     async def drain(self) -> None:
         """Take nothing new, and wait until the circuits that are open have ended."""

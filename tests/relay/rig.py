@@ -14,6 +14,7 @@ from p2psync.network.circuit import Limit, Status
 from p2psync.network.config import TransportConfig
 from p2psync.network.host import Libp2pTransport
 from p2psync.network.identity import key_pair
+from p2psync.network.link import StreamLink
 from p2psync.network.multiaddr import peer_part, tcp_bytes
 from p2psync.relay.circuits import OverLimit, Relay
 from tests.network.rig import LOOPBACK, hold, seed_of
@@ -33,7 +34,7 @@ class Rules:
     quota_bytes: int | None = None
     carried_bytes: int = 0
 
-    def may_reserve(self, device: bytes) -> Status:
+    def may_reserve(self, device: bytes, origin: str) -> Status:
         return Status.PERMISSION_DENIED if device in self.strangers else Status.OK
 
     def may_connect(self, source: bytes, target: bytes) -> Status:
@@ -76,6 +77,14 @@ class Client:
     @property
     def device(self) -> bytes:
         return self.transport.device
+
+    @asynccontextmanager
+    async def kept(self, relay: RelayAddress) -> AsyncIterator[None]:
+        """Keep a reservation for the length of a block."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.transport.circuits.keep, [relay])
+            yield
+            nursery.cancel_scope.cancel()
 
     async def status(self, wanted: str) -> None:
         with trio.fail_after(10):
@@ -127,3 +136,24 @@ async def client(number: int, config: TransportConfig | None = None) -> AsyncIte
     transport = Libp2pTransport(seed_of(number), (), accept, config=chosen)
     async with transport.open():
         yield Client(transport, receive)
+
+
+@asynccontextmanager
+async def meeting(rules: Rules | None = None) -> AsyncIterator[tuple[House, Client, Client]]:
+    """A relay, a caller, and a device with a reservation."""
+    async with (
+        house(rules) as relay,
+        client(1) as caller,
+        client(2) as called,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(called.transport.circuits.keep, [relay.address])
+        await called.status("reserved")
+        yield relay, caller, called
+        nursery.cancel_scope.cancel()
+
+
+async def linked(caller: Client, called: Client) -> tuple[StreamLink, Link]:
+    link = await caller.transport.dial(called.device, called.transport.addresses())
+    with trio.fail_after(10):
+        return link, await called.inbound.receive()

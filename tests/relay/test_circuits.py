@@ -1,44 +1,20 @@
 """B-NET-2: two devices that cannot reach one another meet through a relay."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 import trio
 
-from p2psync.engine.ports import Link, LinkBroken, LinkEnded
+from p2psync.engine.ports import LinkBroken, LinkEnded
 from p2psync.errors import PeerNotExpected, PeerUnreachable
 from p2psync.network import access
 from p2psync.network.circuit import Limit
 from p2psync.network.connection import Connection
-from p2psync.network.link import StreamLink
 from p2psync.network.stream import Stream
 from tests.network.rig import until
-from tests.relay.rig import RELAY_CONFIG, Client, House, Rules, client, house
+from tests.relay.rig import RELAY_CONFIG, Rules, client, house, linked, meeting
 
 LARGE = [bytes([number]) * 1_000_000 for number in range(20)]
-
-
-@asynccontextmanager
-async def meeting(rules: Rules | None = None) -> AsyncIterator[tuple[House, Client, Client]]:
-    """A relay, a caller, and a device with a reservation."""
-    async with (
-        house(rules) as relay,
-        client(1) as caller,
-        client(2) as called,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(called.transport.circuits.keep, [relay.address])
-        await called.status("reserved")
-        yield relay, caller, called
-        nursery.cancel_scope.cancel()
-
-
-async def linked(caller: Client, called: Client) -> tuple[StreamLink, Link]:
-    link = await caller.transport.dial(called.device, called.transport.addresses())
-    with trio.fail_after(10):
-        return link, await called.inbound.receive()
 
 
 async def test_b_net_2_frames_go_both_ways_through_the_relay() -> None:
