@@ -10,6 +10,7 @@ from p2psync.core.records import Document, Problem
 from p2psync.formats.base import bounded
 from p2psync.formats.cresus_line import PostingFields
 from p2psync.formats.cresus_settings import Settings
+from p2psync.formats.lines import record_lines
 
 _NAMED = re.compile(r"\w")
 """A voucher without a letter or digit, such as ``-``, names none."""
@@ -50,15 +51,16 @@ def check_with_years(
     for segment in document.segments:
         # One pass, and every line cut up once: a person waits for it.
         rows = [(date, _cells(fields)) for date, fields in segment.rows]
-        if rows and (problem := _repeated(line, rows, seen)):
+        at, step = record_lines(segment.raw, len(rows), line)
+        if rows and (problem := _repeated(at, rows, seen)):
             repeated.append(problem)
-        for at, (date, cells) in enumerate(rows, line):  # one a line
-            if date is None:
-                continue
-            if date not in year_of:
-                year_of[date] = settings_for(date, years)
-            if years:
-                unfit += _unfit(at, date, cells, year_of[date])
+        for date, cells in rows:
+            if date is not None:
+                if date not in year_of:
+                    year_of[date] = settings_for(date, years)
+                if years:
+                    unfit += _unfit(at, date, cells, year_of[date])
+            at += step
         line += segment.raw.count(b"\n")
     return bounded(repeated + unfit), year_of
 

@@ -174,6 +174,17 @@ class PlainLine(Segment):
         return tuple([_date_and_amount(fields) for fields in self._fields()])
 
     @property
+    def rows(self) -> tuple[tuple[datetime.date | None, Mapping[str, str]], ...]:
+        """Read without the records' keys, which take most of the time."""
+        raws = split_lines(self.raw)
+        return tuple(
+            [
+                (date, LineFields(raw, _named_fields))
+                for raw, date in zip(raws, map(_date_of, self._fields()), strict=True)
+            ]
+        )
+
+    @property
     def sides(self) -> tuple[Side, ...]:
         """Read from three fields of each line alone."""
         return tuple([_plain_side(fields) for fields in self._fields()])
@@ -189,7 +200,10 @@ class PlainLine(Segment):
     def __getattr__(self, name: str) -> Any:
         # Called for slots that are not filled, and for what does not exist.
         if name == "identity":
-            identity = joined_identity([_identity(fields) for fields in self._fields()])
+            # In a line that is plain, one of the two amounts is zero.
+            identity = joined_identity(
+                [_identity(fields, bool(fields[_DEBIT].strip(b"0.,"))) for fields in self._fields()]
+            )
             object.__setattr__(self, name, identity)
             return identity
         if name not in ("key", "money_key", "records", "problem", "identity"):
@@ -342,12 +356,12 @@ def _segment(
     # Joining by a line's end is injective: no field holds one.
     money = b"\n".join([fields[place] for place in _COMPARED if place < len(fields)])
     key = digest(b"p2psync-fec", b"%b\n%b" % (money, fields[_TEXT]))
-    identity = _identity(fields)
+    is_debit, amount = _side(amounts)
+    identity = _identity(fields, is_debit)
     # Where nothing says which paper it is about, the text tells one entry from another; so it does
     # where two programs may have given one number to two entries.
     text_alone = identity is None and not _NO_NUMBER.fullmatch(fields[_PIECE])
     money_key = digest(b"p2psync-fec-mo", money) if text_alone else key
-    is_debit, amount = _side(amounts)
     account, piece, text = (decode(fields[place]) for place in (_ACCOUNT, _PIECE, _TEXT))
     sides = f"{account}/{MANY}" if is_debit else f"{MANY}/{account}"
     label = clean(f"{sides} {piece} {text}")
@@ -355,11 +369,10 @@ def _segment(
     return Segment(raw, key, money_key, (record,), problem, identity)
 
 
-def _identity(fields: Sequence[bytes]) -> bytes | None:
+def _identity(fields: Sequence[bytes], is_debit: bool) -> bytes | None:
     """Gives what names a line: the law wants the entries of a journal numbered without gaps."""
     if _NO_NUMBER.fullmatch(fields[_NUMBER]):
         return None
-    is_debit, _ = _side(_read_amounts(fields))
     named = (fields[_JOURNAL], fields[_NUMBER], fields[_ACCOUNT], b"D" if is_debit else b"C")
     return digest(b"p2psync-fec-id", b"\n".join(named))
 
@@ -372,6 +385,10 @@ def _side(amounts: tuple[Decimal, Decimal] | None) -> tuple[bool, Decimal | None
     if debit and credit:
         return debit >= credit, abs(_EXACT.subtract(debit, credit))
     return (False, credit) if credit else (True, debit)
+
+
+def _date_of(fields: Sequence[bytes]) -> datetime.date | None:
+    return _read_date(fields[_DATE])
 
 
 def _date_and_amount(fields: Sequence[bytes]) -> tuple[datetime.date | None, Decimal | None]:

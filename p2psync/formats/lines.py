@@ -159,6 +159,17 @@ def line_problems(segments: Iterable[Segment]) -> list[Problem]:
     return problems
 
 
+def record_lines(raw: bytes, records: int, line: int) -> tuple[int, int]:
+    """Gives the line of a segment's first record, and how many lines on each next one stands.
+
+    ``line`` is where the segment begins. Records that are not one a line have the line of all.
+    """
+    text = raw.lstrip(b"\r\n")
+    first = line + raw.count(b"\n", 0, len(raw) - len(text))
+    lines = text.count(b"\n") + (not text.endswith(b"\n"))
+    return first, int(lines == records)
+
+
 def damage(data: bytes) -> list[Problem]:
     """Finds what shows that a file of lines is damaged, or no text of bytes: never merged then."""
     if not data:

@@ -275,6 +275,15 @@ def test_usual_entries_are_not_read_until_they_are_needed() -> None:
     assert {type(segment) for segment in FEC.parse(EXAMPLE).segments[1:]} == {PlainEntry}
 
 
+@given(_file)
+def test_rows_and_identities_are_those_of_the_records(data: bytes) -> None:
+    for segment in FEC.parse(data).segments:
+        rows, identity = segment.rows, segment.identity
+        read = list(join_balanced(map(_read_record, split_lines(segment.raw)), join))
+        assert [identity] == [each.identity for each in read] or len(read) > 1
+        assert rows == tuple((each.date, each.fields) for each in segment.records)
+
+
 def test_a_piece_that_is_entered_twice_is_told_but_not_one_in_parts() -> None:
     def said(data: bytes) -> list[str]:
         return [problem.code for problem in check(FEC.parse(header() + data), ())]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal
 
 from p2psync.core.records import Record, Segment, Side
+from p2psync.formats.lines import record_lines
 
 _EXACT = Context(prec=64)
 _ZERO = Decimal(0)
@@ -59,7 +60,6 @@ class Sums:
 
 def numbered(segment: Segment, line: int) -> Iterator[tuple[int, Record]]:
     """Yields a segment's records, each with its line; ``line`` is the one the segment begins in."""
-    lines = segment.raw.count(b"\n") + (not segment.raw.endswith(b"\n"))
-    one_a_line = lines == len(segment.records)
+    first, step = record_lines(segment.raw, len(segment.records), line)
     for index, record in enumerate(segment.records):
-        yield (line + index if one_a_line else line), record
+        yield first + index * step, record
