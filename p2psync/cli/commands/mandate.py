@@ -10,6 +10,7 @@ from p2psync.cli import output
 from p2psync.cli.inputs import absolute, duration_words, file_name
 from p2psync.cli.options import Mandate, node
 from p2psync.cli.output import Column, counts, local_time, short, word
+from p2psync.cli.problems import problem_lines
 from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _, ngettext
 
@@ -154,17 +155,8 @@ def show_files(files: list[Mapping[str, Any]]) -> None:
                     time=duration_words(int(file["expect_seconds"])),
                 )
             )
-        for problem in file.get("problems") or ():
-            output.say(_problem(str(file.get("name")), problem))
-
-
-def _problem(name: str, problem: object) -> str:
-    if not isinstance(problem, Mapping):
-        return _("{name}: {text}", name=name, text=problem)
-    text = problem.get("text")
-    if problem.get("line"):
-        return _("{name}, line {line}: {text}", name=name, line=problem["line"], text=text)
-    return _("{name}: {text}", name=name, text=text)
+        for line in problem_lines(str(file.get("name")), file.get("problems") or ()):
+            output.say(line)
 
 
 def show_offered(mandate: str, said: Mapping[str, Any]) -> None:
