@@ -20,7 +20,7 @@ from p2psync.relay.process import RelayProcess
 from tests.interop import plays
 from tests.interop.ours import CONFIG, OurWire
 from tests.interop.plays import Result, Stage
-from tests.interop.wire import Handler, Place
+from tests.interop.wire import Handler, Open, Place, read_exactly
 from tests.network.rig import CALLED_SEED, CALLER_SEED, LOOPBACK, hold, until
 
 RELAY_SEED = b"open relay".ljust(32, b".")
@@ -54,7 +54,7 @@ class OurRelays:
             nursery.cancel_scope.cancel()
 
     async def visit(self, place: Place) -> Result:
-        """What identify, ping and echo say; the peer asks the same of us meanwhile."""
+        """What ``seen`` says; the peer asks who we are meanwhile."""
         address = parse_any(place.address)
         assert isinstance(address, CircuitAddress)
         transport = Libp2pTransport(CALLER_SEED, [], hold, config=CONFIG)
@@ -63,32 +63,35 @@ class OurRelays:
             session = await upgrade_outbound(raw, key_pair(CALLER_SEED), place.device)
             connection = transport._connection(session, "outbound", address.device)
             await nursery.start(connection.run)
-            said = await _identified(connection)
-            await _ping(connection)
 
             async def open_(protocol: str) -> OurWire:
                 return OurWire(await connection.open_stream(protocol))
 
-            said["echo"] = (await plays.echo(open_))["same"]
+            said = await seen(open_)
             await connection.close()
             nursery.cancel_scope.cancel()
         return said
 
 
-async def _identified(connection: Connection) -> Result:
-    stream = await connection.open_stream(identify.PROTOCOL)
+async def seen(open_: Open) -> Result:
+    """What identify, ping and echo say on a connection whose relay set no limit."""
+    asked = await open_(identify.PROTOCOL)
     message = b""
-    while not (stream.ended and not stream.inbox):
-        message += stream.take(len(stream.inbox))
-        await stream.more(0)
+    while data := await asked.read():
+        message += data
     said: list[tuple[int, Any]] = list(fields(_without_length(message)))
     key = dict(said)[1]
     assert key.startswith(KEY_PREFIX)
+    pinged = await open_(identify.PING_PROTOCOL)
+    await pinged.write(_PING)
+    assert await read_exactly(pinged, len(_PING)) == _PING
+    await pinged.end()
     return {
         "key": key.removeprefix(KEY_PREFIX).hex(),
         "agent": dict(said)[6].decode(),
         "protocols": [value.decode() for number, value in said if number == 3],
         "limited": False,
+        "echo": (await plays.echo(open_))["same"],
     }
 
 
@@ -101,10 +104,3 @@ def _without_length(message: bytes) -> bytes:
             break
     assert len(message) - at == length, "one message"
     return message[at:]
-
-
-async def _ping(connection: Connection) -> None:
-    stream = await connection.open_stream(identify.PING_PROTOCOL)
-    await stream.write(_PING)
-    assert await stream.read_exactly(len(_PING)) == _PING
-    stream.end()

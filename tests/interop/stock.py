@@ -13,11 +13,16 @@ from libp2p.crypto.x25519 import create_new_key_pair as new_static_key
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.exceptions import StreamEOF, StreamError
 from libp2p.network.stream.net_stream import NetStream
+from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.relay.circuit_v2.config import RelayConfig, RelayRole
+from libp2p.relay.circuit_v2.protocol import CircuitV2Protocol
+from libp2p.relay.circuit_v2.transport import CircuitV2Transport
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
 from tests.interop.plays import PLAYS, Result, Stage
+from tests.interop.relays import seen
 from tests.interop.wire import Cut, Handler, Open, Place
 from tests.network.rig import LOOPBACK
 
@@ -87,6 +92,19 @@ class Stock:
     async def play(self, name: str, place: Place) -> Result:
         async with self.call(place) as open_:
             return await PLAYS[name](open_)
+
+    async def visit(self, place: Place) -> Result:
+        """Call through a relay, at which the library reserves first; what ``seen`` says."""
+        async with host(CALLER_SEED) as made:
+            protocol = CircuitV2Protocol(made, allow_hop=False)
+            circuits = CircuitV2Transport(made, protocol, RelayConfig(roles=RelayRole.CLIENT))
+            await circuits.dial(multiaddr.Multiaddr(f"{place.address}/p2p/{place.peer_id}"))
+            called = ID.from_string(place.peer_id)
+
+            async def open_(name: str) -> StockWire:
+                return StockWire(await made.new_stream(called, [TProtocol(name)]))
+
+            return await seen(open_)
 
     @asynccontextmanager
     async def call(self, place: Place) -> AsyncIterator[Open]:

@@ -3,6 +3,7 @@
 Which there are is decided when tests are collected: js-libp2p needs Node.js.
 """
 
+import gc
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Protocol
@@ -16,10 +17,18 @@ from tests.interop import node
 from tests.interop.js_peer import Js
 from tests.interop.plays import ECHO, Result
 from tests.interop.relays import OurRelays
+from tests.interop.stock import Stock
 from tests.interop.wire import Place
 
 
-class Relayed(Protocol):
+class Caller(Protocol):
+    """One implementation of circuit relay v2, as who calls."""
+
+    async def visit(self, place: Place) -> Result:
+        """Call a device behind a relay, and say what identify, ping and echo were."""
+
+
+class Relayed(Caller, Protocol):
     """One implementation of circuit relay v2."""
 
     def relay(self) -> AbstractAsyncContextManager[Place]:
@@ -28,14 +37,18 @@ class Relayed(Protocol):
     def reserved(self, relay: Place) -> AbstractAsyncContextManager[Place]:
         """A device that is reached through the relay alone, and serves the protocols of plays."""
 
-    async def visit(self, place: Place) -> Result:
-        """Call it, and say what identify, ping and echo were."""
 
+pytestmark = [
+    # The stock host forgets sockets; what it forgets is found here, not in somebody else's test.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
 
 JS = Js()
 KINDS: dict[str, Relayed] = {"ours": OurRelays(), "js": JS}
+CALLERS: dict[str, Caller] = {**KINDS, "stock": Stock()}
 # Who calls, through which relay, whom.
-CALLS = [("ours", "ours", "ours")]
+CALLS = [("ours", "ours", "ours"), ("stock", "ours", "ours")]
 if node.missing() is None:
     CALLS += [
         ("ours", "js", "ours"),
@@ -53,6 +66,12 @@ def node_process() -> Iterator[None]:
     JS.stop()
 
 
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
+
+
 @pytest.mark.parametrize(
     ("caller", "relay", "called"), CALLS, ids=[f"{a} calls {c} through {b}" for a, b, c in CALLS]
 )
@@ -64,7 +83,7 @@ async def test_b_net_2_identify_ping_and_echo_go_through(
         middle = await stack.enter_async_context(KINDS[relay].relay())
         place = await stack.enter_async_context(KINDS[called].reserved(middle))
         assert place.address == f"{middle.address}/p2p/{middle.peer_id}/p2p-circuit"
-        said = await KINDS[caller].visit(place)
+        said = await CALLERS[caller].visit(place)
         assert said["key"] == place.device.hex()
         assert {IDENTIFY, PING_PROTOCOL, ECHO} <= set(said["protocols"])
         assert said["agent"]
