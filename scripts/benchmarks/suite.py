@@ -15,6 +15,7 @@ from scripts.benchmarks.cases import (
     propagation,
     reading,
     records,
+    relay,
     reopen,
     scattered,
     start,
@@ -50,4 +51,5 @@ CASES: tuple[Case, ...] = (
     idle,
     mandates,
     transport,
+    relay,
 )

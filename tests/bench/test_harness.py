@@ -19,7 +19,7 @@ from scripts.benchmarks.run import limits_again, measure, slowest
 from tests.bench.rig import results, surroundings
 
 SECONDS_MAX = 120
-LOOPBACK_CASES = ("propagation", "scattered", "records", "one-more", "transport")
+LOOPBACK_CASES = ("propagation", "scattered", "records", "one-more", "transport", "relay")
 
 
 def begin(processes: Processes, code: str, folder: Path) -> "subprocess.Popen[bytes]":
