@@ -55,7 +55,7 @@ def until(
         "ORDER BY stamp, id",
         first,
         min(beyond, place + 1 if place < _LAST else beyond),
-        stamp,
+        min(stamp, _LAST),  # a year far ahead has no place in 63 bits
     )
     for start in range(0, len(found), _PAGE_PLACES):
         page = found[start : start + _PAGE_PLACES]

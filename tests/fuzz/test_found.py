@@ -7,7 +7,7 @@ import pytest
 from p2psync import limits
 from p2psync.api.guard import check_json
 from p2psync.errors import ApiBodyInvalid, TimeInvalid
-from p2psync.node.versions import _time
+from p2psync.node.past import read_time
 
 
 @pytest.mark.parametrize("piece", [b'\\"', b'"', b"\\\\", b'["', b"]", b'{"'])
@@ -31,4 +31,4 @@ def test_brackets_within_strings_are_no_nesting() -> None:
 def test_the_first_and_the_last_year_are_no_fault(text: str) -> None:
     """They have no local time; history answered 500."""
     with suppress(TimeInvalid):
-        _time(text)
+        read_time(text)
