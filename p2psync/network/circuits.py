@@ -87,6 +87,8 @@ class Circuits:
         self._states: dict[bytes, RelayState] = {}
         self.tokens: dict[bytes, str] = {}
         """What each relay's operator lets in, by relay."""
+        self._keepers: dict[bytes, object] = {}
+        """Which call of ``keep`` each relay belongs to: the last one."""
         self._shown: dict[bytes, str] = {}
         """What each connection's relay has seen and taken."""
         self._addresses: dict[bytes, tuple[str, ...]] = {}
@@ -168,6 +170,7 @@ class Circuits:
         """
         relay = addresses[0].device
         self.tokens[relay] = addresses[0].token
+        keeper = self._keepers[relay] = object()
         backoff = BACKOFF_SECONDS_MIN
         turn = 0
         try:
@@ -192,10 +195,11 @@ class Circuits:
                     await trio.sleep(backoff)
                     backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
         finally:
-            self._addresses.pop(relay, None)
-            self._states.pop(relay, None)
-            self.tokens.pop(relay, None)
-            self._changed()
+            # One that is cancelled may end after the one that takes its place has begun.
+            if self._keepers.get(relay) is keeper:
+                for kept in (self._keepers, self._addresses, self._states, self.tokens):
+                    kept.pop(relay, None)
+                self._changed()
 
     async def _stay(self, relay: bytes, address: RelayAddress, connection: Connection) -> None:
         """Reserve, and renew in time, as long as the connection lives."""
