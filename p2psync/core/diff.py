@@ -139,6 +139,8 @@ def _matches_of_identities(
     """
     places: dict[bytes, list[int]] = defaultdict(list)
     exact: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+    standing: set[bytes | None] = set()
+    """Identities of those that stand alone: of others nobody has to read the key."""
     for index in range(len(old) - 1, -1, -1):
         element, value = old[index]
         name = identity_of(element.id)
@@ -147,6 +149,7 @@ def _matches_of_identities(
         elif name is None:
             segment = value.segment
             places[segment.key + (segment.identity or b"")].append(index)
+            standing.add(segment.identity)
         else:
             places[name].append(index)
     pairs: list[tuple[int, int]] = []
@@ -155,7 +158,7 @@ def _matches_of_identities(
         candidates = (
             exact.get((name or b"", segment.raw))
             or places.get(name or segment.key)
-            or (places.get(segment.key + name) if name else None)
+            or (places.get(segment.key + name) if name and name in standing else None)
         )
         if candidates:
             pairs.append((candidates.pop(), index))

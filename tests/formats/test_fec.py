@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from p2psync.core.diff import diff
 from p2psync.core.records import Document, Segment
 from p2psync.formats.checks import check
 from p2psync.formats.fec import FecFormat
@@ -273,6 +274,14 @@ def test_no_line_with_a_date_and_an_amount_is_lost(data: bytes) -> None:
 
 def test_usual_entries_are_not_read_until_they_are_needed() -> None:
     assert {type(segment) for segment in FEC.parse(EXAMPLE).segments[1:]} == {PlainEntry}
+
+
+def test_entries_that_come_anew_are_named_without_being_read() -> None:
+    segments = FEC.parse(EXAMPLE).segments
+    assert diff(b"f" * 16, [], segments, b"t" * 8)
+    for segment in segments[1:]:
+        with pytest.raises(AttributeError):
+            Segment.__dict__["key"].__get__(segment)
 
 
 @given(_file)
