@@ -183,11 +183,12 @@ async def test_a_new_token_is_shown_on_the_connection_that_is_there() -> None:
         relay.transport.handle(access.PROTOCOL, serve)
         relay.rules.strangers.add(device.device)
         keep = device.transport.circuits.keep
-        before = trio.CancelScope()
+        before, gone = trio.CancelScope(), trio.Event()
 
         async def without() -> None:
             with before:
                 await keep([relay.address])
+            gone.set()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(without)
@@ -195,6 +196,7 @@ async def test_a_new_token_is_shown_on_the_connection_that_is_there() -> None:
             nursery.start_soon(keep, [replace(relay.address, token="2KSovv")])
             await until(lambda: bool(device.transport.circuits.tokens[relay.device]))
             before.cancel()  # it ends after the other one has begun, and takes nothing from it
+            await gone.wait()
             await device.status("reserved")
             assert device.transport.circuits.tokens == {relay.device: "2KSovv"}
             assert device.transport.addresses()

@@ -149,7 +149,6 @@ async def test_a_call_that_is_never_answered_ends(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_many_who_call_one_device_do_not_cost_it_its_reservation() -> None:
-    """More calls than a device takes at once are refused by the relay, and not passed on."""
     async with meeting() as (relay, caller, called), trio.open_nursery() as nursery:
         many = limits.CIRCUITS_INBOUND_MAX // limits.RELAY_CIRCUITS_PER_PAIR_MAX + 4
         answers: Counter[int] = Counter()
