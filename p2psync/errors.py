@@ -1767,6 +1767,14 @@ class RelayUnknown(UsageError):
     hint_template = "p2psync relay list shows them"
 
 
+class RelayHomeInUse(UnavailableError):
+    """Another process holds the relay's home."""
+
+    code = "relay-home-in-use"
+    template = "the relay's home {home} is in use by process {pid}"
+    hint_template = "end that process first, or give this relay another --home"
+
+
 class RelayNotRunning(UnavailableError):
     """No relay runs in this home."""
 

@@ -1,5 +1,6 @@
 """What keeps a relay from starting is named; what devices showed is forgotten with them."""
 
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from p2psync.errors import PortTaken, RelayKeyMissing, RelayTokenUnreadable
+from p2psync.errors import PortTaken, RelayHomeInUse, RelayKeyMissing, RelayTokenUnreadable
 from p2psync.network.address import RelayAddress, parse_address
 from p2psync.network.circuit import Status
 from p2psync.relay.config import RelayConfig
 from p2psync.relay.process import TOKEN_FILE, RelayProcess, run
+from p2psync.storage.home import Home
 from tests.network.rig import LOOPBACK, until
 from tests.relay.rig import RELAY_SEED, client, linked
 
@@ -54,6 +56,14 @@ def test_a_monitors_port_that_is_taken_is_named(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
             started(tmp_path / "home", monitor=port)
+
+
+def test_a_home_that_is_in_use_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "home"
+    with Home.open(root, for_relay=True) as home:
+        home.lock()
+        with pytest.raises(RelayHomeInUse, match=str(os.getpid())):
+            started(root)
 
 
 def test_a_relay_that_lost_its_key_does_not_become_another_one(tmp_path: Path) -> None:
