@@ -1489,7 +1489,10 @@ class VersionElsewhere(UnavailableError):
 
     code = "version-elsewhere"
     template = "the content of version {version} of {file} is not on this device; ask {who}"
-    hint_template = "write it there with p2psync restore MANDATE FILE VERSION -o OUT and save that over the file"
+    hint_template = (
+        "write it there with p2psync restore MANDATE FILE VERSION -o OUT and save that over the "
+        "file"
+    )
 
 
 class VersionDropped(UnavailableError):

@@ -20,9 +20,11 @@ from p2psync import __version__, limits
 from p2psync.core import crypto
 from p2psync.engine.ports import Link
 from p2psync.errors import (
+    AlreadyRunning,
     KeyMissing,
     P2PSyncError,
     PortTaken,
+    RelayHomeInUse,
     RelayKeyMissing,
     RelayTokenUnreadable,
 )
@@ -95,7 +97,10 @@ async def _main(
 ) -> None:
     home = Home.open(root, for_relay=True)
     with home:
-        home.lock()
+        try:
+            home.lock()
+        except AlreadyRunning as error:
+            raise RelayHomeInUse(home=root, pid=error.params["pid"]) from None
         seed = _seed(home)
         if not config.open and not config.tokens:
             config = _with_own_token(home, config)
