@@ -408,6 +408,9 @@ class Engine:
             return  # the mandate was removed here, or offered anew
         exchange = held.exchange
         if exchange.replica.was_removed(link.device) and not isinstance(message, _OF_THE_REMOVED):
+            if isinstance(message, wire.Frontier):
+                # It takes us for a member: it answers when it is asked for content.
+                self._transfer.open(link.id, link.device, session.handle, mandate)
             return
         match message:
             case wire.Opening(raws=raws):

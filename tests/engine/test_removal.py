@@ -8,8 +8,11 @@ from p2psync.engine import wire
 from p2psync.engine.effects import Changed, Dismissed, Refused, Sighted
 from p2psync.engine.replica import Replica
 from p2psync.errors import CryptoError, DeviceRemoved, TicketRevoked
+from p2psync.limits import CHUNK_BYTES
 from tests.engine.joined import Network, Port, mandate_of_two
 from tests.engine.machine import WALL_MS, Disk, Machine, key_of
+from tests.engine.test_transfer import FILE, attach, content_of
+from tests.engine.test_transfer import save as save_version
 
 
 def replica_of(machine: Machine, mandate: bytes) -> Replica:
@@ -89,6 +92,30 @@ def test_content_saved_later_is_sealed_with_the_new_key() -> None:
     network.settle(2)
     assert replica_of(anna, mandate).chunk_secret not in old
     assert old[0] in replica_of(anna, mandate).chunk_secrets
+
+
+def test_what_it_saved_before_is_fetched_from_it_over_a_link_of_later_too() -> None:
+    network = Network()
+    anna, ben, carl, mandate = three(network)
+    attach(anna, mandate)
+    network.settle(2)
+    network.drop = {"Chunk"}
+    data = content_of("carl's", 3 * CHUNK_BYTES)
+    save_version(carl, mandate, data)
+    network.settle(2)
+    disk = network.stop("carl")
+    anna.remove(mandate, carl.device)
+    network.settle(2)
+    network.drop = set()
+    assert not anna.engine.in_step(mandate), "only Carl has the content"
+    sent = len(network.sent)
+    network.machine("carl", disk)
+    network.settle(10)
+    for machine in (anna, ben):
+        assert machine.content(mandate, FILE) == data
+        assert machine.engine.in_step(mandate)
+    asked = [each for name, each in network.sent[sent:] if name != "carl"]
+    assert not any(isinstance(each, wire.Frontier | wire.Want | wire.Keys) for each in asked)
 
 
 def test_what_it_writes_later_reaches_nobody_and_it_gets_nothing() -> None:
