@@ -808,6 +808,8 @@ class Replica:
 
     def _wait(self, item: Entry, lacking: bytes) -> None:
         self._waiters[lacking].append(item.id)
+        if lacking in self._offered:  # a key that a member told of has turned out to be needed
+            self._activate(self._offered[lacking])
         if self._is_trusted(self._quota.device(item.log) or b""):
             self._quota.reopen()  # what it waits for may have been declined
 
@@ -902,11 +904,12 @@ class Replica:
         return None
 
     def _take_key(self, key: bytes) -> None:
-        """Use a key when its epoch was started; else it may turn out to be one later."""
+        """Use a key when its epoch was started, or entries wait for it; else it may turn out to be
+        one later."""
         epoch = entry.epoch_id(key)
         if epoch in self._epochs:
             return
-        if self._is_started(epoch):
+        if self._is_started(epoch) or epoch in self._waiters:
             self._activate(key)
         elif len(self._offered) < EPOCHS_MAX:
             self._offered[epoch] = key
@@ -925,11 +928,12 @@ class Replica:
         return changes
 
     def keys(self) -> tuple[bytes, ...]:
-        """The keys that a member is told: of the epochs that are known to have been started.
+        """The keys that a member is told: all that are here.
 
-        Who started one has removed, in the same entry or before, whoever is not to have it.
+        Also of epochs that are no more: a member may have written in one before it heard that who
+        started it was removed, and what it wrote counts.
         """
-        return tuple(key for epoch, key in self._epochs.items() if self._is_started(epoch))
+        return tuple(self._epochs.values())
 
     def learn(self, keys: Iterable[bytes]) -> list[Effect]:
         """Take the keys that a member told of."""

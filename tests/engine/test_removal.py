@@ -260,6 +260,41 @@ def test_two_removals_apart_end_in_one_epoch_that_neither_of_the_two_can_read() 
     assert len(replica_of(anna, mandate).state.rotations) <= 4, "no storm"
 
 
+def test_what_a_member_wrote_in_the_epoch_of_who_was_removed_meanwhile_is_read_by_all() -> None:
+    """The epoch is gone with who started it, but not what others wrote in it."""
+    network = Network()
+    anna, ben, carl, mandate = three(network, "owner")
+    for name in ("dora", "eve"):
+        network.machine(name).subscribe(carl.invite(mandate))
+        network.settle(3)
+    # Carl removes Eve, Dora hears of it and writes; then Anna, who heard neither, removes Carl.
+    away = {name: network.stop(name) for name in ("anna", "ben", "eve")}
+    eve = next(
+        iter(
+            replica_of(carl, mandate).state.membership.members.keys()
+            - {anna.device, ben.device, carl.device, network.machines["dora"].device}
+        )
+    )
+    carl.remove(mandate, eve)
+    network.settle(2)
+    network.machines["dora"].author(mandate, Rename("written meanwhile"))
+    network.settle(2)
+    away |= {name: network.stop(name) for name in ("carl", "dora")}
+    for name in ("anna", "ben", "eve"):
+        network.machine(name, away[name])
+    network.machines["anna"].remove(mandate, carl.device)
+    network.settle(2)
+    for name in ("carl", "dora"):
+        network.machine(name, away[name])
+    for name in ("dora", "eve"):
+        network.connect(network.machines[name], network.machines["anna"])
+    network.settle(200)
+    for name in ("anna", "ben", "dora", "eve"):
+        state = replica_of(network.machines[name], mandate).state
+        assert state.name == "written meanwhile", name
+        assert set(state.membership.removed) == {carl.device}
+
+
 def test_who_was_let_in_by_a_removed_device_is_let_in_again_by_a_member() -> None:
     """A good ticket, shown first to a device that was removed and goes on by itself."""
     network = Network()
