@@ -339,6 +339,7 @@ class Exchange:
 
     def on_frontier(self, session: Session, tips: Sequence[Tip]) -> None:
         """Take a peer's whole frontier."""
+        readmitted = session.refused == DeviceRemoved.code
         session.heard = True
         session.refused = ""
         session.stalled.clear()
@@ -352,6 +353,17 @@ class Exchange:
             for log in dict.fromkeys([*session.remote, *self.replica.chains.logs()]):
                 self._note(session, log)
         self._told(session, tips)
+        if readmitted and session.told:
+            self._tell_again(session)
+
+    def _tell_again(self, session: Session) -> None:
+        """Tell a peer for which this device was removed, and is not any more, all that it passed
+        over meanwhile; some of that would not be told again."""
+        session.sent.clear()
+        session.keys = 1
+        self._send_keys(session)
+        self._send_content(session)
+        self._send_frontier(session)
 
     def on_have(self, session: Session, tips: Sequence[Tip]) -> None:
         """Take the tips of some logs, in place of what the peer said of these logs before."""
