@@ -101,7 +101,7 @@ class Session:
     files: int = 0
     """How many files' content the peer is still fetching."""
     keys: int = 1
-    """How many epochs' keys the peer was told, or has of its own."""
+    """How many epochs' keys the peer was told."""
     synced: bool = False
     remote: dict[bytes, frozenset[Tip]] = field(default_factory=dict)
     """What the peer says it holds, by log."""
@@ -528,7 +528,6 @@ class Exchange:
 
     def on_keys(self, session: Session, keys: Sequence[bytes]) -> None:
         """A member tells the keys of all epochs."""
-        session.keys = max(session.keys, len(keys))
         if self.newcomer or self.replica.is_member(session.device):
             self._take(self.replica.learn(keys))
 

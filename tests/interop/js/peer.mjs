@@ -31,7 +31,8 @@ const STREAMS_MAX = 1000
 
 const peer = async (listen, services = {}) => await createLibp2p({
   addresses: { listen },
-  transports: [tcp(), circuitRelayTransport()],
+  // Circuits need identify, which the plain plays do without.
+  transports: 'identify' in services ? [tcp(), circuitRelayTransport()] : [tcp()],
   connectionEncrypters: [noise()],
   streamMuxers: [yamux()],
   connectionMonitor: { enabled: false },
