@@ -169,6 +169,12 @@ WANT_SECONDS_MAX = 10
 CHUNK_SECONDS_MAX = 30
 ADDRESS_BYTES_MAX = 256
 ADDRESSES_PER_PEER_MAX = 16
+ADDRESS_RECORDS_MAX = 10_000
+"""Signed addresses of devices that are kept."""
+ADDRESS_RECORD_BYTES_MAX = 6 * KIB
+ADDRESS_RECORDS_PER_FRAME_MAX = 64
+SEQUENCES_PER_FRAME_MAX = 1024
+"""Devices of which one frame tells how new the addresses are that the sender has."""
 
 # -- local API
 API_BODY_BYTES_MAX = 1 * MIB
@@ -329,12 +335,26 @@ CERTIFICATE_FILE_BYTES_MAX = 1 * MIB
 CERTIFICATES_MAX = 1_000
 HEADS_FILE_BYTES_MAX = 32 * MIB
 
+# -- bundles (docs/spec/bundle.md)
+BUNDLE_SLOTS_MAX = 256
+"""Epochs whose key opens a bundle; the newest."""
+BUNDLE_MANIFEST_BYTES_MAX = 1 * MIB
+BUNDLE_LACKING_MAX = 10_000
+BUNDLE_SOFTWARE_BYTES_MAX = 64
+BUNDLE_CHUNKS_MAX = 4_000_000
+"""Chunks of one bundle (512 GB); finding them takes about 150 bytes of memory each."""
+
 CIRCUIT_MESSAGE_BYTES_MAX = 4 * KIB
 """Of one message of circuit relay v2 (the specification's own bound)."""
 RELAY_ANSWER_SECONDS_MAX = 15
 RELAY_TOKEN_BYTES_MAX = 64
+RELAY_GROUPS_PER_DEVICE_MAX = 64
+"""Mandates that a device names at one relay, each by what it is called there."""
 RELAYS_MAX = 8
 """Relays that one node uses."""
+MANDATE_RELAYS_MAX = 8
+"""Relays that a mandate names for its members."""
+RELAY_ADDRESSES_MAX = 8
 RELAY_LOOK_SECONDS = 5
 RELAY_TOKENS_MAX = 1_000
 RELAY_CONFIG_BYTES_MAX = 1 * MIB
@@ -354,3 +374,29 @@ RELAY_CIRCUITS_MAX = 4_096
 """Circuits that one relay passes on at once."""
 CIRCUITS_INBOUND_MAX = 64
 """Circuits and questions that one relay may have open to this device at once."""
+
+# -- being reached from outside (docs/spec/reaching.md)
+PUNCH_ADDRESSES_MAX = 8
+"""Addresses that one side tells for hole punching, and that the other calls."""
+PUNCH_ANSWER_SECONDS_MAX = 10
+PUNCHES_MAX = 8
+"""Devices that are called so at once."""
+OBSERVERS_MAX = 32
+"""Devices whose word on our address is kept, each one's latest."""
+OBSERVERS_MIN = 2
+"""So many devices must say the same, unless it is a relay of ours."""
+OBSERVED_SECONDS = 2 * 3600
+IDENTIFY_BYTES_MAX = 16 * KIB
+AUTONAT_ADDRESSES_MAX = 4
+"""Addresses of one question that are called."""
+AUTONAT_SECONDS_MAX = 8
+"""How long all calls back of one question may take together."""
+AUTONAT_AT_ONCE_MAX = 32
+AUTONAT_A_MINUTE_MAX = 600
+AUTONAT_PER_DEVICE_A_MINUTE_MAX = 6
+AUTONAT_PER_ADDRESS_A_MINUTE_MAX = 60
+"""An office has one address for all its machines."""
+UPNP_LEASE_SECONDS = 3_600
+UPNP_SECONDS_MAX = 20
+"""How long a router may take to answer; what is under way is then left alone."""
+UPNP_PORTS_TRIED_MAX = 4
