@@ -1,12 +1,12 @@
-"""TCP multiaddrs: parse them, print them, and find those of this machine.
+"""TCP and WebSocket multiaddrs: parse them, print them, and find those of this machine.
 
-Source: https://github.com/multiformats/multiaddr, the parts that a TCP transport needs.
+Source: https://github.com/multiformats/multiaddr, the parts that TCP and WebSocket need.
 """
 
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import ifaddr
@@ -18,18 +18,50 @@ from p2psync.network.identity import device_of_peer_id, peer_id_text
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?")
 
 Family = Literal["ip4", "ip6", "dns", "dns4", "dns6"]
+Web = Literal["", "ws", "wss"]
+
+_LOCAL = tuple(
+    map(
+        ipaddress.ip_network,
+        (
+            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
+            *("fc00::/7", "fe80::/10", "::1/128"),
+        ),
+    )
+)
+"""Private, link-local and loopback addresses (RFC 1918, 3927, 4193, 4291)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host (IP address or DNS name) and a TCP port, 0 to 65,535."""
+    """A host (IP address or DNS name) and a TCP port, 0 to 65,535.
+
+    ``web``: empty for bare TCP, ``ws`` for WebSocket, ``wss`` for WebSocket over TLS. ``name``: the
+    DNS name that TLS asks for, where it is not the host.
+    """
 
     family: Family
     host: str
     port: int
+    web: Web = ""
+    name: str = ""
 
     def __str__(self) -> str:
-        return f"/{self.family}/{self.host}/tcp/{self.port}"
+        return f"/{self.family}/{self.host}/tcp/{self.port}{self._web_part()}"
+
+    def _web_part(self) -> str:
+        match self.web:
+            case "":
+                return ""
+            case "ws":
+                return "/ws"
+            case "wss":
+                return f"/tls/sni/{self.name}/ws" if self.name else "/tls/ws"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a private, link-local or loopback IP address; a DNS name never is."""
+        return self.family in ("ip4", "ip6") and is_local(self.host)
 
     @property
     def is_wildcard(self) -> bool:
@@ -50,6 +82,12 @@ class CircuitAddress:
 
     def __str__(self) -> str:
         return f"{self.relay}/p2p/{peer_id_text(self.device)}/p2p-circuit"
+
+
+def is_local(host: str) -> bool:
+    """Whether an IP address is private, link-local or loopback; ``ValueError`` if it is none."""
+    ip = ipaddress.ip_address(host)
+    return any(ip in network for network in _LOCAL)
 
 
 def parse_any(text: str, *, expected: bytes | None = None) -> TcpAddress | CircuitAddress:
@@ -99,7 +137,7 @@ def is_token(text: str) -> bool:
 
 
 def parse_relay(text: str) -> RelayAddress:
-    """Parse ``…/tcp/PORT/p2p/RELAY``, perhaps with ``/p2psync-token/TOKEN`` behind it.
+    """Parse ``…/tcp/PORT[/ws]/p2p/RELAY``, perhaps with ``/p2psync-token/TOKEN`` behind it.
 
     A token is text in the alphabet of base58. Raises ``BadAddress``, which does not show it.
     """
@@ -114,30 +152,62 @@ def parse_relay(text: str) -> RelayAddress:
 
 
 def parse_address(text: str, *, expected: bytes | None = None) -> TcpAddress:
-    """Parse ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT`` with an optional ``/p2p/PEERID`` behind it.
+    """Parse ``/ip4|ip6|dns|dns4|dns6/HOST/tcp/PORT``, perhaps with ``/ws``, ``/tls/ws``, ``/wss``
+    or ``/tls/sni/NAME/ws`` and then ``/p2p/PEERID`` behind it.
 
     With ``expected`` a peer ID in the address must be of that device key. Raises ``BadAddress``.
     """
     if len(text.encode("utf-8", "replace")) > limits.ADDRESS_BYTES_MAX:
         raise BadAddress(address=text[:60] + "…", cause="it is too long")
     parts = text.split("/")
-    if len(parts) not in (5, 7) or parts[0] != "" or parts[3] != "tcp":
-        raise BadAddress(address=repr(text), cause="it is no direct TCP multiaddr")
+    if len(parts) < 5 or parts[0] != "" or parts[3] != "tcp":
+        raise BadAddress(address=repr(text), cause=_NO_ADDRESS)
     port = parts[4]
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 0xFFFF):
         raise BadAddress(address=repr(text), cause="its port is no number up to 65535")
-    if len(parts) == 7:
-        _check_peer(text, parts[5], parts[6], expected)
+    web, name, rest = _web(text, parts[5:])
+    match rest:
+        case []:
+            pass
+        case [protocol, peer]:
+            _check_peer(text, protocol, peer, expected)
+        case _:
+            raise BadAddress(address=repr(text), cause=_NO_ADDRESS)
     host = parts[2]
     match parts[1]:
         case "ip4" | "ip6" as family:
-            return TcpAddress(family, _ip(text, family, host), int(port))
+            return TcpAddress(family, _ip(text, family, host), int(port), web, name)
         case "dns" | "dns4" | "dns6" as family:
-            if len(host) > 253 or _NAME.fullmatch(host) is None:
+            if not is_dns_name(host):
                 raise BadAddress(address=repr(text), cause="its host is no DNS name")
-            return TcpAddress(family, host, int(port))
+            return TcpAddress(family, host, int(port), web, name)
         case _:
-            raise BadAddress(address=repr(text), cause="it is no direct TCP multiaddr")
+            raise BadAddress(address=repr(text), cause=_NO_ADDRESS)
+
+
+_NO_ADDRESS = "it is no direct TCP multiaddr"
+
+
+def _web(text: str, parts: list[str]) -> tuple[Web, str, list[str]]:
+    """What stands behind the port: how it is spoken to, the name for TLS, and the rest."""
+    match parts:
+        case ["ws", *rest]:
+            return "ws", "", rest
+        case ["wss", *rest] | ["tls", "ws", *rest]:
+            return "wss", "", rest
+        case ["tls", "sni", name, "ws", *rest]:
+            if not is_dns_name(name):
+                raise BadAddress(address=repr(text), cause="its name for TLS is no DNS name")
+            return "wss", name, rest
+        case ["tls", *_]:
+            raise BadAddress(address=repr(text), cause="TLS is spoken below /ws alone")
+        case rest:
+            return "", "", rest
+
+
+def is_dns_name(text: str) -> bool:
+    """Whether a text has the form of a DNS name."""
+    return len(text) <= 253 and _NAME.fullmatch(text) is not None
 
 
 def _check_peer(text: str, protocol: str, peer: str, expected: bytes | None) -> None:
@@ -146,7 +216,7 @@ def _check_peer(text: str, protocol: str, peer: str, expected: bytes | None) -> 
     except BadInputError as error:
         raise BadAddress(address=repr(text), cause=error.text) from None
     if device is None:
-        raise BadAddress(address=repr(text), cause="it is no direct TCP multiaddr")
+        raise BadAddress(address=repr(text), cause=_NO_ADDRESS)
     if expected is not None and device != expected:
         raise BadAddress(address=repr(text), cause="it names another device")
 
@@ -206,7 +276,7 @@ def dialable(listening: Sequence[TcpAddress], hosts: Iterable[str]) -> tuple[str
             found.append(str(address))
             continue
         found.extend(
-            str(TcpAddress(address.family, host, address.port))
+            str(replace(address, host=host))
             for host in hosts
             if (":" in host) == (address.family == "ip6")
         )

@@ -7,23 +7,34 @@ written or read; anything else is left out by who reads a list of them.
 import ipaddress
 
 from p2psync.errors import BadInputError
-from p2psync.network.address import TcpAddress
+from p2psync.network.address import TcpAddress, is_dns_name
 from p2psync.network.identity import device_of_peer_bytes, peer_bytes
 from p2psync.network.negotiation import varint
 
 _IP4, _TCP, _IP6, _DNS, _DNS4, _DNS6, _CIRCUIT, _P2P = 0x04, 0x06, 0x29, 53, 54, 55, 290, 421
+_TLS, _SNI, _WS, _WSS = 448, 449, 477, 478
 _NAMES = {"dns": _DNS, "dns4": _DNS4, "dns6": _DNS6}
 _NAME_BYTES_MAX = 253
 
 
 def tcp_bytes(address: TcpAddress) -> bytes:
-    """A host and a TCP port."""
-    port = varint(_TCP) + address.port.to_bytes(2, "big")
+    """A host, a TCP port, and how WebSocket is spoken there, if it is."""
+    port = varint(_TCP) + address.port.to_bytes(2, "big") + _web_bytes(address)
     if address.family in _NAMES:
         name = address.host.encode()
         return varint(_NAMES[address.family]) + varint(len(name)) + name + port
     ip = ipaddress.ip_address(address.host)
     return varint(_IP4 if ip.version == 4 else _IP6) + ip.packed + port
+
+
+def _web_bytes(address: TcpAddress) -> bytes:
+    if not address.web:
+        return b""
+    if address.web == "ws":
+        return varint(_WS)
+    name = address.name.encode()
+    sni = varint(_SNI) + varint(len(name)) + name if name else b""
+    return varint(_TLS) + sni + varint(_WS)
 
 
 def peer_part(device: bytes) -> bytes:
@@ -45,26 +56,44 @@ def read_tcp(data: bytes) -> tuple[TcpAddress, bytes | None]:
             family, host = "ip6", str(ipaddress.IPv6Address(reader.take(16)))
         case code if code in _NAMES.values():
             family = next(name for name, each in _NAMES.items() if each == code)
-            length = reader.varint()
-            if not 0 < length <= _NAME_BYTES_MAX:
-                raise BadInputError(cause="a DNS name of a wrong length")
-            try:
-                host = reader.take(length).decode("ascii")
-            except UnicodeDecodeError:
-                raise BadInputError(cause="a DNS name that is none") from None
+            host = reader.name()
         case _:
             raise BadInputError(cause="an address of an unknown kind")
     if reader.varint() != _TCP:
         raise BadInputError(cause="an address without a TCP port")
     port = int.from_bytes(reader.take(2), "big")
+    code = _next(reader)
+    web, name = "", ""
+    if code in (_TLS, _WS, _WSS):
+        web = "ws" if code == _WS else "wss"
+        if code == _TLS:
+            name = _read_name_and_ws(reader)
+        code = _next(reader)
     device = None
-    if reader.left:
-        if reader.varint() != _P2P:
+    if code:
+        if code != _P2P:
             raise BadInputError(cause="an address of an unknown kind")
         device = device_of_peer_bytes(reader.take(reader.varint()))
     if reader.left:
         raise BadInputError(cause="an address with more behind it")
-    return TcpAddress(family, host, port), device  # type: ignore[arg-type]  # one of the families
+    address = TcpAddress(family, host, port, web, name)  # type: ignore[arg-type]  # as checked
+    return address, device
+
+
+def _next(reader: "_Reader") -> int:
+    """The next protocol's code; 0, which is none, at the end."""
+    return reader.varint() if reader.left else 0
+
+
+def _read_name_and_ws(reader: "_Reader") -> str:
+    """What follows TLS: perhaps a name, then WebSocket; the name, or nothing."""
+    code, name = reader.varint(), ""
+    if code == _SNI:
+        name = reader.name()
+        code = reader.varint()
+    if code != _WS:
+        raise BadInputError(cause="an address of an unknown kind")
+    return name
 
 
 class _Reader:
@@ -81,6 +110,15 @@ class _Reader:
             raise BadInputError(cause="an address that is cut off")
         self._at += count
         return self._data[self._at - count : self._at]
+
+    def name(self) -> str:
+        length = self.varint()
+        if not 0 < length <= _NAME_BYTES_MAX:
+            raise BadInputError(cause="a DNS name of a wrong length")
+        name = self.take(length).decode("utf-8", "replace")
+        if not is_dns_name(name):
+            raise BadInputError(cause="a DNS name that is none")
+        return name
 
     def varint(self) -> int:
         number = 0

@@ -85,7 +85,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
         "/ip4/::1/tcp/1",
         "/ip6/fe80::1%eth0/tcp/1",
         "/ip4/1.2.3.4/udp/1",
-        "/ip4/1.2.3.4/tcp/1/ws",
+        "/ip4/1.2.3.4/tcp/1/ws/x",
         "/ip4/1.2.3.4/tcp/1/p2p/nobody",
         "/ip4/1.2.3.4/tcp/1/p2p-circuit/x",
         "/dns4/-bad.example/tcp/1",
