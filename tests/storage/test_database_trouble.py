@@ -55,7 +55,7 @@ from tests.storage.database_rig import LOG, MANDATE, SEED, chain
 path = Path(sys.argv[1])
 with Database.open(path, HighWater(path.with_name("marks"))) as database:
     seq = database.count(MANDATE)
-    while True:
+    for _ in sys.stdin if "in turns" in sys.argv else iter(int, 1):
         with database.batch() as batch:
             batch.keep_log_key(MANDATE, LOG, SEED, 0)
             batch.add_entries(chain(5, start=seq))
@@ -66,11 +66,13 @@ with Database.open(path, HighWater(path.with_name("marks"))) as database:
 
 
 @contextmanager
-def writer(path: Path) -> Iterator[subprocess.Popen[str]]:
+def writer(path: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes batches without end, or one for each line it reads: "in turns"."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)],
+        [sys.executable, "-c", WRITER, str(path), *arguments],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -79,7 +81,9 @@ def writer(path: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -428,16 +432,27 @@ def test_a_lock_that_another_program_keeps_is_named(
 
 
 def test_two_processes_write_in_turns(path: Path) -> None:
-    """No node does so (the home's lock); but neither loses anything when it happens."""
-    with writer(path) as process:
+    """No node does so (the home's lock); but neither loses anything when it happens.
+
+    Each pair of batches is begun together and contends; the other process waits for the next pair,
+    since one that writes without end may keep the lock for as long as it likes.
+    """
+    with writer(path, "in turns") as process:
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "5\n"
         with Database.open(path) as database:
             for seq in range(20):
+                process.stdin.write("\n")
+                process.stdin.flush()
                 with database.batch() as batch:
                     batch.add_entries([entry(seq, log=SEED)])
-                process.stdout.readline()
+                assert process.stdout.readline() == f"{(seq + 2) * 5}\n"
     with Database.open(path) as database:
         ids = [position[0] for position in database.index(MANDATE)]
+        assert len(ids) == 20 + 21 * 5
         assert len(ids) == len(set(ids)) == database.count(MANDATE)
         assert {entry(seq, log=SEED).id for seq in range(20)} <= set(ids)
     sound(path)
