@@ -344,6 +344,18 @@ BUNDLE_SOFTWARE_BYTES_MAX = 64
 BUNDLE_CHUNKS_MAX = 4_000_000
 """Chunks of one bundle (512 GB); finding them takes about 150 bytes of memory each."""
 
+# -- WebSocket and proxies (docs/spec/websocket.md)
+HTTP_HEAD_BYTES_MAX = 8 * KIB
+"""Of a request or an answer, up to the empty line."""
+WEBSOCKET_FRAME_BYTES_MAX = 16 * MIB
+"""That a frame may announce; its bytes are passed on as they come."""
+WEBSOCKET_FRAMES_BURST_MAX = 4096
+"""Frames of a peer beyond one for every four bytes that it sends."""
+WEBSOCKET_FRAMES_A_TURN = 1024
+TLS_FILE_BYTES_MAX = 1 * MIB
+PROXY_TEXT_BYTES_MAX = 1024
+"""Of a proxy's URL, and of a password."""
+
 CIRCUIT_MESSAGE_BYTES_MAX = 4 * KIB
 """Of one message of circuit relay v2 (the specification's own bound)."""
 RELAY_ANSWER_SECONDS_MAX = 15
@@ -352,6 +364,8 @@ RELAY_GROUPS_PER_DEVICE_MAX = 64
 """Mandates that a device names at one relay, each by what it is called there."""
 RELAYS_MAX = 8
 """Relays that one node uses."""
+RELAYS_USED_MAX = 64
+"""The same with those that its mandates name."""
 MANDATE_RELAYS_MAX = 8
 """Relays that a mandate names for its members."""
 RELAY_ADDRESSES_MAX = 8

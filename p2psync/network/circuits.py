@@ -5,6 +5,7 @@ it both devices run the whole upgrade, so the relay passes on what it cannot rea
 """
 
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -24,9 +25,18 @@ from p2psync.network.stream import Stream
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS_MIN = 1.0
-BACKOFF_SECONDS_MAX = 60.0
+BACKOFF_SECONDS_MAX = 30.0
+BACKOFF_SHARE = 0.25
+"""Waits differ by this share: a relay that comes back is not called by everybody at once."""
+STEADY_SECONDS = 10.0
+"""A reservation that stood so long starts the waits anew; a circuit that did did not end early."""
 RESERVATION_SECONDS_MIN = 60
 """A relay that promises less is asked again after this time all the same."""
+RESERVATION_SECONDS_MAX = 86_400
+"""A relay that promises more is asked again in this time all the same."""
+DISTRUST_SECONDS = 60.0
+"""So long others are tried before a relay through which a circuit ended early."""
+DISTRUSTED_MAX = 64
 
 RelayStatus = Literal["connecting", "reserved", "refused", "unreachable"]
 ConnectRelay = Callable[[TcpAddress, bytes], Awaitable[Connection]]
@@ -57,9 +67,10 @@ class CircuitRefused(LinkBroken):
 class AccessRefused(LinkBroken):
     """The relay does not know the token that was shown to it, or not any more."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, *, token: bool = True) -> None:
         expired = status == access.Access.EXPIRED_TOKEN
-        super().__init__("its token has expired" if expired else "it does not know the token")
+        unknown = "it does not know the token" if token else "it does not let this device in"
+        super().__init__("its token has expired" if expired else unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +100,18 @@ class Circuits:
         """What each relay's operator lets in, by relay."""
         self._keepers: dict[bytes, object] = {}
         """Which call of ``keep`` each relay belongs to: the last one."""
-        self._shown: dict[bytes, str] = {}
+        self.groups: Callable[[bytes], tuple[bytes, ...]] = lambda _: ()
+        """What the mandates here are called at a relay (``access.group``)."""
+        self._shown: dict[bytes, tuple[str, tuple[bytes, ...]]] = {}
         """What each connection's relay has seen and taken."""
         self._addresses: dict[bytes, tuple[str, ...]] = {}
         """Circuit addresses of reservations that hold."""
+        self._places: dict[bytes, TcpAddress] = {}
+        """Where each relay was reached last."""
+        self._reached: dict[bytes, trio.Event] = {}
+        """Wakes who waits to try a relay again."""
+        self._distrusted: dict[bytes, float] = {}
+        """Until when others are tried before a relay, on trio's clock."""
 
     def states(self) -> tuple[RelayState, ...]:
         """How it stands with each relay that reservations are kept at."""
@@ -114,14 +133,23 @@ class Circuits:
                 found = await self._connect(address, relay)
                 self._connections[relay] = found
                 self._shown.pop(relay, None)
-            token = self.tokens.get(relay, "")
-            if token and self._shown.get(relay) != token:
-                await self._show(found, token)
-                self._shown[relay] = token
+            shown = (self.tokens.get(relay, ""), self.groups(relay))
+            if any(shown) and self._shown.get(relay) != shown:
+                await self._show(found, *shown)
+                self._shown[relay] = shown
+            if relay in self._reached:
+                self._reached.pop(relay).set()
             return found
 
-    async def _show(self, connection: Connection, token: str) -> None:
-        """Show a relay the token of its operator; a relay that asks for none has not heard of it.
+    def standing(self, relay: bytes) -> TcpAddress | None:
+        """Where the relay is that a reservation holds at; ``None`` when none does."""
+        place = self._places.get(relay)
+        return place if relay in self._addresses else None
+
+    async def _show(
+        self, connection: Connection, token: str, groups: tuple[bytes, ...] = ()
+    ) -> None:
+        """Show a relay token and groups; a relay that asks for none has not heard of it.
 
         Raises ``AccessRefused`` and ``LinkBroken``.
         """
@@ -131,14 +159,14 @@ class Circuits:
             return
         try:
             with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
-                status = await access.ask(stream, token.encode())
+                status = await access.ask(stream, token.encode(), groups)
         except trio.TooSlowError:
             raise LinkBroken("the relay did not answer in time") from None
         finally:
             stream.end()
             stream.reset()
         if status != access.Access.GRANTED:
-            raise AccessRefused(status)
+            raise AccessRefused(status, token=bool(token))
 
     # -- calling
 
@@ -161,6 +189,22 @@ class Circuits:
             raise
         return stream
 
+    def on_cut(self, relay: bytes, stood_seconds: float) -> None:
+        """A connection that a relay passed on was cut, perhaps by the relay.
+
+        One that does so again and again must not be the quickest each time, and so keep us from
+        those that are honest.
+        """
+        if stood_seconds < STEADY_SECONDS:
+            self._distrusted.pop(relay, None)
+            self._distrusted[relay] = trio.current_time() + DISTRUST_SECONDS
+            if len(self._distrusted) > DISTRUSTED_MAX:
+                del self._distrusted[next(iter(self._distrusted))]
+
+    def distrusts(self, relay: bytes) -> bool:
+        """Whether other ways are to be tried before this relay."""
+        return trio.current_time() < self._distrusted.get(relay, 0.0)
+
     # -- reservations
 
     async def keep(self, addresses: Sequence[RelayAddress]) -> None:
@@ -173,16 +217,17 @@ class Circuits:
         keeper = self._keepers[relay] = object()
         backoff = BACKOFF_SECONDS_MIN
         turn = 0
+        self._now(relay, "connecting")
         try:
             while True:
                 address = addresses[turn % len(addresses)]
                 turn += 1
                 status: RelayStatus = "unreachable"
                 try:
-                    self._now(relay, "connecting")
                     connection = await self.connection(address.place, relay)
+                    self._places[relay] = address.place
                     await self._stay(relay, address, connection)
-                    cause, backoff = "the connection to it was lost", BACKOFF_SECONDS_MIN
+                    cause = "the connection to it was lost"
                 except (AccessRefused, CircuitRefused, NotSpoken) as error:
                     status, cause = "refused", str(error)
                 except LinkBroken as error:
@@ -190,16 +235,37 @@ class Circuits:
                 except OSError as error:
                     cause = os_reason(error)
                 self._addresses.pop(relay, None)
+                if self._stood(relay):
+                    backoff = BACKOFF_SECONDS_MIN
+                # While it is tried again people see since when it is away, and the last cause.
                 self._now(relay, status, cause)
                 if turn % len(addresses) == 0:
-                    await trio.sleep(backoff)
+                    await self._pause(relay, backoff)
                     backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
         finally:
             # One that is cancelled may end after the one that takes its place has begun.
             if self._keepers.get(relay) is keeper:
-                for kept in (self._keepers, self._addresses, self._states, self.tokens):
-                    kept.pop(relay, None)
+                kept = (self._keepers, self._addresses, self._states, self._places, self.tokens)
+                for each in kept:
+                    each.pop(relay, None)
                 self._changed()
+
+    def _stood(self, relay: bytes) -> bool:
+        """Whether a reservation held for a while, and not just until it was shown."""
+        state = self._states.get(relay)
+        return (
+            state is not None
+            and state.status == "reserved"
+            and trio.current_time() - state.since >= STEADY_SECONDS
+        )
+
+    async def _pause(self, relay: bytes, seconds: float) -> None:
+        """Wait before a relay is tried again; no longer than until somebody has reached it."""
+        reached = self._reached[relay] = trio.Event()
+        share = random.uniform(-BACKOFF_SHARE, BACKOFF_SHARE)  # noqa: S311 - nobody's secret
+        with trio.move_on_after(seconds * (1 + share)):
+            await reached.wait()
+        self._reached.pop(relay, None)
 
     async def _stay(self, relay: bytes, address: RelayAddress, connection: Connection) -> None:
         """Reserve, and renew in time, as long as the connection lives."""
@@ -208,7 +274,8 @@ class Circuits:
                 reservation = await self._reserve(connection)
                 self._addresses[relay] = (address.circuit,)
                 self._now(relay, "reserved")
-                left = max(RESERVATION_SECONDS_MIN, reservation.expires - int(time.time()))
+                promised = reservation.expires - int(time.time())
+                left = min(max(RESERVATION_SECONDS_MIN, promised), RESERVATION_SECONDS_MAX)
                 with trio.move_on_after(left / 2):
                     await connection.ended.wait()
 

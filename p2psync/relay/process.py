@@ -224,7 +224,7 @@ class RelayProcess:
     async def _serve_access(self, connection: Connection, stream: Stream) -> None:
         with trio.fail_after(limits.RELAY_ANSWER_SECONDS_MAX):
             shown = await access.asked(stream)
-        status = self.policy.show(connection.device, shown)
+        status = self.policy.show(connection.device, shown.token)
         if status is access.Access.GRANTED:
             self._note(connection)
         await access.answer(stream, status)
