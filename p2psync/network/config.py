@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from p2psync import limits
+from p2psync.network.outside import is_public
 
 
 def nobody(device: bytes) -> bool:
@@ -21,6 +22,8 @@ class TransportConfig:
     """For all addresses of one call together."""
     stagger_seconds: float = 0.025
     """A call tries the next address after this time or as soon as the one before failed."""
+    late_seconds: float = 1.0
+    """So long all other addresses are tried before those that are distrusted."""
     upgrade_seconds: float = 5.0
     """From an accepted TCP connection to a proven device."""
     negotiate_seconds: float = 5.0
@@ -34,7 +37,25 @@ class TransportConfig:
     """After this long without a byte sent or received a ping goes out."""
     silence_seconds: float = 9.0
     """After this long without a byte received the peer is taken for dead."""
+    doubt_seconds: float = 1.5
+    """A peer behind a relay that says nothing for so long after it was asked is doubted."""
     idle_seconds: float = 30.0
     """After this long without any stream a connection is closed."""
     close_seconds: float = 5.0
     """How long a clean end may wait for the peer to take what was sent."""
+    public: Callable[[str], bool] = is_public
+    """Whether an IP address means the same machine for everybody; others are never told or called
+    from outside."""
+    punch_after_seconds: float = 2.0
+    """So long a relayed link stands before a hole is punched: a direct call may do as well."""
+    punch_seconds: float = 5.0
+    """How long both sides of one try call."""
+    punch_again_seconds: float = 30.0
+    punch_again_seconds_max: float = 3600.0
+    """The wait after three tries; it doubles."""
+    reach_again_seconds: float = 900.0
+    """After so long others are asked again whether they can call this node."""
+    interfaces_seconds: float = 5.0
+    """How often this machine's own addresses are looked at."""
+    upnp: bool = False
+    """Whether a router is asked to pass on calls from outside."""

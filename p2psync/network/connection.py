@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _BATCH_BYTES = 256 * 1024
 _SMALL_FRAMES_A_TURN = 500
 _BURST_SECONDS = 2
+_CLOSED_HERE = "the connection was closed here"
 
 StreamHandler = Callable[["Connection", Stream], Awaitable[None]]
 """Serves one stream that the peer opened; the stream is ended when it returns."""
@@ -67,13 +68,21 @@ class Connection:
         spawn: Spawn,
         config: TransportConfig,
         relay: bytes | None = None,
+        doubted: Callable[[], None] | None = None,
     ) -> None:
+        """``doubted`` is called when the peer says nothing for ``doubt_seconds`` after data was
+        sent, long before it is taken for dead.
+        """
         self.device = session.device
         self.direction: Literal["inbound", "outbound"] = direction
         self.remote = session.stream.remote
         self.relay = relay
         """The relay (device key of 32 bytes) that passes it on; None when it is direct."""
+        self.punched = False
+        """Whether both ends called one another through their NATs at once."""
         self.carries_link = False
+        self.link_ended = False
+        """Whether the peer ended the link properly."""
         self._holds = 0
         self._kept_until = 0.0
         self.ended = trio.Event()
@@ -89,8 +98,11 @@ class Connection:
             streams_max=config.streams_inbound_max,
         )
         self._scope = trio.CancelScope()
-        self._reason = "the connection was closed here"
+        self._reason = _CLOSED_HERE
         self._sent_at = trio.current_time()
+        self._doubted = doubted
+        self._asked = trio.Event()
+        """Set when data was sent since it was last made; an answer to a ping is none."""
         self._ending = False
         self._writing = True
         """Whether the task that writes has something in hand."""
@@ -107,6 +119,8 @@ class Connection:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._part, self._write)
                     nursery.start_soon(self._part, self._watch)
+                    if self._doubted is not None:
+                        nursery.start_soon(self._part, partial(self._doubt, self._doubted))
                     task_status.started()
                     await self._part(self._read)
         finally:
@@ -114,13 +128,20 @@ class Connection:
             self._session.stream.close()
             self.ended.set()
 
-    def abort(self, reason: str = "the connection was closed here") -> None:
+    def abort(self, reason: str = _CLOSED_HERE) -> None:
         """Cut the connection at once; idempotent."""
         if not self._scope.cancel_called:
             self._reason = reason
             self._muxer.finish(reason)
             self._session.stream.close()
             self._scope.cancel()
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether it ended although neither end had asked for that."""
+        return self.ended.is_set() and not (
+            self._ending or self.link_ended or self._reason == _CLOSED_HERE
+        )
 
     async def close(self) -> None:
         """End it once all that was queued is out and the peer has taken it; idempotent.
@@ -229,13 +250,19 @@ class Connection:
             return
         parts = self._muxer.collect(_BATCH_BYTES)
         if parts:
-            self._sent_at = trio.current_time()
+            self._note_sent()
             try:
                 self._unsent = self._session.send_now(parts)
             except LinkBroken as error:
                 self.abort(str(error))
             if self._unsent:
                 self._muxer.wake_output()
+
+    def _note_sent(self) -> None:
+        self._sent_at = trio.current_time()
+        if self._muxer.data_sent:
+            self._muxer.data_sent = False
+            self._asked.set()
 
     async def _write(self) -> None:
         while True:
@@ -245,7 +272,7 @@ class Connection:
                 await self._session.stream.send(unsent)
             parts = self._muxer.collect(_BATCH_BYTES)
             if parts:
-                self._sent_at = trio.current_time()
+                self._note_sent()
                 await self._session.send(parts)
             elif self._ending and self._muxer.drained:
                 self._session.stream.end()
@@ -273,6 +300,21 @@ class Connection:
                 used_at = now
             elif now - used_at > config.idle_seconds:
                 raise LinkBroken("nothing was asked for on this connection")
+
+    async def _doubt(self, doubted: Callable[[], None]) -> None:
+        """Ask for a sign of life when something is sent, and tell when none comes soon."""
+        while True:
+            self._asked = trio.Event()
+            await self._asked.wait()
+            asked_at = trio.current_time()
+            if not self._muxer.pinging:
+                self._muxer.ping()
+            # A peer that is far is given more time.
+            planned = asked_at + max(self._config.doubt_seconds, 3 * self._muxer.rtt)
+            await trio.sleep_until(planned)
+            held_up = trio.current_time() - planned > self._config.doubt_seconds / 2
+            if self._session.stream.heard_at < asked_at and not held_up:
+                doubted()
 
     async def _say_why(self, reason: str) -> None:
         self._reason = reason

@@ -1,7 +1,8 @@
 """Calling a device at several addresses at once (after RFC 8305, happy eyeballs)."""
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -19,6 +20,35 @@ T = TypeVar("T")
 Address = TcpAddress | CircuitAddress
 
 
+class Turn:
+    """Lets one attempt at a time make a link, so that the peer sees one.
+
+    Who has not made it ``seconds`` after another could gives way: a relay may have passed on just
+    the beginning.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = trio.Lock()
+        self._scope = trio.CancelScope()
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Have the turn for the length of a block; raises ``LinkBroken`` if it had to give way."""
+        with trio.move_on_after(self._seconds) as waiting:
+            await self._lock.acquire()
+        if waiting.cancelled_caught:
+            self._scope.cancel()
+            await self._lock.acquire()
+        try:
+            with trio.CancelScope() as self._scope:
+                yield
+            if self._scope.cancelled_caught:
+                raise LinkBroken("no answer, and there was another way")
+        finally:
+            self._lock.release()
+
+
 class Race(Generic[T]):
     """Tries every address of one device; the first that succeeds wins, the others are dropped.
 
@@ -31,8 +61,11 @@ class Race(Generic[T]):
         attempt: Callable[[Address], Awaitable[T]],
         discard: Callable[[T], None],
         config: TransportConfig,
+        late: Callable[[Address], bool] = lambda _: False,
     ) -> None:
+        """``late`` tells of an address that it is worth a try when no other answers quickly."""
         self._device = device
+        self._late = late
         self._attempt = attempt
         self._discard = discard
         self._config = config
@@ -67,8 +100,16 @@ class Race(Generic[T]):
     async def _run_all(self, targets: Sequence[Address]) -> None:
         with trio.move_on_after(self._config.dial_seconds):
             async with trio.open_nursery() as nursery:
+                tried: list[trio.Event] = []
+                late = False
                 for target in targets:
+                    if self._late(target) and tried and not late:
+                        late = True
+                        with trio.move_on_after(self._config.late_seconds):
+                            for failed in tried:
+                                await failed.wait()
                     failed = trio.Event()
+                    tried.append(failed)
                     nursery.start_soon(partial(self._run_one, target, failed, nursery.cancel_scope))
                     with trio.move_on_after(self._config.stagger_seconds):
                         await failed.wait()
@@ -81,7 +122,10 @@ class Race(Generic[T]):
             except BadAddress as error:
                 self._causes[text[: limits.ADDRESS_BYTES_MAX]] = error.params["cause"]
         # The way that needs nobody else goes first.
-        return sorted(dict.fromkeys(targets), key=lambda each: isinstance(each, CircuitAddress))
+        return sorted(
+            dict.fromkeys(targets),
+            key=lambda each: (self._late(each), isinstance(each, CircuitAddress)),
+        )
 
     async def _run_one(
         self, target: Address, failed: trio.Event, everybody: trio.CancelScope

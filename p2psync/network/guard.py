@@ -15,9 +15,11 @@ from p2psync.network.address import TcpAddress
 class Slot:
     """One inbound connection's place."""
 
-    def __init__(self, origin: str, evict: Callable[[], None]) -> None:
+    def __init__(self, origin: str, evict: Callable[[], None], expected: bool = False) -> None:
         self.origin = origin
-        """The address it came from; an IPv6 host counts with its whole /64."""
+        """The address it came from (an IPv6 host counts with its whole /64), or the relay."""
+        self.expected = expected
+        """Whether a relay says that a member calls; who calls directly is not announced."""
         self.evict = evict
         """Ends the connection that holds the slot."""
         self.device: bytes | None = None
@@ -49,17 +51,27 @@ class Guard:
         """How many have."""
         return len(self._slots) - self.upgrading
 
-    def arrive(self, remote: TcpAddress | None, evict: Callable[[], None]) -> Slot:
+    def arrive(
+        self,
+        remote: TcpAddress | None,
+        evict: Callable[[], None],
+        *,
+        relay: bytes | None = None,
+        caller: bytes | None = None,
+    ) -> Slot:
         """Take a slot for a fresh connection; of too many the oldest unfinished one goes.
 
         First one of the same origin, beyond ``limits.CONNECTIONS_UPGRADING_PER_ADDRESS_MAX``; then
-        any, beyond ``limits.CONNECTIONS_UPGRADING_MAX``.
+        any, beyond ``limits.CONNECTIONS_UPGRADING_MAX``. ``relay`` (32 bytes) passes it on, and is
+        an origin of its own; ``caller``, a device key, is who it says that calls: of one relay's
+        calls those of members go last.
         """
-        slot = Slot(origin_of(remote), evict)
+        origin = origin_of(remote) if relay is None else f"relay {relay.hex()}"
+        slot = Slot(origin, evict, caller is not None and self._known(caller))
         waiting = [other for other in self._slots if other.device is None]
         same = [other for other in waiting if other.origin == slot.origin]
         if len(same) >= limits.CONNECTIONS_UPGRADING_PER_ADDRESS_MAX:
-            self._send_away(same[0])
+            self._send_away(next((other for other in same if not other.expected), same[0]))
         elif len(waiting) >= limits.CONNECTIONS_UPGRADING_MAX:
             self._send_away(waiting[0])
         self._slots.append(slot)

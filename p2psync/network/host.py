@@ -1,10 +1,12 @@
 """The transport: listens, calls and authenticates (docs/decisions/0010-network-host.md)."""
 
+import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import trio
@@ -12,7 +14,7 @@ import trio
 from p2psync import limits
 from p2psync.engine.ports import AcceptLink, LinkBroken, LinkEnded
 from p2psync.errors import BadAddress, PortTaken
-from p2psync.network import circuit, identify
+from p2psync.network import autonat, circuit, dcutr, identify
 from p2psync.network.address import (
     CircuitAddress,
     TcpAddress,
@@ -30,11 +32,13 @@ from p2psync.network.connection import (
     upgrade_inbound,
     upgrade_outbound,
 )
-from p2psync.network.dial import Address, Race, connect
+from p2psync.network.dial import Address, Race, Turn, connect
 from p2psync.network.guard import Guard
 from p2psync.network.identity import DEVICE_BYTES, key_pair, peer_id_text
-from p2psync.network.link import PROTOCOL, StreamLink
+from p2psync.network.link import PROTOCOL, StreamLink, circuit_of
 from p2psync.network.noise import NoiseSession
+from p2psync.network.portreuse import connect_from, share_port, source_for
+from p2psync.network.reaching import Reaching
 from p2psync.network.relayed import StreamChannel
 from p2psync.network.stream import Stream
 
@@ -65,7 +69,10 @@ class Libp2pTransport:
         *,
         config: TransportConfig | None = None,
         relays_changed: Callable[[], None] = lambda: None,
+        doubted: Callable[[bytes, str], None] = lambda device, address: None,
     ) -> None:
+        """``doubted`` is called with the device and the address of a link through a relay on which
+        nothing was heard for ``doubt_seconds`` after something was sent."""
         self._keys = key_pair(device_seed)
         self._listen = tuple(parse_address(text) for text in listen)
         self._accept = accept
@@ -81,7 +88,11 @@ class Libp2pTransport:
             identify.PING_PROTOCOL: self._serve_ping,
             circuit.STOP: self._serve_call,
         }
+        self.reaching = Reaching(self, self._config)
+        self.handle(dcutr.PROTOCOL, self.reaching.serve)
+        self.handle(autonat.PROTOCOL, self.reaching.answerer.serve)
         self.circuits = Circuits(self._connect_relay, relays_changed)
+        self._doubted = doubted
 
     @property
     def peer_id(self) -> str:
@@ -93,14 +104,20 @@ class Libp2pTransport:
         self._handlers[protocol] = handler
 
     def addresses(self) -> tuple[str, ...]:
-        """Where this node can be called now, as multiaddrs without peer ID: direct ones, loopback
-        last among them, then through relays."""
-        return (*self.direct_addresses(), *self.circuits.addresses())
+        """Where this node can be called now, as multiaddrs without peer ID: from outside, then of
+        this machine, loopback last among them, then through relays."""
+        direct = dict.fromkeys([*self.reaching.told(), *self.direct_addresses()])
+        return (*direct, *self.circuits.addresses())
 
     def direct_addresses(self) -> tuple[str, ...]:
         """Those of them that need no relay."""
         wild = any(address.is_wildcard for address in self._listening)
         return dialable(self._listening, interface_hosts() if wild else ())
+
+    @property
+    def listening(self) -> tuple[TcpAddress, ...]:
+        """Where this node listens; may hold wildcards."""
+        return self._listening
 
     # -- running
 
@@ -117,9 +134,10 @@ class Libp2pTransport:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for listener in listeners:
+                    share_port(listener)
                     nursery.start_soon(self._accept_loop, listener)
                 task_status.started()
-                await trio.sleep_forever()
+                await self.reaching.run()
         finally:
             self._nursery = None
             self._listening = ()
@@ -183,6 +201,11 @@ class Libp2pTransport:
     async def _serve_connection(self, stream: trio.SocketStream) -> None:
         tune(stream, self._config.silence_seconds)
         raw = ByteStream(stream)
+        if not await self.reaching.accepted(raw):
+            await self.serve_raw(raw, punched=self.reaching.is_punched(raw.remote))
+
+    async def serve_raw(self, raw: ByteStream, *, punched: bool = False) -> None:
+        """Be the server on a connection, ``punched`` through a NAT or not, until it ends."""
         scope = trio.CancelScope()
         slot = self.guard.arrive(raw.remote, scope.cancel)
         try:
@@ -190,7 +213,9 @@ class Libp2pTransport:
                 with trio.fail_after(self._config.upgrade_seconds):
                     session = await upgrade_inbound(raw, self._keys)
                 if self.guard.prove(slot, session.device):
-                    await self._connection(session, "inbound").run()
+                    connection = self._connection(session, "inbound")
+                    connection.punched = punched
+                    await connection.run()
         except (LinkBroken, trio.TooSlowError) as error:
             logger.debug("an inbound connection came to nothing: %s", error)
         except Exception:
@@ -205,9 +230,31 @@ class Libp2pTransport:
         direction: Literal["inbound", "outbound"],
         relay: bytes | None = None,
     ) -> Connection:
-        return Connection(session, direction, self._handlers, self._spawn, self._config, relay)
+        doubted = None if relay is None else partial(self._doubt, session, relay)
+        return Connection(
+            session, direction, self._handlers, self.spawn, self._config, relay, doubted
+        )
 
-    def _spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+    def _doubt(self, session: NoiseSession, relay: bytes) -> None:
+        # While much waits to be passed on, an answer is late and nothing is wrong.
+        if isinstance(session.stream, StreamChannel) and session.stream.drained:
+            self._doubted(session.device, circuit_of(relay))
+
+    async def _run_passed_on(
+        self,
+        connection: Connection,
+        relay: bytes,
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run a connection that a relay passes on, and remember whether it was cut early."""
+        began = trio.current_time()
+        await connection.run(task_status)
+        if connection.was_cut:
+            self.circuits.on_cut(relay, trio.current_time() - began)
+
+    def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
+        """Start a task that ends with the transport."""
         assert self._nursery is not None
         self._nursery.start_soon(task)
 
@@ -224,7 +271,7 @@ class Libp2pTransport:
             raise RuntimeError("the transport is not running")
         if len(device) != DEVICE_BYTES:
             raise ValueError("a device key has 32 bytes")
-        turn = trio.Lock()
+        turn = Turn(self._config.late_seconds)
 
         async def attempt(address: Address) -> StreamLink:
             relay = address.device if isinstance(address, CircuitAddress) else None
@@ -232,21 +279,70 @@ class Libp2pTransport:
             try:
                 session = await upgrade_outbound(raw, self._keys, device)
                 # Only one address gets as far as a link, so the peer sees one.
-                async with turn:
-                    connection = self._connection(session, "outbound", relay)
-                    if self._nursery is not nursery:
-                        raise LinkBroken("this transport was stopped")
-                    await nursery.start(connection.run)
-                    try:
-                        return StreamLink(connection, await connection.open_stream(PROTOCOL))
-                    except BaseException:
-                        connection.abort()
-                        raise
+                async with turn.taken():
+                    return await self._open_link(session, nursery, relay)
             except BaseException:
                 raw.close()
                 raise
 
-        return await Race(device, attempt, StreamLink.cut, self._config).run(addresses)
+        def late(address: Address) -> bool:
+            return isinstance(address, CircuitAddress) and self.circuits.distrusts(address.device)
+
+        return await Race(device, attempt, StreamLink.cut, self._config, late).run(addresses)
+
+    async def _open_link(
+        self,
+        session: NoiseSession,
+        nursery: trio.Nursery,
+        relay: bytes | None = None,
+        *,
+        punched: bool = False,
+    ) -> StreamLink:
+        connection = self._connection(session, "outbound", relay)
+        connection.punched = punched
+        if self._nursery is not nursery:
+            raise LinkBroken("this transport was stopped")
+        if relay is None:
+            await nursery.start(connection.run)
+        else:
+            await nursery.start(self._run_passed_on, connection, relay)
+        try:
+            link = StreamLink(connection, await connection.open_stream(PROTOCOL))
+        except BaseException:
+            connection.abort()
+            raise
+        if relay is None and not punched:
+            self.reaching.met(connection, exact=False, trusted=False)
+        return link
+
+    async def link_over(self, raw: ByteStream, device: bytes) -> None:
+        """Be the client on a connection that came of hole punching, and serve a link over it.
+
+        Raises ``LinkBroken`` and leaves the connection to be closed.
+        """
+        nursery = self._nursery
+        if nursery is None:
+            raise LinkBroken("this transport was stopped")
+        session = await upgrade_outbound(raw, self._keys, device)
+        link = await self._open_link(session, nursery, punched=True)
+        nursery.start_soon(self._serve_punched, link)
+
+    async def _serve_punched(self, link: StreamLink) -> None:
+        try:
+            await self._take_link(link)
+        except Exception:
+            logger.exception("a punched link failed")
+
+    async def call_back(self, address: TcpAddress, device: bytes) -> None:
+        """Call an IP address, from any port, to see whether the device is there.
+
+        Raises ``OSError``, or ``LinkBroken`` when another one is.
+        """
+        raw = ByteStream(await connect(address))
+        try:
+            await upgrade_outbound(raw, self._keys, device)
+        finally:
+            raw.close()
 
     async def _ground(self, address: Address, device: bytes) -> Channel:
         if isinstance(address, CircuitAddress):
@@ -264,31 +360,46 @@ class Libp2pTransport:
             raise LinkBroken("this transport was stopped")
         config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
         with trio.move_on_after(self._config.dial_seconds):
-            raw = await self._ground(address, relay)
+            raw, exact = await self._ground_to_relay(address, relay)
             try:
                 session = await upgrade_outbound(raw, self._keys, relay)
-                connection = Connection(session, "outbound", self._handlers, self._spawn, config)
+                connection = Connection(session, "outbound", self._handlers, self.spawn, config)
                 await nursery.start(connection.run)
             except BaseException:
                 raw.close()
                 raise
+            self.reaching.met(connection, exact=exact, trusted=True)
             return connection
         raise LinkBroken("no answer in time")
+
+    async def _ground_to_relay(self, address: TcpAddress, relay: bytes) -> tuple[Channel, bool]:
+        """The same, if possible from the port on which we listen (then true): what the relay sees
+        of it is where calls from outside come in."""
+        source = source_for(address, self._listening)
+        if source is not None:
+            with contextlib.suppress(OSError):
+                stream = await connect_from(source, address)
+                tune(stream, self._config.silence_seconds)
+                return ByteStream(stream), True
+        return await self._ground(address, relay), False
 
     async def _serve_call(self, connection: Connection, stream: Stream) -> None:
         """Be called through a relay: the same upgrade as for who calls directly."""
         raw = StreamChannel(stream)
         scope = trio.CancelScope()
-        slot = self.guard.arrive(None, scope.cancel)
+        deadline = trio.current_time() + self._config.upgrade_seconds
+        with trio.fail_at(deadline):
+            said = await answer_call(stream)
+        slot = self.guard.arrive(None, scope.cancel, relay=connection.device, caller=said)
         try:
             with scope:
-                with trio.fail_after(self._config.upgrade_seconds):
-                    said = await answer_call(stream)
+                with trio.fail_at(deadline):
                     session = await upgrade_inbound(raw, self._keys)
                 if session.device != said:
                     raise LinkBroken("the relay said that another device calls")
                 if self.guard.prove(slot, session.device):
-                    await self._connection(session, "inbound", connection.device).run()
+                    passed_on = self._connection(session, "inbound", connection.device)
+                    await self._run_passed_on(passed_on, connection.device)
         finally:
             raw.close()
             self.guard.leave(slot)
@@ -300,6 +411,13 @@ class Libp2pTransport:
             stream.reset()
             return
         link = StreamLink(connection, stream)
+        if connection.relay is None:
+            self.reaching.arrived(connection.device)
+        else:
+            self.spawn(partial(self.reaching.upgrade, connection))
+        await self._take_link(link)
+
+    async def _take_link(self, link: StreamLink) -> None:
         try:
             await self._accept(link)
         except LinkEnded:

@@ -13,10 +13,16 @@ from p2psync.network.pieces import Piece
 from p2psync.network.stream import Stream
 
 PROTOCOL = "/p2psync/sync/1"
+PUNCHED = "/punched"
 LENGTH_BYTES = 4
 END_MARKER: Final = b"\xff\xff\xff\xff"
 _FRAMES_A_TURN = 16
 _CLOSED_HERE = "the link was closed here"
+
+
+def circuit_of(relay: bytes) -> str:
+    """How a link that a relay (a key of 32 bytes) passes on is named."""
+    return f"/p2p/{peer_id_text(relay)}/p2p-circuit"
 
 
 class StreamLink:
@@ -47,11 +53,15 @@ class StreamLink:
 
     @property
     def remote_address(self) -> str:
-        """The peer's multiaddr as seen here, or the relay in between; may be empty."""
+        """The peer's multiaddr as seen here, or the relay in between; may be empty.
+
+        Behind one that came of hole punching stands ``/punched``: nobody can call it just so.
+        """
         relay = self._connection.relay
         if relay is not None:
-            return f"/p2p/{peer_id_text(relay)}/p2p-circuit"
-        return str(self._connection.remote or "")
+            return circuit_of(relay)
+        remote = str(self._connection.remote or "")
+        return remote + PUNCHED if remote and self._connection.punched else remote
 
     async def send(self, frame: bytes) -> None:
         """Queue one frame; waits while more than ``limits.LINK_OUTBOX_BYTES_MAX`` bytes wait.
@@ -117,6 +127,7 @@ class StreamLink:
             prefix = stream.take(LENGTH_BYTES)
             if prefix == END_MARKER:
                 self._over = LinkEnded("the peer ended the link")
+                self._connection.link_ended = True
                 return None
             self._length = self._missing = int.from_bytes(prefix, "big")
             if self._length > limits.FRAME_BYTES_MAX:

@@ -58,6 +58,8 @@ class Muxer:
         self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
         self._pinged_at: float | None = None
         self._pings = 0
+        self.data_sent = False
+        """Set when data was collected; who looks at it sets it back."""
         self.small_frames = 0
         """Frames that brought little or nothing; they cost more than their bytes."""
         self._opened = opened
@@ -105,6 +107,11 @@ class Muxer:
         self._pings = (self._pings + 1) & 0xFFFFFFFF
         self._pinged_at = self.clock()
         self._say(PING, SYN, 0, self._pings)
+
+    @property
+    def pinging(self) -> bool:
+        """Whether a sign of life was asked for that has not come."""
+        return self._pinged_at is not None
 
     def go_away(self) -> None:
         """Say that the peer broke the protocol."""
@@ -173,6 +180,7 @@ class Muxer:
     def _data_frame(self, stream: Stream, pieces: list[Piece]) -> int:
         n = min(len(stream.outbox), stream.send_window, PAYLOAD_BYTES_MAX)
         if n:
+            self.data_sent = True
             pieces.append(HEADER.pack(0, DATA, 0, stream.number, n))
             stream.outbox.move(n, pieces)
             stream.send_window -= n

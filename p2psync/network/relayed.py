@@ -26,6 +26,11 @@ class StreamChannel:
         self._clock = clock
         self.heard_at = clock()
 
+    @property
+    def drained(self) -> bool:
+        """Whether all that was sent is on its way to the relay."""
+        return not self._stream.outbox
+
     def receive_now(self, buffer: memoryview) -> int | None:
         """Read what is there; 0 at the end, None when there is nothing yet."""
         stream = self._stream

@@ -83,6 +83,7 @@ from p2psync.node.delivery import Delivery
 from p2psync.node.desktop import Desktop
 from p2psync.node.detaching import Detaching
 from p2psync.node.holding import Holding
+from p2psync.node.doubts import Doubts
 from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
@@ -190,6 +191,7 @@ class Node:
         self.removal = Removal(self, clock)
         self.relays = Relays(self)
         self.members = Members(self)
+        self.doubts = Doubts(self)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
             store, self.notices, clock, entropy, mandates_folder.parent, identity.device

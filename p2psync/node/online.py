@@ -80,6 +80,7 @@ class Online:
             node.accept,
             config=TransportConfig(node.known),
             relays_changed=node.relays.on_states,
+            doubted=node.doubts.on_doubt,
         )
         was_up = False
         try:
