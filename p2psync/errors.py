@@ -1800,3 +1800,70 @@ class RelayRefused(UnavailableError):
     code = "relay-refused"
     template = "the relay {relay} refuses this device: {cause}"
     hint_template = "ask its operator for an address with a valid token: p2psync relay add ADDRESS"
+
+
+# -- ways out through a proxy and TLS ------------------------------------------------------------
+
+
+class ProxyInvalid(BadInputError):
+    """What was given is no address of an HTTP proxy; its password is not shown."""
+
+    code = "proxy-invalid"
+    template = "this is no address of a proxy: {cause}"
+    hint_template = "it looks like http://user@proxy.example.ch:8080"
+
+
+class ProxyPasswordShown(UsageError):
+    """A proxy's password stood on the command line, where every user of the machine can read it."""
+
+    code = "proxy-password-shown"
+    template = "a password on the command line can be read by everybody on this machine"
+    hint_template = "leave it out; p2psync network proxy set asks for it, or reads --password-file"
+
+
+class ProxySettingUnreadable(StorageError):
+    """The file with the proxy of this node cannot be read or written."""
+
+    code = "proxy-setting-unreadable"
+    template = "the proxy's settings {path} cannot be used: {cause}"
+    hint_template = "set the proxy again: p2psync network proxy set URL"
+
+
+class ProxyUnreachable(UnavailableError):
+    """The proxy does not answer, or what answers is none."""
+
+    code = "proxy-unreachable"
+    template = "the proxy {proxy} cannot be used: {cause}"
+    hint_template = "check its address: p2psync network proxy show"
+
+
+class ProxyPasswordRefused(UnavailableError):
+    """The proxy wants another user name or password, or another way to prove them."""
+
+    code = "proxy-password-refused"
+    template = "the proxy {proxy} lets nothing through: {cause}"
+    hint_template = "set the user name and the password again: p2psync network proxy set URL"
+
+
+class ProxyRefusesRelay(UnavailableError):
+    """The proxy calls no relay."""
+
+    code = "proxy-refuses-relay"
+    template = "the proxy {proxy} lets nothing through: {cause}"
+    hint_template = "many proxies call port 443 alone: ask for a relay that listens there"
+
+
+class CaUnreadable(BadInputError):
+    """The file with further CAs holds none, or cannot be read."""
+
+    code = "ca-unreadable"
+    template = "the file {path} holds no CA certificates that can be read: {cause}"
+    hint_template = "give a PEM file: -----BEGIN CERTIFICATE-----"
+
+
+class RelayCertificateUnreadable(BadInputError):
+    """The relay's certificate or its key cannot be used."""
+
+    code = "relay-certificate-unreadable"
+    template = "the certificate {certificate} and the key {key} cannot be used: {cause}"
+    hint_template = "both are PEM files, and the key must be the certificate's: docs/relay.md"
