@@ -1272,7 +1272,7 @@ class DefinitionSyntax(UsageError):
     """The definition of a delimited text is no TOML."""
 
     code = "definition-syntax"
-    template = "the definition is not valid TOML: {cause}"
+    template = "{file} is not valid TOML: {cause}"
     hint_template = "mend that line; docs/formats.md has an example"
 
 
@@ -1280,7 +1280,7 @@ class DefinitionInvalid(UsageError):
     """A key of the definition of a delimited text is wrong."""
 
     code = "definition-invalid"
-    template = "definition, line {line}, {key}: there is no such key"
+    template = "{file}, line {line}, {key}: there is no such key"
     hint_template = "see the list of keys in docs/formats.md"
 
     def __init__(self, template: str | None = None, **params: object) -> None:
@@ -1292,7 +1292,7 @@ class DefinitionTooLong(UsageError):
     """The definition of a delimited text is too long to travel with the file."""
 
     code = "definition-too-long"
-    template = "the definition takes {size_bytes} bytes in its short form, at most {limit_bytes}"
+    template = "{file} takes {size_bytes} bytes in its short form, at most {limit_bytes}"
     hint_template = "shorten the names of columns, or leave out those that are not needed"
 
 

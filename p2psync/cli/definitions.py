@@ -16,7 +16,9 @@ def format_text(text: str | None) -> str | None:
 
 
 def read_definition(path: str) -> str:
-    """Return the content of a definition; raises ``InputUnreadable``."""
+    """Return the content of a definition; raises ``InputUnreadable``, and what ``read_toml`` does
+    with the file's name: a node that reads it once more does not know that.
+    """
     try:
         with open(absolute(path), "rb") as file:
             content = file.read(DEFINITION_BYTES_MAX + 1)
@@ -30,4 +32,8 @@ def read_definition(path: str) -> str:
         raise errors.InputUnreadable(path=path, cause=_("it is not UTF-8 text")) from None
     if "=" not in text:
         raise errors.InputUnreadable(path=path, cause=_("it defines nothing"))
-    return text.replace("\r\n", "\n")
+    text = text.replace("\r\n", "\n")
+    from p2psync.formats.definition import read_toml
+
+    read_toml(text, path)
+    return text

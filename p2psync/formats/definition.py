@@ -35,43 +35,41 @@ _SUFFIX = re.compile(r"\.[a-z0-9_-]{1,16}")
 _NO_COLUMN = ("", "-")
 
 DEFINITION_TEXTS = {
-    "unknown": "definition, line {line}, {key}: there is no such key",
-    "missing": "definition, line {line}, {key}: it is missing",
-    "text": "definition, line {line}, {key}: it must be a text",
-    "texts": "definition, line {line}, {key}: it must be an array of texts",
-    "name": "definition, line {line}, {key}: it must be 1 to 60 characters that can be printed",
-    "delimiter": "definition, line {line}, {key}: it must be one ASCII character that "
+    "unknown": "{file}, line {line}, {key}: there is no such key",
+    "missing": "{file}, line {line}, {key}: it is missing",
+    "text": "{file}, line {line}, {key}: it must be a text",
+    "texts": "{file}, line {line}, {key}: it must be an array of texts",
+    "name": "{file}, line {line}, {key}: it must be 1 to 60 characters that can be printed",
+    "delimiter": "{file}, line {line}, {key}: it must be one ASCII character that "
     "is no letter, digit or quote; or tab",
-    "encoding": "definition, line {line}, {key}: it must be utf-8, windows-1252, "
+    "encoding": "{file}, line {line}, {key}: it must be utf-8, windows-1252, "
     "windows-1250, iso-8859-1, iso-8859-15, cp437, cp850 or mac-roman",
-    "quote": "definition, line {line}, {key}: it must be one of \" and ', or empty, "
+    "quote": "{file}, line {line}, {key}: it must be one of \" and ', or empty, "
     "and not the delimiter",
-    "decimal": "definition, line {line}, {key}: it must be a point or a comma, and "
-    "not the delimiter",
-    "lines": "definition, line {line}, {key}: it must be a number from 0 to 100",
-    "boolean": "definition, line {line}, {key}: it must be true or false",
-    "columns": "definition, line {line}, {key}: a name starts with a letter and has "
+    "decimal": "{file}, line {line}, {key}: it must be a point or a comma, and not the delimiter",
+    "lines": "{file}, line {line}, {key}: it must be a number from 0 to 100",
+    "boolean": "{file}, line {line}, {key}: it must be true or false",
+    "columns": "{file}, line {line}, {key}: a name starts with a letter and has "
     "small letters, digits and _, 32 at most; an empty one leaves the "
     "column out; there are 200 at most",
-    "twice": "definition, line {line}, {key}: a column is named twice",
-    "date": "definition, line {line}, {key}: a column must be named date",
-    "amount": "definition, line {line}, {key}: a column must be named amount, or two "
+    "twice": "{file}, line {line}, {key}: a column is named twice",
+    "date": "{file}, line {line}, {key}: a column must be named date",
+    "amount": "{file}, line {line}, {key}: a column must be named amount, or two "
     "debit_amount and credit_amount",
-    "amounts": "definition, line {line}, {key}: amount goes with neither debit_amount "
+    "amounts": "{file}, line {line}, {key}: amount goes with neither debit_amount "
     "nor credit_amount",
-    "accounts": "definition, line {line}, {key}: debit and credit go together, and "
+    "accounts": "{file}, line {line}, {key}: debit and credit go together, and "
     "with neither account nor side",
-    "side": "definition, line {line}, {key}: it is a table: debit and credit, each "
+    "side": "{file}, line {line}, {key}: it is a table: debit and credit, each "
     "an array of the texts in the column side",
-    "side-column": "definition, line {line}, {key}: it and a column named side go together",
-    "not-column": "definition, line {line}, {key}: it must name columns of this file",
-    "columns-min": "definition, line {line}, {key}: it must be a number from 1 to that of "
-    "the columns",
-    "date-format": "definition, line {line}, {key}: it must be made of YYYY or YY, MM or "
+    "side-column": "{file}, line {line}, {key}: it and a column named side go together",
+    "not-column": "{file}, line {line}, {key}: it must name columns of this file",
+    "columns-min": "{file}, line {line}, {key}: it must be a number from 1 to that of the columns",
+    "date-format": "{file}, line {line}, {key}: it must be made of YYYY or YY, MM or "
     "M, DD or D, each once, and marks between",
-    "suffix": "definition, line {line}, {key}: each must be a point and small "
+    "suffix": "{file}, line {line}, {key}: each must be a point and small "
     "letters or digits, such as .txt",
-    "empty-text": "definition, line {line}, {key}: an empty text is not allowed",
+    "empty-text": "{file}, line {line}, {key}: an empty text is not allowed",
 }
 
 
@@ -113,12 +111,16 @@ class Definition:
         return f"{FAMILY}:{text}"
 
 
+DEFINITION_FILE = "definition.toml"
+"""What a definition is called that came without a file's name."""
+
+
 class _Wrong(Exception):
     """A key's value is not what it must be; ``args`` are the key and a code of the texts."""
 
 
-def read_toml(text: str) -> Definition:
-    """Reads a definition that a user wrote.
+def read_toml(text: str, file: str = DEFINITION_FILE) -> Definition:
+    """Reads a definition that a user wrote; ``file`` is what errors call it.
 
     Raises ``DefinitionSyntax``, ``DefinitionInvalid`` with line and key, ``DefinitionTooLong``.
     """
@@ -126,16 +128,16 @@ def read_toml(text: str) -> Definition:
         text.encode()
         table = tomllib.loads(text)
     except (UnicodeEncodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DefinitionSyntax(cause=str(error)) from None
+        raise DefinitionSyntax(file=file, cause=str(error)) from None
     try:
         definition = _checked(table)
     except _Wrong as wrong:
         key, code = wrong.args
         line = _line_of(text, key)
-        raise DefinitionInvalid(DEFINITION_TEXTS[code], line=line, key=key) from None
+        raise DefinitionInvalid(DEFINITION_TEXTS[code], file=file, line=line, key=key) from None
     size = len(definition.format_name.encode())
     if size > FORMAT_NAME_BYTES_MAX:
-        raise DefinitionTooLong(size_bytes=size, limit_bytes=FORMAT_NAME_BYTES_MAX)
+        raise DefinitionTooLong(file=file, size_bytes=size, limit_bytes=FORMAT_NAME_BYTES_MAX)
     return definition
 
 

@@ -64,6 +64,31 @@ def test_a_sample_shows_what_is_read_by_a_definition(call: Call) -> None:
     assert "{" not in shown.out  # nobody is shown the short form
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name = 1\n", "line 1, name: it must be a text"),
+        ("name = \n", "is not valid TOML"),
+        ("name = 'x'\ndelimiter = ';'\ncolumns = ['date', 'amount', '%s']\n", "in its short form"),
+    ],
+    ids=["key", "syntax", "length"],
+)
+def test_what_is_wrong_with_a_definition_names_its_file(
+    call: Call, tmp_path: Path, text: str, told: str
+) -> None:
+    long = "', '".join(f"column_with_a_long_name_{number}" for number in range(60))
+    definition = tmp_path / "bad.toml"
+    definition.write_text(text.replace("%s", long))
+    for words in (
+        ("format", "check", str(definition)),
+        ("inspect", CASH, "--format", str(definition)),
+    ):
+        ended = call(*words)
+        assert ended.code != 0
+        assert str(definition) in ended.err
+        assert told in " ".join(ended.err.split())
+
+
 def test_a_header_that_reads_as_a_record_is_told(call: Call, tmp_path: Path) -> None:
     sample = tmp_path / "a.csv"
     sample.write_bytes(b"2025-01-01;1\n2025-01-02;2\n")

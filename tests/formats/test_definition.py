@@ -87,7 +87,11 @@ def test_a_fault_is_told_with_its_line_and_key(text: str, line: int, key: str, c
     with pytest.raises(DefinitionInvalid) as caught:
         read_toml(text)
     assert caught.value.template == DEFINITION_TEXTS[code]
-    assert caught.value.params == {"line": str(line), "key": key}
+    assert caught.value.params == {
+        "file": "definition.toml",
+        "line": str(line),
+        "key": key,
+    }
     assert f"line {line}, {key}: " in caught.value.text
 
 
