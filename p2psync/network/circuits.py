@@ -108,6 +108,8 @@ class Circuits:
         """Circuit addresses of reservations that hold."""
         self._places: dict[bytes, TcpAddress] = {}
         """Where each relay was reached last."""
+        self._kept_at: dict[bytes, tuple[RelayAddress, ...]] = {}
+        """All addresses of each relay."""
         self._reached: dict[bytes, trio.Event] = {}
         """Wakes who waits to try a relay again."""
         self._distrusted: dict[bytes, float] = {}
@@ -140,6 +142,10 @@ class Circuits:
             if relay in self._reached:
                 self._reached.pop(relay).set()
             return found
+
+    def places_of(self, relay: bytes) -> tuple[TcpAddress, ...]:
+        """All addresses of a relay that a reservation is kept at."""
+        return tuple(each.place for each in self._kept_at.get(relay, ()))
 
     def standing(self, relay: bytes) -> TcpAddress | None:
         """Where the relay is that a reservation holds at; ``None`` when none does."""
@@ -214,6 +220,7 @@ class Circuits:
         """
         relay = addresses[0].device
         self.tokens[relay] = addresses[0].token
+        self._kept_at[relay] = tuple(addresses)
         keeper = self._keepers[relay] = object()
         backoff = BACKOFF_SECONDS_MIN
         turn = 0
@@ -226,7 +233,7 @@ class Circuits:
                 try:
                     connection = await self.connection(address.place, relay)
                     self._places[relay] = address.place
-                    await self._stay(relay, address, connection)
+                    await self._stay(relay, connection)
                     cause = "the connection to it was lost"
                 except (AccessRefused, CircuitRefused, NotSpoken) as error:
                     status, cause = "refused", str(error)
@@ -246,7 +253,7 @@ class Circuits:
             # One that is cancelled may end after the one that takes its place has begun.
             if self._keepers.get(relay) is keeper:
                 kept = (self._keepers, self._addresses, self._states, self._places, self.tokens)
-                for each in kept:
+                for each in (*kept, self._kept_at):
                     each.pop(relay, None)
                 self._changed()
 
@@ -267,12 +274,14 @@ class Circuits:
             await reached.wait()
         self._reached.pop(relay, None)
 
-    async def _stay(self, relay: bytes, address: RelayAddress, connection: Connection) -> None:
+    async def _stay(self, relay: bytes, connection: Connection) -> None:
         """Reserve, and renew in time, as long as the connection lives."""
         with connection.held():
             while not connection.ended.is_set():
                 reservation = await self._reserve(connection)
-                self._addresses[relay] = (address.circuit,)
+                # A member may get out to another of them than this node.
+                circuits = (each.circuit for each in self._kept_at[relay])
+                self._addresses[relay] = tuple(dict.fromkeys(circuits))
                 self._now(relay, "reserved")
                 promised = reservation.expires - int(time.time())
                 left = min(max(RESERVATION_SECONDS_MIN, promised), RESERVATION_SECONDS_MAX)

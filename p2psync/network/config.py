@@ -1,9 +1,10 @@
 """What a transport can be told; the defaults are for a device, not for tests."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from p2psync import limits
+from p2psync.network.ground_config import GroundConfig
 from p2psync.network.outside import is_public
 
 
@@ -59,3 +60,5 @@ class TransportConfig:
     """How often this machine's own addresses are looked at."""
     upnp: bool = False
     """Whether a router is asked to pass on calls from outside."""
+    ground: GroundConfig = field(default_factory=GroundConfig)
+    """WebSocket, TLS and the proxy."""

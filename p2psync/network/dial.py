@@ -13,11 +13,17 @@ from p2psync.engine.ports import LinkBroken
 from p2psync.errors import BadAddress, PeerNotExpected, PeerUnreachable
 from p2psync.network.address import CircuitAddress, TcpAddress, parse_any
 from p2psync.network.config import TransportConfig
+from p2psync.network.ground_config import Way
 from p2psync.network.identity import peer_id_text
 from p2psync.network.noise import WrongDevice
 
 T = TypeVar("T")
-Address = TcpAddress | CircuitAddress
+Target = Way | CircuitAddress
+
+
+def directly(address: TcpAddress) -> tuple[Way, ...]:
+    """The one way to an address where there is no proxy."""
+    return (Way(address),)
 
 
 class Turn:
@@ -58,13 +64,16 @@ class Race(Generic[T]):
     def __init__(
         self,
         device: bytes,
-        attempt: Callable[[Address], Awaitable[T]],
+        attempt: Callable[[Target], Awaitable[T]],
         discard: Callable[[T], None],
         config: TransportConfig,
-        late: Callable[[Address], bool] = lambda _: False,
+        late: Callable[[Target], bool] = lambda _: False,
+        ways: Callable[[TcpAddress], Sequence[Way]] = directly,
     ) -> None:
-        """``late`` tells of an address that it is worth a try when no other answers quickly."""
+        """``late`` tells of a way that it is worth a try when no other answers quickly; ``ways``
+        how an address may be called."""
         self._device = device
+        self._ways = ways
         self._late = late
         self._attempt = attempt
         self._discard = discard
@@ -78,7 +87,30 @@ class Race(Generic[T]):
 
         Looks at the first ``limits.ADDRESSES_PER_PEER_MAX`` different addresses.
         """
-        targets = self._targets(addresses)
+        won = await self._first(self._targets(addresses))
+        if won is not None:
+            return won
+        failure = PeerNotExpected if self._wrong_device else PeerUnreachable
+        raise failure(
+            device=peer_id_text(self._device), causes=self._said() or "no address of it is known"
+        )
+
+    async def run_to(self, addresses: Sequence[TcpAddress]) -> T:
+        """The winner at addresses that were parsed before; raises ``LinkBroken`` with all causes.
+
+        Of one cause only the cause is told: who asked knows the address.
+        """
+        ways = [way for address in addresses for way in self._ways(address)]
+        won = await self._first(sorted(dict.fromkeys(ways), key=self._late))
+        if won is not None:
+            return won
+        said = next(iter(self._causes.values())) if len(self._causes) == 1 else self._said()
+        raise (WrongDevice if self._wrong_device else LinkBroken)(said)
+
+    def _said(self) -> str:
+        return "; ".join(f"{address}: {cause}" for address, cause in self._causes.items())
+
+    async def _first(self, targets: Sequence[Target]) -> T | None:
         try:
             await self._run_all(targets)
         except BaseException:
@@ -91,13 +123,9 @@ class Race(Generic[T]):
             return self._won[0]
         for target in targets:
             self._causes.setdefault(str(target), "no answer in time")
-        causes = "; ".join(f"{address}: {cause}" for address, cause in self._causes.items())
-        failure = PeerNotExpected if self._wrong_device else PeerUnreachable
-        raise failure(
-            device=peer_id_text(self._device), causes=causes or "no address of it is known"
-        )
+        return None
 
-    async def _run_all(self, targets: Sequence[Address]) -> None:
+    async def _run_all(self, targets: Sequence[Target]) -> None:
         with trio.move_on_after(self._config.dial_seconds):
             async with trio.open_nursery() as nursery:
                 tried: list[trio.Event] = []
@@ -114,11 +142,16 @@ class Race(Generic[T]):
                     with trio.move_on_after(self._config.stagger_seconds):
                         await failed.wait()
 
-    def _targets(self, addresses: Sequence[str]) -> list[Address]:
-        targets: list[Address] = []
+    def _targets(self, addresses: Sequence[str]) -> list[Target]:
+        targets: list[Target] = []
         for text in list(dict.fromkeys(addresses))[: limits.ADDRESSES_PER_PEER_MAX]:
             try:
-                targets.append(parse_any(text, expected=self._device))
+                address = parse_any(text, expected=self._device)
+                match address:
+                    case CircuitAddress():
+                        targets.append(address)
+                    case _:
+                        targets += self._ways(address)
             except BadAddress as error:
                 self._causes[text[: limits.ADDRESS_BYTES_MAX]] = error.params["cause"]
         # The way that needs nobody else goes first.
@@ -128,7 +161,7 @@ class Race(Generic[T]):
         )
 
     async def _run_one(
-        self, target: Address, failed: trio.Event, everybody: trio.CancelScope
+        self, target: Target, failed: trio.Event, everybody: trio.CancelScope
     ) -> None:
         try:
             self._won.append(await self._attempt(target))

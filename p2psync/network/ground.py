@@ -90,6 +90,7 @@ class Ground:
         stream = await trio.open_tcp_stream(proxy.host, proxy.port)
         tune(stream, self._silence_seconds)
         raw = ByteStream(stream)
+        raw.remote = None  # Who is behind the proxy is not seen.
         try:
             await open_tunnel(raw, proxy, address)
         except BaseException:

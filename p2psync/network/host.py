@@ -32,7 +32,9 @@ from p2psync.network.connection import (
     upgrade_inbound,
     upgrade_outbound,
 )
-from p2psync.network.dial import Address, Race, Turn, connect
+from p2psync.network.dial import Race, Target, Turn
+from p2psync.network.ground import Ground
+from p2psync.network.ground_config import Way
 from p2psync.network.guard import Guard
 from p2psync.network.identity import DEVICE_BYTES, key_pair, peer_id_text
 from p2psync.network.link import PROTOCOL, StreamLink, circuit_of
@@ -51,6 +53,8 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 1024
 """A burst of connections must not make the kernel forget an honest one for a second or more."""
 _ACCEPT_PAUSE_SECONDS = 0.1
+_STEADY_SECONDS = 10.0
+_UNSTEADY_SECONDS = 300.0
 
 
 class Libp2pTransport:
@@ -88,11 +92,14 @@ class Libp2pTransport:
             identify.PING_PROTOCOL: self._serve_ping,
             circuit.STOP: self._serve_call,
         }
+        self.ground = Ground(self._config.ground, self._config.silence_seconds)
         self.reaching = Reaching(self, self._config)
         self.handle(dcutr.PROTOCOL, self.reaching.serve)
         self.handle(autonat.PROTOCOL, self.reaching.answerer.serve)
         self.circuits = Circuits(self._connect_relay, relays_changed)
         self._doubted = doubted
+        self._unsteady: dict[tuple[bytes, TcpAddress], float] = {}
+        """Addresses of relays where a connection was soon cut, and until when others go first."""
 
     @property
     def peer_id(self) -> str:
@@ -127,21 +134,19 @@ class Libp2pTransport:
         Raises ``PortTaken`` or ``BadAddress`` before that. Cancelling it cuts every link.
         """
         listeners = await self._open_listeners()
-        self._listening = tuple(
-            address_of(*listener.socket.getsockname()[:2]) for listener in listeners
-        )
+        self._listening = tuple(address for _, address in listeners)
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                for listener in listeners:
+                for listener, address in listeners:
                     share_port(listener)
-                    nursery.start_soon(self._accept_loop, listener)
+                    nursery.start_soon(self._accept_loop, listener, address)
                 task_status.started()
                 await self.reaching.run()
         finally:
             self._nursery = None
             self._listening = ()
-            for listener in listeners:
+            for listener, _ in listeners:
                 listener.socket.close()
 
     @asynccontextmanager
@@ -160,15 +165,19 @@ class Libp2pTransport:
         if failure is not None:
             raise failure
 
-    async def _open_listeners(self) -> list[trio.SocketListener]:
-        listeners: list[trio.SocketListener] = []
+    async def _open_listeners(self) -> list[tuple[trio.SocketListener, TcpAddress]]:
+        listeners: list[tuple[trio.SocketListener, TcpAddress]] = []
         try:
             for address in self._listen:
                 try:
                     # trio sets no SO_REUSEPORT, so a port that anybody listens on is refused.
-                    listeners += await trio.open_tcp_listeners(
+                    for listener in await trio.open_tcp_listeners(
                         address.port, host=address.host, backlog=_BACKLOG
-                    )
+                    ):
+                        at = address_of(*listener.socket.getsockname()[:2])
+                        listeners.append(
+                            (listener, replace(at, web=address.web, name=address.name))
+                        )
                 except OSError as error:
                     if error.errno == errno.EAFNOSUPPORT and address.is_wildcard:
                         logger.info("no %s on this machine", address.family)
@@ -179,14 +188,14 @@ class Libp2pTransport:
                         address=str(address), cause=error.strerror or str(error)
                     ) from error
         except BaseException:
-            for listener in listeners:
+            for listener, _ in listeners:
                 listener.socket.close()
             raise
         return listeners
 
     # -- inbound
 
-    async def _accept_loop(self, listener: trio.SocketListener) -> None:
+    async def _accept_loop(self, listener: trio.SocketListener, address: TcpAddress) -> None:
         assert self._nursery is not None
         while True:
             try:
@@ -196,22 +205,36 @@ class Libp2pTransport:
                 logger.warning("cannot accept a connection: %s", error)
                 await trio.sleep(_ACCEPT_PAUSE_SECONDS)
                 continue
-            self._nursery.start_soon(self._serve_connection, stream)
+            self._nursery.start_soon(self._serve_connection, stream, address)
 
-    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+    async def _serve_connection(self, stream: trio.SocketStream, address: TcpAddress) -> None:
         tune(stream, self._config.silence_seconds)
         raw = ByteStream(stream)
-        if not await self.reaching.accepted(raw):
+        if address.web:
+            await self.serve_raw(raw, address)
+        elif not await self.reaching.accepted(raw):
             await self.serve_raw(raw, punched=self.reaching.is_punched(raw.remote))
 
-    async def serve_raw(self, raw: ByteStream, *, punched: bool = False) -> None:
-        """Be the server on a connection, ``punched`` through a NAT or not, until it ends."""
+    async def serve_raw(
+        self, raw: ByteStream, listening: TcpAddress | None = None, *, punched: bool = False
+    ) -> None:
+        """Be the server on a connection, ``punched`` through a NAT or not, until it ends.
+
+        ``listening``: the address that was called, where it is one of WebSocket.
+        """
         scope = trio.CancelScope()
         slot = self.guard.arrive(raw.remote, scope.cancel)
         try:
             with scope:
                 with trio.fail_after(self._config.upgrade_seconds):
-                    session = await upgrade_inbound(raw, self._keys)
+                    channel: Channel = raw
+                    if listening is not None:
+                        channel = await self.ground.accept(raw, listening)
+                    if channel.remote != raw.remote:
+                        # A reverse proxy told who calls, and all its callers count by themselves.
+                        self.guard.leave(slot)
+                        slot = self.guard.arrive(channel.remote, scope.cancel)
+                    session = await upgrade_inbound(channel, self._keys)
                 if self.guard.prove(slot, session.device):
                     connection = self._connection(session, "inbound")
                     connection.punched = punched
@@ -273,9 +296,9 @@ class Libp2pTransport:
             raise ValueError("a device key has 32 bytes")
         turn = Turn(self._config.late_seconds)
 
-        async def attempt(address: Address) -> StreamLink:
-            relay = address.device if isinstance(address, CircuitAddress) else None
-            raw = await self._ground(address, device)
+        async def attempt(target: Target) -> StreamLink:
+            relay = target.device if isinstance(target, CircuitAddress) else None
+            raw = await self._ground(target, device)
             try:
                 session = await upgrade_outbound(raw, self._keys, device)
                 # Only one address gets as far as a link, so the peer sees one.
@@ -285,10 +308,13 @@ class Libp2pTransport:
                 raw.close()
                 raise
 
-        def late(address: Address) -> bool:
-            return isinstance(address, CircuitAddress) and self.circuits.distrusts(address.device)
+        def late(target: Target) -> bool:
+            if isinstance(target, CircuitAddress):
+                return self.circuits.distrusts(target.device)
+            return target.proxy is not None
 
-        return await Race(device, attempt, StreamLink.cut, self._config, late).run(addresses)
+        ways = partial(self.ground.ways, relay=False)
+        return await Race(device, attempt, StreamLink.cut, self._config, late, ways).run(addresses)
 
     async def _open_link(
         self,
@@ -338,50 +364,91 @@ class Libp2pTransport:
 
         Raises ``OSError``, or ``LinkBroken`` when another one is.
         """
-        raw = ByteStream(await connect(address))
+        raw = await self.ground.open(Way(address))
         try:
             await upgrade_outbound(raw, self._keys, device)
         finally:
             raw.close()
 
-    async def _ground(self, address: Address, device: bytes) -> Channel:
-        if isinstance(address, CircuitAddress):
-            return StreamChannel(await self.circuits.call(address, device))
-        stream = await connect(address)
-        tune(stream, self._config.silence_seconds)
-        return ByteStream(stream)
+    async def _ground(self, target: Target, device: bytes) -> Channel:
+        if isinstance(target, CircuitAddress):
+            return StreamChannel(await self.circuits.call(target, device))
+        return await self.ground.open(target)
 
     # -- relays
 
     async def _connect_relay(self, address: TcpAddress, relay: bytes) -> Connection:
-        """Open a connection to a relay, on which it may open many streams."""
+        """Open a connection to a relay, on which it may open many streams.
+
+        All its addresses are tried at once, ``address`` first; raises ``LinkBroken``.
+        """
         nursery = self._nursery
         if nursery is None:
             raise LinkBroken("this transport was stopped")
         config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
-        with trio.move_on_after(self._config.dial_seconds):
-            raw, exact = await self._ground_to_relay(address, relay)
+        turn = Turn(self._config.late_seconds)
+
+        async def attempt(target: Target) -> tuple[Connection, bool]:
+            assert isinstance(target, Way)
+            raw, exact = await self._ground_to_relay(target)
             try:
                 session = await upgrade_outbound(raw, self._keys, relay)
-                connection = Connection(session, "outbound", self._handlers, self.spawn, config)
-                await nursery.start(connection.run)
+                async with turn.taken():
+                    connection = Connection(session, "outbound", self._handlers, self.spawn, config)
+                    await nursery.start(self._run_to_relay, connection, target)
             except BaseException:
                 raw.close()
                 raise
-            self.reaching.met(connection, exact=exact, trusted=True)
-            return connection
-        raise LinkBroken("no answer in time")
+            return connection, exact
 
-    async def _ground_to_relay(self, address: TcpAddress, relay: bytes) -> tuple[Channel, bool]:
+        def late(target: Target) -> bool:
+            assert isinstance(target, Way)
+            until = self._unsteady.get((relay, target.address), 0.0)
+            return target.proxy is not None or trio.current_time() < until
+
+        race = Race(
+            relay,
+            attempt,
+            lambda won: won[0].abort(),
+            self._config,
+            late,
+            partial(self.ground.ways, relay=True),
+        )
+        connection, exact = await race.run_to((address, *self.circuits.places_of(relay)))
+        self.reaching.met(connection, exact=exact, trusted=True)
+        return connection
+
+    async def _run_to_relay(
+        self,
+        connection: Connection,
+        way: Way,
+        *,
+        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run a connection to a relay; a way on which it is soon cut gives others precedence.
+
+        There are networks that let a connection begin, and cut it once they know it.
+        """
+        began = trio.current_time()
+        await connection.run(task_status)
+        place = (connection.device, way.address)
+        self._unsteady.pop(place, None)
+        if connection.was_cut and trio.current_time() - began < _STEADY_SECONDS:
+            self._unsteady[place] = trio.current_time() + _UNSTEADY_SECONDS
+            if len(self._unsteady) > limits.RELAYS_MAX * limits.RELAY_ADDRESSES_MAX:
+                del self._unsteady[next(iter(self._unsteady))]
+
+    async def _ground_to_relay(self, way: Way) -> tuple[Channel, bool]:
         """The same, if possible from the port on which we listen (then true): what the relay sees
         of it is where calls from outside come in."""
-        source = source_for(address, self._listening)
+        plain = way.proxy is None and not way.address.web
+        source = source_for(way.address, self._listening) if plain else None
         if source is not None:
             with contextlib.suppress(OSError):
-                stream = await connect_from(source, address)
+                stream = await connect_from(source, way.address)
                 tune(stream, self._config.silence_seconds)
                 return ByteStream(stream), True
-        return await self._ground(address, relay), False
+        return await self.ground.open(way), False
 
     async def _serve_call(self, connection: Connection, stream: Stream) -> None:
         """Be called through a relay: the same upgrade as for who calls directly."""
