@@ -127,6 +127,147 @@ def apart(count: int = 2) -> Iterator[tuple[Machine, tuple[Machine, ...]]]:
             _ip("netns", "delete", machine.namespace, check=False)
 
 
+@dataclass(frozen=True)
+class Nat:
+    """What an office's router does with connections from inside and with calls from outside.
+
+    ``ports`` stands behind ``masquerade``; ``unknown`` is what a call that nobody asked for meets.
+    """
+
+    ports: str = ""
+    unknown: str = "drop"
+
+
+PLAIN_NAT = Nat()
+"""Keeps ports where it can, and drops what nobody asked for: as most routers do."""
+HARD_NAT = Nat("random,fully-random", "meta l4proto tcp reject with tcp reset")
+"""Another port for each connection, and a reset for each call: no hole can be punched."""
+
+_RULES = """
+table ip office {{
+  chain post {{
+    type nat hook postrouting priority srcnat
+    oifname "wan" masquerade {ports}
+  }}
+  chain pre {{
+    type nat hook prerouting priority dstnat
+  }}
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    ct state established,related accept
+    iifname "wan" {unknown}
+  }}
+}}
+"""
+
+
+@dataclass
+class Office:
+    """A machine behind a router of its own."""
+
+    machine: Machine
+    router: Machine
+    nat: Nat
+
+    def setup(self) -> None:
+        """Give the router its rules."""
+        rules = _RULES.format(ports=self.nat.ports, unknown=self.nat.unknown)
+        subprocess.run(
+            ["ip", "netns", "exec", self.router.namespace, "nft", "-f", "-"],
+            input=rules.encode(),
+            check=True,
+            capture_output=True,
+            timeout=20,
+        )
+
+    def move(self, host: str) -> None:
+        """Give the office another address outside (in the same /28), as a provider does over
+        night: all that the router knew of connections is forgotten."""
+        gateway = f"198.51.100.{int(host.rpartition('.')[2]) // 16 * 16 + 1}"
+        self.router.ip("addr", "flush", "dev", "wan", "scope", "global")
+        self.router.ip("addr", "add", f"{host}/28", "dev", "wan")
+        self.router.ip("route", "replace", "default", "via", gateway)
+        self.router.host = host
+        flush = ["nft", "flush", "ruleset"]
+        subprocess.run(
+            ["ip", "netns", "exec", self.router.namespace, *flush], check=True, timeout=20
+        )
+        self.setup()
+
+
+@contextlib.contextmanager
+def internet(nats: Sequence[Nat]) -> Iterator[tuple[Machine, tuple[Office, ...]]]:
+    """A machine on the "Internet", and offices behind a router each.
+
+    The middle one answers at ``203.0.113.1`` and passes on between the offices' networks. The
+    router of office N (from 1 on) has ``198.51.100.(16 N + 2)``, the machine behind it
+    ``192.168.77.2`` in every office. The addresses are those of documentation (RFC 5737).
+    """
+    if shutil.which("ip") is None or shutil.which("nft") is None or os.geteuid() != 0:
+        raise RuntimeError("networks with NAT need root, iproute2 and nftables (Linux)")
+    tag = secrets.token_hex(3)
+    middle = Machine(f"p2i{tag}", "203.0.113.1", "lo")
+    offices = tuple(
+        Office(
+            Machine(f"p2x{tag}{number}", "192.168.77.2", "office"),
+            Machine(f"p2r{tag}{number}", f"198.51.100.{16 * number + 2}", "wan"),
+            nat,
+        )
+        for number, nat in enumerate(nats, 1)
+    )
+    every = (middle, *(each for office in offices for each in (office.router, office.machine)))
+    try:
+        for machine in every:
+            _ip("netns", "add", machine.namespace)
+            machine.ip("link", "set", "lo", "up")
+        middle.ip("addr", "add", "203.0.113.1/32", "dev", "lo")
+        _forwards(middle)
+        for number, office in enumerate(offices, 1):
+            _connect(middle, office, number)
+        yield middle, offices
+    finally:
+        for machine in every:
+            for process in machine.processes:
+                _end(process)
+        for machine in every:
+            _ip("netns", "delete", machine.namespace, check=False)
+
+
+def _connect(middle: Machine, office: Office, number: int) -> None:
+    router, machine = office.router, office.machine
+    port, base = f"office{number}", 16 * number
+    _ip(
+        *("-n", middle.namespace, "link", "add", port, "type", "veth"),
+        *("peer", "name", "wan", "netns", router.namespace),
+    )
+    _ip(
+        *("-n", router.namespace, "link", "add", "lan", "type", "veth"),
+        *("peer", "name", "office", "netns", machine.namespace),
+    )
+    middle.ip("addr", "add", f"198.51.100.{base + 1}/28", "dev", port)
+    router.ip("addr", "add", f"{router.host}/28", "dev", "wan")
+    router.ip("addr", "add", "192.168.77.1/24", "dev", "lan")
+    machine.ip("addr", "add", f"{machine.host}/24", "dev", "office")
+    middle.ip("link", "set", port, "up")
+    for device in ("wan", "lan"):
+        router.ip("link", "set", device, "up")
+    machine.ip("link", "set", "office", "up")
+    router.ip("route", "add", "default", "via", f"198.51.100.{base + 1}")
+    machine.ip("route", "add", "default", "via", "192.168.77.1")
+    _forwards(router)
+    office.setup()
+
+
+def _forwards(machine: Machine) -> None:
+    """Let a namespace pass on packets."""
+    subprocess.run(
+        ["ip", "netns", "exec", machine.namespace, "sysctl", "-qw", "net.ipv4.ip_forward=1"],
+        check=True,
+        capture_output=True,
+        timeout=20,
+    )
+
+
 def _end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:

@@ -32,7 +32,7 @@ from p2psync.engine.effects import (
     Warn,
 )
 from p2psync.engine.handshake import Handshake, Match
-from p2psync.engine.peering import Peering
+from p2psync.engine.peering import Peering, is_relayed
 from p2psync.engine.replica import Replica
 from p2psync.engine.session import Exchange, Session
 from p2psync.engine.transfer import Transfer
@@ -290,7 +290,8 @@ class Engine:
     def _link_up(self, event: LinkUp) -> None:
         if event.outbound and event.address:
             self._peering.sighted(event.device, [event.address])
-        loser = self._peering.link_up(event.link, event.device, event.outbound)
+        relayed = is_relayed(event.address)
+        loser = self._peering.link_up(event.link, event.device, event.outbound, relayed=relayed)
         if loser == event.link:
             self._desk.out.append(CloseLink(event.link, ""))
             return
@@ -518,6 +519,10 @@ class Engine:
         if link.handshake.done:
             self._desk.timers.cancel(("handshake", link.id))
             self._watch_idle(link)
+            replaced = self._peering.carries(link.id, link.device)
+            if replaced is not None:
+                self._drop_link(replaced)
+                self._desk.out.append(CloseLink(replaced, ""))
 
     def _watch_idle(self, link: _Link) -> None:
         if not self._is_used(link) and ("idle", link.id) not in self._desk.timers:

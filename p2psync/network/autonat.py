@@ -114,7 +114,8 @@ def _address(data: bytes) -> TcpAddress | None:
         address, _ = read_tcp(data)
     except BadInputError:
         return None
-    return address if address.family in ("ip4", "ip6") and address.port else None
+    plain = address.family in ("ip4", "ip6") and not address.web
+    return address if plain and address.port else None
 
 
 async def ask(stream: Stream, device: bytes, addresses: Sequence[TcpAddress]) -> Answer:

@@ -86,7 +86,7 @@ def _readable(addresses: Sequence[bytes]) -> list[TcpAddress]:
             ipaddress.ip_address(address.host)
         except (BadInputError, ValueError):
             continue
-        if address.port:
+        if address.port and not address.web:
             found[address] = None
     return list(found)
 

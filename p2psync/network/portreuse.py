@@ -28,10 +28,11 @@ def share_port(listener: trio.SocketListener) -> None:
 
 def source_for(target: TcpAddress, listening: Sequence[TcpAddress]) -> TcpAddress | None:
     """From which listening address a call to an IP address leaves; None when there is none."""
-    if _REUSE_PORT is None or target.family not in ("ip4", "ip6"):
+    if _REUSE_PORT is None or target.web or target.family not in ("ip4", "ip6"):
         return None
     for address in listening:
-        if address.family == target.family and (address.is_wildcard or _is_near(address, target)):
+        fits = address.family == target.family and not address.web
+        if fits and (address.is_wildcard or _is_near(address, target)):
             return address
     return None
 

@@ -124,11 +124,13 @@ class Reaching:
         return self.outside.candidates(self._listening())
 
     def _listening(self) -> tuple[TcpAddress, ...]:
-        return tuple(parse_address(each) for each in self._host.direct_addresses())
+        """Where plain TCP is listened to, by interface: nothing else is punched or mapped."""
+        parsed = (parse_address(each) for each in self._host.direct_addresses())
+        return tuple(each for each in parsed if not each.web)
 
     def _port(self) -> int | None:
         for each in self._host.listening:
-            if each.is_wildcard and each.family == "ip4":
+            if each.is_wildcard and each.family == "ip4" and not each.web:
                 return each.port
         return None
 

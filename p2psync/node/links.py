@@ -120,6 +120,8 @@ class Links:
                         async for frame in frames:
                             await standing.link.send(frame)
                             await self._write_waiting(standing)
+                            if standing.closing is not None:
+                                break
                 elif standing.closing is not None:
                     break
                 elif not standing.sends:
@@ -188,6 +190,8 @@ class Links:
         if standing is None:
             return
         standing.closing = error
+        # Content comes over the link that takes this one's place: there it is asked for again.
+        standing.chunks.clear()
         standing.work.set()
         # What waits is sent (after a mistake, a last frame that says why), but not for ever.
         standing.scope.deadline = trio.current_time() + (1 if error else CLOSING_SECONDS)

@@ -18,6 +18,7 @@ from p2psync.node.overview import CANNOT_SYNC
 from p2psync.node.placing import Placing
 from p2psync.node.posting import Posting
 from p2psync.node.programs import Programs
+from p2psync.node.reach import outside
 from p2psync.node.seat import Seat
 from p2psync.node.telling import Telling
 from p2psync.node.tickets import Tickets
@@ -64,6 +65,7 @@ class NodeService:
             "name": node.identity.name or views.ANONYMOUS,
             "locked": node.identity.locked,
             "listen": list(node.addresses()),
+            "outside": outside(node.transport),
             "peers": node.connected(),
             "mandates": {
                 "local": sum(1 for each in listed if each["kind"] == "local"),

@@ -1,0 +1,107 @@
+"""B-NET-2: two offices, each behind a NAT of its own, and a relay on the "Internet"."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.e2e.homes import CRP, Home, eventually, example, found_mandate, invite, same, save
+from tests.e2e.test_relay import RelayHome, state_of
+from tests.netns import HARD_NAT, PLAIN_NAT, Nat, Office, internet
+
+V1 = example("atelier_2025_v1.ecf")
+V2 = example("atelier_2025_v2.ecf")
+NAME = "Réseau"
+RELAY = "203.0.113.1"
+
+
+@dataclass
+class Offices:
+    relay: RelayHome
+    accountant: Home
+    clerk: Home
+    networks: tuple[Office, ...]
+
+    def how(self) -> list[str]:
+        """By which way each of the two reaches the other now."""
+        return [reached(home) for home in (self.accountant, self.clerk)]
+
+    def subscribed(self) -> tuple[Path, Path]:
+        """Subscribe the clerk by ticket; the clerk's file, and the accountant's copy of it."""
+        accountant, clerk = self.accountant, self.clerk
+        found_mandate(accountant, NAME)
+        accountant("relay", "add", self.relay.address(RELAY))
+        eventually(lambda: state_of(accountant) == "reserved", what="a reservation")
+        ticket = invite(accountant, clerk, NAME)
+        sales = clerk.put("ventes.ecf", V1)
+        joined = clerk("subscribe", ticket, "--attach", sales, "--kind", "invoicing")
+        copy = accountant.folder(NAME) / "ventes.ecf"
+        eventually(same(copy, V1))
+        eventually(same(Path(joined["folder"]) / CRP, example(CRP)))
+        return sales, copy
+
+
+def reached(home: Home) -> str:
+    """How the one peer of a home is reached; empty when it is not."""
+    ways = [each["reached"] for each in home("status")["peers"]]
+    return "".join(way["how"] for way in ways if way)
+
+
+@contextmanager
+def two_offices(tmp_path: Path, *nats: Nat) -> Iterator[Offices]:
+    """A relay and the nodes of two offices, all running."""
+    with internet(nats) as (middle, networks):
+        namespaces = [middle.namespace, *(each.machine.namespace for each in networks)]
+        homes = [
+            kind(tmp_path / name, ("--no-lan",), ("ip", "netns", "exec", namespace))
+            for kind, name, namespace in zip(
+                (RelayHome, Home, Home), ("relay", "accountant", "clerk"), namespaces, strict=True
+            )
+        ]
+        relay, accountant, clerk = homes
+        assert isinstance(relay, RelayHome)
+        try:
+            for home in homes:
+                home.launch()
+            for home in homes:
+                home.await_ready()
+            yield Offices(relay, accountant, clerk, networks)
+        finally:
+            for home in homes:
+                home.end()
+
+
+def test_offices_sync_through_the_relay_and_then_through_a_hole(tmp_path: Path) -> None:
+    """Subscribe by ticket, sync both ways, first through the relay, then directly; and again after
+    one office got another address."""
+    with two_offices(tmp_path, PLAIN_NAT, PLAIN_NAT) as offices:
+        sales, copy = offices.subscribed()
+        eventually(lambda: offices.how() == ["punched", "punched"], what="a direct way")
+        carried = offices.relay("relay", "status")["carried_bytes"]
+        assert offices.accountant("post", NAME)["added"] == 7
+        save(sales, V2)
+        eventually(same(copy, V2))
+        assert offices.clerk("wait", NAME, "--timeout", "30")["synced"]
+        assert offices.relay("relay", "status")["carried_bytes"] == carried
+        for home in (offices.accountant, offices.clerk):
+            outside = home("status")["outside"]
+            assert outside["reach"] == "private"
+            assert outside["addresses"][0].startswith("/ip4/198.51.100.")
+
+        offices.networks[1].move("198.51.100.40")
+        save(sales, V1)
+        eventually(same(copy, V1), what="the office comes back")
+        eventually(lambda: offices.how() == ["punched", "punched"], what="a direct way again")
+
+
+def test_where_no_hole_can_be_punched_the_relay_goes_on_passing_on(tmp_path: Path) -> None:
+    with two_offices(tmp_path, HARD_NAT, HARD_NAT) as offices:
+        sales, copy = offices.subscribed()
+        eventually(
+            lambda: offices.accountant("status")["outside"]["reach"] == "private",
+            what="the node knows that nobody can call it",
+        )
+        save(sales, V2)
+        eventually(same(copy, V2))
+        assert offices.clerk("wait", NAME, "--timeout", "30")["synced"]
+        assert offices.how() == ["relayed", "relayed"]
