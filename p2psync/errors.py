@@ -1762,6 +1762,14 @@ class RelaysTooMany(RefusedError):
     hint_template = "take one away first: p2psync relay list"
 
 
+class RelaysTooManyForAll(RefusedError):
+    """A mandate names as many relays as it may."""
+
+    code = "relays-too-many-for-all"
+    template = "{mandate} names {most} relays already"
+    hint_template = "take one out first: p2psync relay remove RELAY --mandate MANDATE"
+
+
 class RelayUnknown(UsageError):
     """No relay, or more than one, answers to that name."""
 

@@ -132,6 +132,7 @@ by_code: dict[int, st.SearchStrategy[Operation]] = {
     40: st.just(ops.Close()),
     41: st.builds(ops.Reopen, op_ids()),
     48: st.builds(ops.Readmit, keys, op_ids()),
+    50: st.builds(ops.SetRelay, keys, _tuples(st.text(max_size=16)), op_ids()),
     42: st.just(ops.Leave()),
     43: st.just(ops.Return()),
     45: st.builds(

@@ -1,5 +1,10 @@
 """The endpoints of the relays that this node uses (B-NET-2)."""
 
+from typing import Annotated
+
+from fastapi import Query
+
+from p2psync import limits
 from p2psync.api.parts import Body, Node, Segment, Text, new_router
 from p2psync.api.service import JsonObject
 
@@ -7,9 +12,10 @@ router = new_router()
 
 
 class RelayPlace(Body):
-    """A relay's address with its token."""
+    """A relay's address with its token; with a mandate all its members are to use it."""
 
     address: Text
+    mandate: Text | None = None
 
 
 @router.get("/relays")
@@ -21,10 +27,14 @@ async def relay_list(node: Node) -> JsonObject:
 @router.post("/relays")
 async def relay_add(node: Node, body: RelayPlace) -> JsonObject:
     """Use a relay."""
-    return await node.relay_add(body.address)
+    return await node.relay_add(body.address, body.mandate)
 
 
 @router.delete("/relays/{relay}")
-async def relay_remove(node: Node, relay: Segment) -> JsonObject:
+async def relay_remove(
+    node: Node,
+    relay: Segment,
+    mandate: Annotated[str | None, Query(max_length=limits.TEXT_BYTES_MAX)] = None,
+) -> JsonObject:
     """Use a relay no more."""
-    return await node.relay_remove(relay)
+    return await node.relay_remove(relay, mandate)

@@ -493,15 +493,24 @@ class Service(Protocol):
     async def relay_list(self) -> JsonObject:
         """The relays that this node uses: ``{"relays": [RELAY]}``.
 
-        RELAY is ``{"peer", "address", "own", "mandates": [name], "state", "since", "cause"?}``; the
-        state is ``off``, ``connecting``, ``reserved``, ``refused`` or ``unreachable``.
+        RELAY is ``{"peer", "address", "own", "mandates": [name], "tickets": [name], "state",
+        "since", "cause"?}``: ``own`` when this node's person chose it, then the mandates that name
+        it for all their members, and those whose ticket did. The state is ``off``, ``connecting``,
+        ``reserved``, ``refused`` or ``unreachable``.
         """
         ...
 
-    async def relay_add(self, address: str) -> JsonObject:
-        """Use a relay, by the address with the token that its operator gave: RELAY."""
+    async def relay_add(self, address: str, mandate: str | None = None) -> JsonObject:
+        """Use a relay, by the address with the token that its operator gave: RELAY.
+
+        With ``mandate`` all its members use it.
+        """
         ...
 
-    async def relay_remove(self, relay: str) -> JsonObject:
-        """Use a relay no more, by its host or part of its peer ID: ``{"peer"}``."""
+    async def relay_remove(self, relay: str, mandate: str | None = None) -> JsonObject:
+        """Use a relay no more, by its host or part of its peer ID, and whoever's ticket named it:
+        ``{"peer", "own", "mandates": [name]}``, the last two as they are from now on.
+
+        With ``mandate`` none of its members uses it, unless they chose it themselves.
+        """
         ...

@@ -155,6 +155,20 @@ class PolicyChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayNamed:
+    """A relay (its key) is to be used by all, at other addresses, or not any more (B-NET-2).
+
+    ``known``: it was to be used before; ``used``: it is to be used now.
+    """
+
+    relay: bytes
+    device: bytes
+    """Who says so."""
+    known: bool
+    used: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FilePosted:
     """A receipt was made, or retracted."""
 
@@ -216,6 +230,7 @@ Change = (
     | MandateClosed
     | SeatChanged
     | PolicyChanged
+    | RelayNamed
     | MemberLeft
     | NewerVersion
 )

@@ -25,13 +25,15 @@ from p2psync.core.ops import (
     Policy,
     Register,
     Save,
+    SetRelay,
 )
 from p2psync.core.records import SegmentReader
+from p2psync.core.relays import NamedRelays, Naming
 from p2psync.core.standing import Closing, Presence, Standing
 from p2psync.errors import StateDamaged
 from p2psync.limits import FILES_PER_MANDATE_MAX
 
-VERSION = 4
+VERSION = 5
 """Rises when the fold of the same entries gives other values: what is kept is then made anew."""
 
 STALE = "it was to be made anew"
@@ -116,6 +118,15 @@ def _core(state: Mandate) -> codec.Value:
             for each in state.rotations.values()
         ],
         list(state.quarantined.items()),
+        _relays(state.relays),
+    ]
+
+
+def _relays(relays: NamedRelays) -> codec.Value:
+    namings = sorted(relays.namings.values(), key=lambda each: each.id)
+    return [
+        [[each.id, each.device, each.stamp, ops.encode([each.said])] for each in namings],
+        sorted(relays.replaced),
     ]
 
 
@@ -257,6 +268,7 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
         state.root_epoch,
         rotations,
         quarantined,
+        relays,
     ) = value
     if stale:
         raise StateDamaged(cause=STALE)
@@ -276,6 +288,7 @@ def _take_core(state: Mandate, value: codec.Value) -> None:
     state.hands |= {term: list(given) for term, given in hands}
     state.unposted |= dict(unposted)
     _take_standing(state.standing, standing)
+    _take_relays(state.relays, relays)
     state.membership = compute(state.id, state.stamped)
 
 
@@ -291,6 +304,15 @@ def _take_standing(standing: Standing, value: codec.Value) -> None:
         (policy,) = ops.decode(payload)
         assert isinstance(policy, Policy)
         standing.policies = (stamp, op, policy)
+
+
+def _take_relays(relays: NamedRelays, value: codec.Value) -> None:
+    namings, replaced = value
+    for op, device, stamp, payload in namings:
+        (said,) = ops.decode(payload)
+        assert isinstance(said, SetRelay)
+        relays.namings[op] = Naming(op, device, stamp, said)
+    relays.replaced |= set(replaced)
 
 
 def _take_file(state: Mandate, file: FileState, value: codec.Value, find: Find) -> None:

@@ -68,6 +68,7 @@ from p2psync.core.ops import (
     Revoke,
     Rotate,
     Save,
+    SetRelay,
     SetRole,
     Share,
     Unknown,
@@ -75,6 +76,7 @@ from p2psync.core.ops import (
     keyed,
 )
 from p2psync.core.records import SegmentReader
+from p2psync.core.relays import NamedRelays
 from p2psync.core.standing import Standing
 from p2psync.limits import FILES_PER_MANDATE_MAX, QUARANTINED_ENTRIES_MAX
 
@@ -196,6 +198,7 @@ class Mandate:
     parts: dict[bytes, Part] = field(default_factory=dict)
     """Entries of changes that no version took up yet."""
     standing: Standing = field(default_factory=Standing)
+    relays: NamedRelays = field(default_factory=NamedRelays)
     unposted: dict[OpId, OpId] = field(default_factory=dict)
     """Retracted receipts, known or not, and the lowest operation that retracts each."""
     dirt: Dirt = field(default_factory=Dirt)
@@ -433,6 +436,9 @@ class Mandate:
                     changes += self.standing.apply(
                         operation, op, device, role, entry.hlc, entry.stamp
                     )
+                case SetRelay():
+                    if role in MAY_INVITE:
+                        changes += self.relays.apply(operation, op, device, entry.stamp)
                 case _ if writes:
                     changes += self._write(operation, op, counting)
                     continue

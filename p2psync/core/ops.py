@@ -25,6 +25,7 @@ from p2psync.core.schema import (
 )
 from p2psync.errors import OperationError
 from p2psync.limits import (
+    ADDRESS_BYTES_MAX,
     AMOUNT_BYTES_MAX,
     CHUNK_ADDRESSES_INLINE_MAX,
     CHUNK_BYTES,
@@ -39,6 +40,7 @@ from p2psync.limits import (
     NAME_BYTES_MAX,
     POLICY_MINIMUMS_MAX,
     POSITION_BASE_BYTES_MAX,
+    RELAY_ADDRESSES_MAX,
     TEXT_BYTES_MAX,
 )
 
@@ -308,6 +310,20 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRelay:
+    """Says where a relay (its key) is that the members are to use (B-NET-2), or, without
+    addresses, that they are not to use it.
+
+    ``addresses`` are multiaddrs with the relay's peer ID, and a token where it asks for one.
+    ``replaces`` names what was said of this relay before; what it does not name stands beside it.
+    """
+
+    relay: bytes
+    addresses: tuple[str, ...]
+    replaces: tuple[OpId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Observe:
     """Changes nothing: carries heads that did not fit into the deps of one entry."""
 
@@ -534,6 +550,7 @@ Operation = (
     | Leave
     | Return
     | Policy
+    | SetRelay
     | Hold
     | Answer
     | Observe
@@ -678,6 +695,13 @@ _operations.add(
 )
 _operations.add(46, Answer, file=_file, holds=_op_ids(1), verdict=choice(*VERDICTS))
 _operations.add(48, Readmit, device=_key, removals=_op_ids(1024))
+_operations.add(
+    50,
+    SetRelay,
+    relay=_key,
+    addresses=array(text(ADDRESS_BYTES_MAX), RELAY_ADDRESSES_MAX),
+    replaces=_op_ids(1024),
+)
 
 
 def encode(operations: Sequence[Operation]) -> bytes:
@@ -796,7 +820,7 @@ def _named(operation: Operation) -> int:
             return len(references)
         case Reattach(detaches=references) | Reopen(closes=references):
             return len(references)
-        case Readmit(removals=references):
+        case Readmit(removals=references) | SetRelay(replaces=references):
             return len(references)
     return 0
 

@@ -184,6 +184,10 @@ EVENT_TYPES: dict[str, EventType] = {
         "check-relay",
         "the relay passes calls on again, or is used no more",
     ),
+    "relay-changed": _message(
+        "a member named a relay for all, gave another address or token for it, or took it out "
+        "(B-NET-2)"
+    ),
     "machine-restored": _alert("this home was restored or copied (B-ID-4)", "check-devices"),
     "log-behind": _alert(
         "a member has more of this device's log than this machine: it was restored", "check-devices"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from p2psync.core import clock
+from p2psync.core.changes import RelayNamed
 from p2psync.core.files import FileState
 from p2psync.core.words import key_phrase
 from p2psync.engine.effects import Warn
@@ -176,6 +177,23 @@ def program_registered(notices: Notices, opened: Opened, file_id: bytes) -> None
         program=said.program,
         version=said.version,
         licence=said.licence,
+    )
+
+
+def relay_named(notices: Notices, opened: Opened, change: RelayNamed, relay: str) -> None:
+    """B-NET-2: somebody said which relay all members use, where it is, or that it is not used."""
+    notices.message(
+        "relay-changed",
+        "{who} took the relay {relay} out of {name}: its members use it no more"
+        if not change.used
+        else "{who} gave another address or token for the relay {relay} of {name}"
+        if change.known
+        else "{who} named the relay {relay} for all members of {name}",
+        mandate=opened.id,
+        device=change.device,
+        who=views.person(opened.state, change.device),
+        relay=relay,
+        name=opened.name,
     )
 
 

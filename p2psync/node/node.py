@@ -35,6 +35,7 @@ from p2psync.core.changes import (
     MemberWaiting,
     NewerVersion,
     PolicyChanged,
+    RelayNamed,
     SaveHeld,
     SeatChanged,
 )
@@ -570,7 +571,8 @@ class Node:
         while self.transport is None:
             await self._on_line.wait()
         try:
-            link = await self.transport.dial(effect.device, effect.addresses)
+            addresses = self.relays.usable(effect.addresses)
+            link = await self.transport.dial(effect.device, addresses)
         except (P2PSyncError, OSError) as error:
             text = error.text if isinstance(error, P2PSyncError) else str(error)
             self.runner.feed(DialFailed(effect.device, text))
@@ -898,6 +900,8 @@ class Node:
                 case PolicyChanged():
                     news.policy_changed(self.notices, opened)
                     self._validity_changed(opened)
+                case RelayNamed():
+                    self.relays.on_named(opened, change)
                 case SaveHeld() | HoldAnswered():
                     self.holding.told(opened, change)
                 case FileExpected():

@@ -503,10 +503,10 @@ class NodeService:
         """The relays that this node uses."""
         return self._node.relays.view()
 
-    async def relay_add(self, address: str) -> Json:
-        """Use a relay."""
-        return await self._node.relays.add(address)
+    async def relay_add(self, address: str, mandate: str | None = None) -> Json:
+        """Use a relay, here or for all members of a mandate."""
+        return await self._node.relays.add(address, mandate)
 
-    async def relay_remove(self, relay: str) -> Json:
-        """Use a relay no more."""
-        return await self._node.relays.remove(relay)
+    async def relay_remove(self, relay: str, mandate: str | None = None) -> Json:
+        """Use a relay no more, here or for all members of a mandate."""
+        return await self._node.relays.remove(relay, mandate)

@@ -160,6 +160,8 @@ def shown(state: Mandate) -> dict[str, Any]:
         "closed": state.standing.closed,
         "left": state.standing.left(),
         "policy": state.standing.policy,
+        "relays": list(state.relays.used().items()),
+        "dropped relays": state.relays.dropped(),
         "files": {
             file.id: (
                 file.segments.emit(),
@@ -266,6 +268,7 @@ actions = st.tuples(
         st.tuples(st.sampled_from(["remove", "readmit"]), _devices),
         st.tuples(st.just("hand"), _devices),
         st.tuples(st.just("hold"), st.sampled_from("xy")),
+        st.tuples(st.just("relay"), st.sampled_from("xyXY")),
         st.tuples(st.just("answer"), st.sampled_from(ops.VERDICTS)),
     ),
 )
@@ -315,6 +318,10 @@ def _act(office: Office, device: bytes, action: str, what: Any) -> None:
             office.write(device, ops.Register(what, device[:1].decode(), "1", "valid"))
         case "policy":
             office.write(device, ops.Policy(what == "x", False, False, ()))
+        case "relay":
+            relay = what.lower().encode() * 32
+            named = (what,) if what.islower() else ()
+            office.write(device, ops.SetRelay(relay, named, view.relays.standing(relay)))
         case "hold":
             office.write(device, ops.Hold(FILE, what.encode() * 32, 9, 1, 3, 1, 2, 0, "", None, 7))
         case "answer":

@@ -93,6 +93,12 @@ OPERATIONS: list[tuple[ops.Operation, Names]] = [
         ),
     ),
     (
+        ops.SetRelay(
+            NEWCOMER.public, ("/dns4/relay.example.ch/tcp/4001/p2p/12D3KooW",), ((ENTRY_A, 0),)
+        ),
+        ("relay", ("addresses", "address"), ("replaces", _REFERENCES)),
+    ),
+    (
         ops.Hold(FILE, b"\xdd" * 32, 9_000, 120, 60, 1, 59, 0, "1234.50", 739_617, 739_700),
         (
             "file",

@@ -904,13 +904,14 @@ class FakeService:
     async def relay_list(self) -> JsonObject:
         return {"relays": [RELAY]}
 
-    async def relay_add(self, address: str) -> JsonObject:
-        self.calls.append(("relay_add", address))
+    async def relay_add(self, address: str, mandate: str | None = None) -> JsonObject:
+        self.calls.append(("relay_add", address, mandate))
         return dict(RELAY)
 
-    async def relay_remove(self, relay: str) -> JsonObject:
-        self.calls.append(("relay_remove", relay))
-        return {"peer": RELAY["peer"]}
+    async def relay_remove(self, relay: str, mandate: str | None = None) -> JsonObject:
+        self.calls.append(("relay_remove", relay, mandate))
+        named = [] if mandate else ["Acme"]
+        return {"peer": RELAY["peer"], "own": mandate is not None, "mandates": named}
 
 
 RELAY: JsonObject = {
@@ -918,6 +919,7 @@ RELAY: JsonObject = {
     "address": "/dns4/relay.example.ch/tcp/4001",
     "own": True,
     "mandates": ["Acme"],
+    "tickets": [],
     "state": "unreachable",
     "since": "2025-04-01T10:00:00Z",
     "cause": "connection refused",

@@ -28,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ops.SetRole(KEY, "reader"),
     ops.Remove(KEY, (OTHER,)),
     ops.Readmit(KEY, (OP,)),
+    ops.SetRelay(KEY, ("/ip4/127.0.0.1/tcp/4001",), (OP,)),
     ops.Rotate(FILE, (ops.SealedKey(KEY, bytes(80)),), bytes(48)),
     ops.Share(),
     ops.Rename("Café"),

@@ -249,6 +249,8 @@ def picture(state: Mandate) -> bytes:
         [each.id for each in standing.closed],
         sorted(standing.left()),
         None if standing.policy is None else ops.encode([standing.policy]),
+        [[relay, list(known)] for relay, known in state.relays.used().items()],
+        sorted(state.relays.dropped()),
     ]
     return crypto.digest(b"picture", codec.pack(whole))
 

@@ -26,6 +26,7 @@ from p2psync.core.ops import (
     Reopen,
     Return,
     Revoke,
+    SetRelay,
     Taken,
     Unpost,
     take,
@@ -116,8 +117,12 @@ def stand(random: Random, replica: Replica) -> Operation:
         case 3:
             return HandSeat(2, random.choice(sorted(state.membership.members)))
         case _:
-            minimum = Minimum("Factures", f"13.{random.randrange(5)}")
-            return Policy(random.random() < 0.5, False, False, (minimum,))
+            number, chance = random.randrange(5), random.random()
+            if chance < 0.25 or chance > 0.75:
+                relay = bytes([number % 2]) * 32
+                named = (f"/memory/relay-{number}",) if number else ()
+                return SetRelay(relay, named, state.relays.standing(relay))
+            return Policy(chance < 0.5, False, False, (Minimum("Factures", f"13.{number}"),))
 
 
 def go_on(mandate: bytes, machine: Machine) -> None:

@@ -9,13 +9,22 @@ import typer
 
 from p2psync import errors
 from p2psync.cli import output
-from p2psync.cli.options import node
+from p2psync.cli.options import complete_mandate, node
 from p2psync.cli.settings import current
 from p2psync.cli.tree import command, new_group
 from p2psync.i18n import _
 
 group = new_group(help="Run a relay, or say which relays this node uses.")
 
+ForAll = Annotated[
+    str | None,
+    typer.Option(
+        "--mandate",
+        metavar="MANDATE",
+        help="for all members of this mandate, not for this node alone",
+        autocompletion=complete_mandate,
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="a TOML file; without it all is as it comes"),
@@ -46,31 +55,61 @@ def status() -> None:
     output.emit(answer.json(), _show_status)
 
 
-@command(group, "add", example="p2psync relay add /dns4/relay.example.ch/tcp/4001/p2p/12D3KooW…")
+@command(
+    group,
+    "add",
+    example="p2psync relay add /dns4/relay.example.ch/tcp/4001/p2p/12D3KooW… --mandate Acme",
+)
 def add(
     address: Annotated[
         str, typer.Argument(metavar="ADDRESS", help="what the operator of the relay gave you")
     ],
+    mandate: ForAll = None,
 ) -> None:
-    """Use a relay: others reach this node through it, and tickets that it writes name it."""
-    output.emit(node().post("relays", body={"address": address}), _show_relay)
+    """Use a relay: others reach this node through it, and tickets that it writes name it.
+
+    With --mandate all members of the mandate use it. A relay that is known gets another address,
+    or a new token.
+    """
+    body = {"address": address} if mandate is None else {"address": address, "mandate": mandate}
+    output.emit(node().post("relays", body=body), _show_relay)
 
 
 @command(group, "list", example="p2psync relay list")
 def list_relays() -> None:
-    """Show the relays that this node uses, and how each of them is."""
+    """Show the relays that this node uses, who named each, and how it is."""
     output.emit(node().get("relays"), _show_relays)
 
 
-@command(group, "remove", example="p2psync relay remove 12D3KooW…")
+@command(group, "remove", example="p2psync relay remove relay.example.ch --mandate Acme")
 def remove(
     relay: Annotated[
         str, typer.Argument(metavar="RELAY", help="its host, or either end of its peer ID")
     ],
+    mandate: ForAll = None,
 ) -> None:
-    """Use a relay no more. Mandates whose tickets named it do without it, too."""
-    said = node().delete("relays", relay)
-    output.emit(said, lambda said: output.say(_("{peer} is used no more", peer=said["peer"])))
+    """Use a relay no more, whoever's ticket named it.
+
+    With --mandate no member of the mandate uses it any more but those who added it themselves.
+    """
+    output.emit(node().delete("relays", relay, mandate=mandate), _show_removed)
+
+
+def _show_removed(said: Mapping[str, Any]) -> None:
+    peer = said["peer"]
+    if said["own"]:
+        output.say(_("this node goes on using {peer}: it was added here", peer=peer))
+    for name in said["mandates"]:
+        output.say(
+            _(
+                "{mandate} names {peer} for all its members: p2psync relay remove --mandate "
+                "{mandate} ends that",
+                mandate=name,
+                peer=peer,
+            )
+        )
+    if not said["own"] and not said["mandates"]:
+        output.say(_("{peer} is used no more", peer=peer))
 
 
 def _show_ready(said: Mapping[str, Any]) -> None:
@@ -132,6 +171,14 @@ def _show_relay(said: Mapping[str, Any]) -> None:
     )
 
 
+def _named_by(relay: Mapping[str, Any]) -> str:
+    """Who says that a relay is to be used."""
+    sources = [_("this node")] if relay["own"] else []
+    sources += [_("mandate {mandate}", mandate=name) for name in relay["mandates"]]
+    sources += [_("ticket of {mandate}", mandate=name) for name in relay["tickets"]]
+    return ", ".join(sources)
+
+
 def _show_relays(said: Mapping[str, Any]) -> None:
     if not said["relays"]:
         output.say(_("this node uses no relay; p2psync relay add ADDRESS takes one"))
@@ -150,7 +197,7 @@ def _show_relays(said: Mapping[str, Any]) -> None:
                 output.word(each["state"]),
                 output.local_time(each["since"]),
                 each.get("cause") or "",
-                ", ".join(each["mandates"]) or _("this node"),
+                _named_by(each),
             )
             for each in said["relays"]
         ),
