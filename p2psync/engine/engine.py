@@ -403,6 +403,10 @@ class Engine:
         mandate = link.mandates.get(message.handle)
         if mandate is None:
             raise WireError(cause="a handle that stands for nothing")
+        replaced = self._peering.carries(link.id, link.device)
+        if replaced is not None:  # both ends have their sessions over the new link
+            self._drop_link(replaced)
+            self._desk.out.append(CloseLink(replaced, ""))
         held = self._held.get(mandate)
         session = None if held is None else held.exchange.sessions.get(link.id)
         if held is None or session is None or session.handle != message.handle:
@@ -519,10 +523,6 @@ class Engine:
         if link.handshake.done:
             self._desk.timers.cancel(("handshake", link.id))
             self._watch_idle(link)
-            replaced = self._peering.carries(link.id, link.device)
-            if replaced is not None:
-                self._drop_link(replaced)
-                self._desk.out.append(CloseLink(replaced, ""))
 
     def _watch_idle(self, link: _Link) -> None:
         if not self._is_used(link) and ("idle", link.id) not in self._desk.timers:
