@@ -37,13 +37,15 @@ def all_formats() -> tuple[Format, ...]:
 
 
 def find(name: str, head: bytes) -> Format:
-    """Gives the first format that recognises the file, else the opaque one.
+    """Gives the first format that recognises the file by its content alone, else the first that
+    does so with its name, else the opaque one.
 
     ``name`` is the file's name without its folder, ``head`` its first 64 KiB at most.
     """
-    for each in _FORMATS.values():
-        if each.recognise(name, head):
-            return fitted(each, head)
+    for known in ("", name) if name else ("",):
+        for each in _FORMATS.values():
+            if each.recognise(known, head):
+                return fitted(each, head)
     return OPAQUE
 
 

@@ -1,5 +1,6 @@
 """What every format keeps to, whatever the bytes."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,16 @@ def test_a_file_is_recognised_by_its_first_line_then_by_its_suffix(
     name: str, head: bytes, expected: str
 ) -> None:
     assert registry.find(name, head).name == expected
+
+
+def test_content_tells_more_than_any_name() -> None:
+    """Also in a format that is asked later than the one whose suffix the file has."""
+    found = {data[:65536]: registry.find("", data[:65536]) for data in WHOLE_FILES}
+    told = {head: form for head, form in found.items() if form is not OPAQUE}
+    assert len({form.name for form in told.values()}) >= 12
+    for (head, expected), form in product(told.items(), FORMATS):
+        for suffix in form.suffixes:
+            assert registry.find(f"x{suffix}", head) is expected
 
 
 def test_an_unknown_format_name_reads_as_opaque() -> None:
