@@ -118,9 +118,14 @@ class Machine:
 
     async def alerts(self) -> list[str]:
         """The types of the open alerts, once all that was raised is kept."""
+        return [event["type"] for event in await self.open_alerts()]
+
+    async def open_alerts(self) -> list[dict[str, Any]]:
+        """The open alerts, once all that was raised or settled is kept."""
         with trio.fail_after(PATIENCE_SECONDS):
             await self.node.notices.kept()
-        return [event["type"] for event in (await self.service.alerts(None))["alerts"]]
+        alerts: list[dict[str, Any]] = (await self.service.alerts(None))["alerts"]
+        return alerts
 
 
 @asynccontextmanager

@@ -74,8 +74,7 @@ async def joined(anna: Machine, ben: Machine, role: str = "writer") -> None:
 async def broken(machine: Machine) -> dict[str, Any]:
     """Look at all files, and return the one alert for a broken link."""
     await machine.look()
-    await machine.node.notices.kept()
-    found = (await machine.service.alerts(None))["alerts"]
+    found = await machine.open_alerts()
     (alert,) = [each for each in found if each["type"] == "link-broken"]
     assert alert["action"] == "restore-link"
     return dict(alert)
@@ -182,7 +181,7 @@ async def test_b_mig_1_a_renamed_folder_takes_all_its_files_along(tmp_path: Path
         await alone(machine)
         new = machine.desk.rename(tmp_path / "renamed")
         await machine.look()
-        found = (await machine.service.alerts(None))["alerts"]
+        found = await machine.open_alerts()
         assert [each["type"] for each in found] == ["link-broken"] * 2
         assert {each["data"]["offered"] for each in found} == {
             str(new / "a.ecf"),
