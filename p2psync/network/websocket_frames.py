@@ -86,8 +86,11 @@ def new_mask(*, sealed: bool) -> bytes:
 
 
 def _apply(view: memoryview, mask: bytes) -> None:
+    # Steps of four are ten times quicker on a bytearray than on a view.
+    data = bytearray(view)
     for lane in range(4):
-        view[lane::4] = bytes(view[lane::4]).translate(_XOR[mask[lane]])
+        data[lane::4] = data[lane::4].translate(_XOR[mask[lane]])
+    view[:] = data
 
 
 class Frames:
