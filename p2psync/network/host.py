@@ -39,7 +39,7 @@ from p2psync.network.guard import Guard
 from p2psync.network.identity import DEVICE_BYTES, key_pair, peer_id_text
 from p2psync.network.link import PROTOCOL, StreamLink, circuit_of
 from p2psync.network.noise import NoiseSession
-from p2psync.network.portreuse import connect_from, share_port, source_for
+from p2psync.network.portreuse import connect_shared, share_port
 from p2psync.network.reaching import Reaching
 from p2psync.network.relayed import StreamChannel
 from p2psync.network.stream import Stream
@@ -441,11 +441,9 @@ class Libp2pTransport:
     async def _ground_to_relay(self, way: Way) -> tuple[Channel, bool]:
         """The same, if possible from the port on which we listen (then true): what the relay sees
         of it is where calls from outside come in."""
-        plain = way.proxy is None and not way.address.web
-        source = source_for(way.address, self._listening) if plain else None
-        if source is not None:
+        if way.proxy is None and not way.address.web:
             with contextlib.suppress(OSError):
-                stream = await connect_from(source, way.address)
+                stream = await connect_shared(way.address, self._listening)
                 tune(stream, self._config.silence_seconds)
                 return ByteStream(stream), True
         return await self.ground.open(way), False

@@ -13,6 +13,7 @@ import trio
 
 from p2psync.network.address import TcpAddress
 
+SHARED_SECONDS = 3.0
 _REUSE_PORT: int | None = getattr(socket, "SO_REUSEPORT", None)
 
 
@@ -62,3 +63,22 @@ async def connect_from(source: TcpAddress, target: TcpAddress) -> trio.SocketStr
         sock.close()
         raise
     return trio.SocketStream(sock)
+
+
+async def connect_shared(target: TcpAddress, listening: Sequence[TcpAddress]) -> trio.SocketStream:
+    """Call an address or a name from a listening port if it can be had; raises ``OSError``.
+
+    Of a name the first IPv4 address is called, for IPv4 is what NATs are about. Waits no longer
+    than ``SHARED_SECONDS``: whoever calls this calls in another way next.
+    """
+    with trio.move_on_after(SHARED_SECONDS):
+        if target.family in ("dns", "dns4") and not target.web:
+            found = await trio.socket.getaddrinfo(
+                target.host, target.port, family=socket.AF_INET, type=socket.SOCK_STREAM
+            )
+            target = TcpAddress("ip4", str(found[0][4][0]), target.port)
+        source = source_for(target, listening)
+        if source is None:
+            raise OSError("nothing listens where a call could leave from")
+        return await connect_from(source, target)
+    raise OSError("no answer in time")

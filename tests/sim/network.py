@@ -1,7 +1,8 @@
 """A network in which links break, dials fail, and parts cannot see each other.
 
 Within a link frames come in order and unaltered, as over TCP and Noise; a link can be cut at any
-moment, with what is on its way, and one end may hear of that much later than the other.
+moment, with what is on its way, and one end may hear of that much later than the other. Of links
+between two that have none every third leads through a relay, until a direct one takes its place.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +12,8 @@ from typing import Protocol
 
 from p2psync.engine.effects import DialFailed, Event, FrameReceived, LinkDown, LinkUp
 
+RELAYED_EVERY = 3
+CIRCUIT = "/p2p/relay/p2p-circuit"
 Schedule = Callable[[float, Callable[[], None]], None]
 """Run something at a time; at one time in the order in which it was scheduled."""
 
@@ -102,17 +105,26 @@ class SimNetwork:
     def _connect(self, dialler: Station, answerer: Station) -> None:
         self._count += 1
         link = Link(self._count, (End(dialler, dialler.boot), End(answerer, answerer.boot)))
-        self.links[link.number] = link
-        address = f"/memory/{answerer.name}"
+        relayed = self._count % RELAYED_EVERY == 0 and not self._meet(dialler, answerer)
+        address = CIRCUIT if relayed else f"/memory/{answerer.name}"
         late = self._delay()
+        self.links[link.number] = link
         link.ends[1].arrival = self.now() + late
 
         def arrive() -> None:
             if self._alive(link, 1):
-                answerer.receive(LinkUp(link.number, dialler.device, False, ""))
+                seen = CIRCUIT if relayed else ""
+                answerer.receive(LinkUp(link.number, dialler.device, False, seen))
 
         self.at(link.ends[1].arrival, arrive)
         dialler.receive(LinkUp(link.number, answerer.device, True, address))
+
+    def _meet(self, one: Station, other: Station) -> bool:
+        """Whether a link joins two stations, as far as one of them knows."""
+        return any(
+            {end.station.name for end in link.ends} == {one.name, other.name}
+            for link in self.links.values()
+        )
 
     # -- carrying -------------------------------------------------------------------------------
 
