@@ -173,6 +173,8 @@ ADDRESS_RECORDS_MAX = 10_000
 """Signed addresses of devices that are kept."""
 ADDRESS_RECORD_BYTES_MAX = 6 * KIB
 ADDRESS_RECORDS_PER_FRAME_MAX = 64
+ADDRESS_RECORDS_PER_MINUTE_MAX = 20_000
+"""News of addresses that one peer may tell in a minute."""
 SEQUENCES_PER_FRAME_MAX = 1024
 """Devices of which one frame tells how new the addresses are that the sender has."""
 
@@ -360,7 +362,7 @@ CIRCUIT_MESSAGE_BYTES_MAX = 4 * KIB
 """Of one message of circuit relay v2 (the specification's own bound)."""
 RELAY_ANSWER_SECONDS_MAX = 15
 RELAY_TOKEN_BYTES_MAX = 64
-RELAY_GROUPS_PER_DEVICE_MAX = 64
+RELAY_GROUPS_PER_DEVICE_MAX = 200
 """Mandates that a device names at one relay, each by what it is called there."""
 RELAYS_MAX = 8
 """Relays that one node uses."""
@@ -381,6 +383,25 @@ RELAY_CIRCUITS_PER_PAIR_MAX = 8
 """From one device to another; who calls again while calls wait for an answer has that many."""
 RELAY_CIRCUITS_PER_ADDRESS_MAX = 1_024
 """Opened from one address, whatever devices are there."""
+RENDEZVOUS_TAGS_ASKED_MAX = 64
+"""In one question to a relay."""
+RENDEZVOUS_RECORDS_TOLD_MAX = 512
+"""In one answer of a relay, of 1 KiB each."""
+RENDEZVOUS_RECORDS_MAX = 32_768
+"""That one relay keeps, of 1 KiB each."""
+RENDEZVOUS_RECORDS_PER_DEVICE_MAX = 256
+RENDEZVOUS_RECORDS_PER_ADDRESS_MAX = 4_096
+RENDEZVOUS_RECORDS_PER_TAG_MAX = 256
+RENDEZVOUS_QUESTIONS_PER_SECOND_MAX = 4
+"""Of one device, in the long run."""
+RENDEZVOUS_QUESTIONS_BURST_MAX = 256
+RENDEZVOUS_KEPT_SECONDS = 7_200
+"""So long a relay keeps a record that its device does not renew."""
+RELAY_ACCOUNTS_MAX = 20_000
+"""Tokens, groups and addresses whose use one relay counts."""
+RELAY_RETURN_SECONDS_MAX = 600
+"""So long a relay that was restarted keeps the places that devices had before."""
+RELAY_STATE_BYTES_MAX = 64 * MIB
 RELAY_RESERVATION_SECONDS = 3_600
 RELAY_RESERVATION_SECONDS_MIN = 120
 RELAY_RESERVATION_SECONDS_MAX = 86_400

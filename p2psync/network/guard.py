@@ -41,6 +41,11 @@ class Guard:
         self._strangers_max = strangers_max
         self._slots: list[Slot] = []
 
+    def resize(self, inbound_max: int, strangers_max: int) -> None:
+        """Have other bounds from now on; who is here stays."""
+        self._inbound_max = inbound_max
+        self._strangers_max = strangers_max
+
     @property
     def upgrading(self) -> int:
         """How many have not yet proved a device."""

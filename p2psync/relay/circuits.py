@@ -1,7 +1,7 @@
 """Reservations and circuits: the relay's side of circuit relay v2.
 
 Source: libp2p specs, relay/circuit-v2.md. Who may do what is asked of a ``Policy``; what is passed
-on is counted by a ``Meter``. Nothing here reads the bytes of a circuit.
+on is counted by the ``Passage`` that it gives. Nothing here reads the bytes of a circuit.
 """
 
 import logging
@@ -31,6 +31,21 @@ class OverLimit(LinkBroken):
     """A circuit carried or lasted as much as it may."""
 
 
+class Passage(Protocol):
+    """A circuit that may be."""
+
+    limit: Limit
+    """How long and how much it may be."""
+
+    def carried(self, count: int) -> None:
+        """Count bytes that are passed on; raises ``OverLimit`` when a quota is used up."""
+        ...
+
+    def end(self) -> None:
+        """The circuit is over."""
+        ...
+
+
 class Policy(Protocol):
     """Who may use the relay, and how much."""
 
@@ -38,34 +53,32 @@ class Policy(Protocol):
         """``OK``, or why the device gets no reservation; ``origin`` is the address it has."""
         ...
 
-    def may_connect(self, source: bytes, target: bytes) -> Status:
-        """``OK``, or why no circuit is opened."""
+    def may_connect(self, source: bytes, target: bytes, origin: str) -> Status | Passage:
+        """The circuit, or why none is opened; ``origin`` is where the caller is."""
         ...
 
-    def limit(self, source: bytes, target: bytes) -> Limit:
+    def limit(self) -> Limit:
         """How long and how much one circuit may be."""
-        ...
-
-    def carried(self, source: bytes, target: bytes, count: int) -> None:
-        """Count bytes that are passed on; raises ``OverLimit`` when a quota is used up."""
         ...
 
 
 @dataclass(slots=True)
 class Reserved:
-    """A device that circuits are passed to: where, and until when (seconds since 1970)."""
+    """A device that circuits are passed to: where, and until when (seconds since 1970).
 
-    connection: Connection
+    Without a connection it is a place that a device had before a restart, and may come back to.
+    """
+
+    connection: Connection | None
     expires: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """Who calls from where, and who is called: what circuits are counted by."""
+    """Who calls, and who is called: what circuits are counted by."""
 
     source: bytes
     target: bytes
-    origin: str
 
     @property
     def pair(self) -> tuple[bytes, bytes]:
@@ -77,7 +90,7 @@ class _Ends:
 
     @property
     def counted(self) -> tuple[object, ...]:
-        return (self.source, self.pair, self.called, self.origin)
+        return (self.source, self.pair, self.called)
 
 
 class Relay:
@@ -100,14 +113,16 @@ class Relay:
         self._policy = policy
         self._addresses = addresses
         self._now = now
-        self._reservation_seconds = reservation_seconds
-        self._circuits_max = circuits_max
+        self.reservation_seconds = reservation_seconds
+        self.circuits_max = circuits_max
+        self.changed: Callable[[], None] = lambda: None
+        """Called when a reservation came or went."""
         self.reserved: dict[bytes, Reserved] = {}
         """By device key of 32 bytes."""
         self.circuits = 0
         """Circuits that are open now."""
         self._open: Counter[object] = Counter()
-        """The same by who calls, who is called, both of them, and the caller's address."""
+        """The same by who calls, who is called, and both of them."""
         self._ended = trio.lowlevel.ParkingLot()
 
     async def serve(self, connection: Connection, stream: Stream) -> None:
@@ -138,31 +153,56 @@ class Relay:
         if status is not Status.OK:
             await _say(stream, status)
             return
-        expires = int(self._now()) + self._reservation_seconds
+        expires = int(self._now()) + self.reservation_seconds
         self.reserved[device] = Reserved(connection, expires)
-        connection.keep(self._reservation_seconds)
+        connection.keep(self.reservation_seconds)
+        self.changed()
         reservation = Reservation(
             expires, tuple(self._addresses()), circuit.voucher(self._keys, device, expires)
         )
-        limit = self._policy.limit(device, device)
+        limit = self._policy.limit()
         await circuit.write_message(
             stream, circuit.hop_bytes(Answer(Status.OK, reservation, limit))
         )
 
-    def reservation(self, device: bytes) -> Reserved | None:
-        """The reservation of a device, if it holds and the device is connected."""
+    def reservation(self, device: bytes) -> Connection | None:
+        """Where a device is that has a reservation and is connected."""
+        found = self.reserved.get(device)
+        return found.connection if found is not None and self.has_place(device) else None
+
+    def has_place(self, device: bytes) -> bool:
+        """Whether a device has a reservation: is connected, or may still come back to it."""
         found = self.reserved.get(device)
         if found is None:
-            return None
-        if found.connection.ended.is_set() or found.expires <= self._now():
+            return False
+        gone = found.connection is not None and found.connection.ended.is_set()
+        if gone or found.expires <= self._now():
             del self.reserved[device]
-            return None
-        return found
+            self.changed()
+            return False
+        return True
+
+    def restore(self, device: bytes, expires: float) -> None:
+        """Keep the place of a device that had it before a restart."""
+        self.reserved[device] = Reserved(None, expires)
+
+    def came_back(self, connection: Connection) -> None:
+        """A device connected: if a place was kept for it, it can be called at once."""
+        device = connection.device
+        found = self.reserved.get(device)
+        if found is not None and found.connection is None and self.has_place(device):
+            found.connection = connection
+            connection.keep(found.expires - self._now())
+
+    def drop(self, device: bytes) -> None:
+        """Take a reservation back."""
+        if self.reserved.pop(device, None) is not None:
+            self.changed()
 
     def forget_ended(self) -> None:
         """Drop the reservations that do not hold any more."""
         for device in list(self.reserved):
-            self.reservation(device)
+            self.has_place(device)
 
     # -- circuits
 
@@ -176,50 +216,56 @@ class Relay:
         return self._open[source]
 
     async def _connect(self, connection: Connection, stream: Stream, target: bytes) -> None:
-        source = connection.device
-        status = self._policy.may_connect(source, target)
+        source, origin = connection.device, origin_of(connection.remote)
+        called = self.reservation(target)
+        ends = _Ends(source, target)
+        passage: Status | Passage
         if source == target:
-            status = Status.PERMISSION_DENIED
-        reserved = self.reservation(target)
-        if status is Status.OK and reserved is None:
-            status = Status.NO_RESERVATION
-        ends = _Ends(source, target, origin_of(connection.remote))
-        if status is Status.OK and not self._has_room(ends):
-            status = Status.RESOURCE_LIMIT_EXCEEDED
-        if status is not Status.OK or reserved is None:
-            await _say(stream, status)
+            passage = Status.PERMISSION_DENIED
+        elif not self._has_room(ends):
+            passage = Status.RESOURCE_LIMIT_EXCEEDED
+        else:
+            passage = self._policy.may_connect(source, target, origin)
+        if isinstance(passage, Status):
+            await _say(stream, passage)
             return
-        limit = self._policy.limit(source, target)
         self.circuits += 1
         self._open.update(ends.counted)
         try:
-            try:
-                onward = await self._call(reserved.connection, source, limit)
-            except LinkBroken:
-                await _say(stream, Status.CONNECTION_FAILED)
-                return
-            try:
-                await circuit.write_message(
-                    stream, circuit.hop_bytes(Answer(Status.OK, limit=limit))
-                )
-                with trio.move_on_after(limit.seconds or float("inf")):
-                    await self._pass_on(source, target, stream, onward, limit)
-            finally:
-                onward.reset("the circuit is over")
-                stream.reset("the circuit is over")
+            if called is None:
+                await _say(stream, Status.NO_RESERVATION)
+            else:
+                await self._serve_circuit(passage, stream, source, called)
         finally:
+            passage.end()
             self.circuits -= 1
             self._open -= Counter(ends.counted)
             self._ended.unpark_all()
 
+    async def _serve_circuit(
+        self, passage: Passage, stream: Stream, source: bytes, called: Connection
+    ) -> None:
+        limit = passage.limit
+        try:
+            onward = await self._call(called, source, limit)
+        except LinkBroken:
+            await _say(stream, Status.CONNECTION_FAILED)
+            return
+        try:
+            await circuit.write_message(stream, circuit.hop_bytes(Answer(Status.OK, limit=limit)))
+            with trio.move_on_after(limit.seconds or float("inf")):
+                await self._pass_on(passage, stream, onward)
+        finally:
+            onward.reset("the circuit is over")
+            stream.reset("the circuit is over")
+
     def _has_room(self, ends: "_Ends") -> bool:
         """Whether nobody has too many circuits: of those, too, that wait for an answer."""
         return (
-            self.circuits < self._circuits_max
+            self.circuits < self.circuits_max
             and self._open[ends.pair] < limits.RELAY_CIRCUITS_PER_PAIR_MAX
             # One more would be refused there, and who refuses too often cuts the connection.
             and self._open[ends.called] < limits.CIRCUITS_INBOUND_MAX
-            and self._open[ends.origin] < limits.RELAY_CIRCUITS_PER_ADDRESS_MAX
         )
 
     async def _call(self, connection: Connection, source: bytes, limit: Limit) -> Stream:
@@ -238,9 +284,9 @@ class Relay:
             raise
         return onward
 
-    async def _pass_on(
-        self, source: bytes, target: bytes, one: Stream, other: Stream, limit: Limit
-    ) -> None:
+    async def _pass_on(self, passage: Passage, one: Stream, other: Stream) -> None:
+        bytes_max = passage.limit.data_bytes
+
         async def way(start: Stream, end: Stream) -> None:
             carried = 0
             while True:
@@ -252,9 +298,9 @@ class Relay:
                     await end.wait_sent()
                     return
                 carried += count
-                if limit.data_bytes and carried > limit.data_bytes:
+                if bytes_max and carried > bytes_max:
                     raise OverLimit("the circuit carried as much as it may")
-                self._policy.carried(source, target, count)
+                passage.carried(count)
                 await end.room(count)
                 end.put(*pieces)
 

@@ -1,10 +1,13 @@
 """What the operator of a relay says in one TOML file, or leaves as it is (docs/relay.md)."""
 
+import base64
+import binascii
 import datetime
 import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +21,7 @@ T = TypeVar("T")
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"([0-9]{1,12})\s*(B|kB|MB|GB|TB)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_GROUP_CHARS = 26
 _DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 
 
@@ -25,13 +29,29 @@ _DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 class Token:
     """Whom the operator lets in: the holders of ``secret``, until ``expires`` (seconds since 1970).
 
-    0 is no limit: for its devices at once, for the bytes that it carries in a day.
+    0 is no limit: for its devices and circuits at once, for the bytes that it carries in a day.
     """
 
     name: str
     secret: str
     expires: float | None = None
     devices_max: int = 0
+    circuits_max: int = 0
+    day_bytes_max: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A mandate that the operator lets in, by what it is called at this relay: 16 bytes.
+
+    ``devices_max`` and the others are as of a ``Token``.
+    """
+
+    name: str
+    group: bytes
+    expires: float | None = None
+    devices_max: int = 0
+    circuits_max: int = 0
     day_bytes_max: int = 0
 
 
@@ -46,10 +66,15 @@ class RelayConfig:
     open: bool = False
     """Whether devices without a token are let in."""
     tokens: tuple[Token, ...] = ()
+    groups: tuple[Group, ...] = ()
+    others: Group = Group("", b"")
+    """What a mandate may have that the operator did not name."""
     devices_max: int = limits.RELAY_DEVICES_MAX
     circuits_max: int = limits.RELAY_CIRCUITS_MAX
     circuits_per_device_max: int = limits.RELAY_CIRCUITS_PER_DEVICE_MAX
     devices_per_address_max: int = limits.RELAY_DEVICES_PER_ADDRESS_MAX
+    circuits_per_address_max: int = limits.RELAY_CIRCUITS_PER_ADDRESS_MAX
+    address_day_bytes_max: int = 0
     circuit_seconds: int = 0
     circuit_bytes: int = 0
     reservation_seconds: int = limits.RELAY_RESERVATION_SECONDS
@@ -75,6 +100,7 @@ def read(said: Mapping[str, Any], path: Path) -> RelayConfig:
     """Read what a TOML file holds; ``path`` is named in errors (``RelayConfigInvalid``)."""
     top = _Table(said, path, "")
     tables: list[dict[str, Any]] = top.take("token", _tables, [])
+    mandates: list[dict[str, Any]] = top.take("group", _tables, [])
     bounds = _Table(top.take("limits", _table, {}), path, "limits.")
     usual = RelayConfig()
     config = RelayConfig(
@@ -85,6 +111,16 @@ def read(said: Mapping[str, Any], path: Path) -> RelayConfig:
         tokens=tuple(
             _token(_Table(each, path, f"token {place}: ")) for place, each in enumerate(tables, 1)
         ),
+        groups=tuple(
+            _group(_Table(each, path, f"group {place}: ")) for place, each in enumerate(mandates, 1)
+        ),
+        others=Group(
+            "",
+            b"",
+            devices_max=bounds.take("devices_per_group", _count, 0),
+            circuits_max=bounds.take("circuits_per_group", _count, 0),
+            day_bytes_max=bounds.take("bytes_per_day_per_group", _size, 0),
+        ),
         devices_max=bounds.take("devices", _count, usual.devices_max),
         circuits_max=bounds.take("circuits", _count, usual.circuits_max),
         circuits_per_device_max=bounds.take(
@@ -93,6 +129,10 @@ def read(said: Mapping[str, Any], path: Path) -> RelayConfig:
         devices_per_address_max=bounds.take(
             "devices_per_address", _count, usual.devices_per_address_max
         ),
+        circuits_per_address_max=bounds.take(
+            "circuits_per_address", _count, usual.circuits_per_address_max
+        ),
+        address_day_bytes_max=bounds.take("bytes_per_day_per_address", _size, 0),
         circuit_seconds=bounds.take("circuit_time", _duration, 0),
         circuit_bytes=bounds.take("circuit_bytes", _size, 0),
         reservation_seconds=bounds.take(
@@ -106,15 +146,17 @@ def read(said: Mapping[str, Any], path: Path) -> RelayConfig:
 
 
 def _check_tokens(config: RelayConfig, path: Path) -> None:
-    for attribute in ("name", "secret"):
-        seen: set[str] = set()
-        for token in config.tokens:
-            value = getattr(token, attribute)
-            if value in seen:
-                raise RelayConfigInvalid(
-                    path=path, key="token", cause=f"two tokens have the same {attribute}"
-                )
-            seen.add(value)
+    every = (
+        ("token", "name", [token.name for token in config.tokens]),
+        ("token", "secret", [token.secret for token in config.tokens]),
+        ("group", "name", [group.name for group in config.groups]),
+        ("group", "group", [group.group.hex() for group in config.groups]),
+    )
+    for key, attribute, values in every:
+        if len(set(values)) != len(values):
+            raise RelayConfigInvalid(
+                path=path, key=key, cause=f"two {key}s have the same {attribute}"
+            )
 
 
 def _token(table: "_Table") -> Token:
@@ -123,10 +165,39 @@ def _token(table: "_Table") -> Token:
         secret=table.need("token", _secret),
         expires=table.take("expires", _moment, None),
         devices_max=table.take("devices", _count, 0),
+        circuits_max=table.take("circuits", _count, 0),
         day_bytes_max=table.take("bytes_per_day", _size, 0),
     )
     table.end()
     return token
+
+
+def _group(table: "_Table") -> Group:
+    group = Group(
+        name=table.need("name", _text),
+        group=table.need("group", read_group),
+        expires=table.take("expires", _moment, None),
+        devices_max=table.take("devices", _count, 0),
+        circuits_max=table.take("circuits", _count, 0),
+        day_bytes_max=table.take("bytes_per_day", _size, 0),
+    )
+    table.end()
+    return group
+
+
+def group_text(group: bytes) -> str:
+    """A group of 16 bytes as it stands in the file: 26 letters and digits (RFC 4648, base 32)."""
+    return base64.b32encode(group).decode().rstrip("=").lower()
+
+
+def read_group(value: Any) -> bytes:
+    """The reverse of ``group_text``; raises ``ValueError``."""
+    if isinstance(value, str) and len(value) == _GROUP_CHARS:
+        with suppress(binascii.Error, UnicodeEncodeError):
+            group = base64.b32decode(value.upper() + "=" * (-len(value) % 8))
+            if group_text(group) == value.lower():
+                return group
+    raise ValueError("not what p2psync relay group prints")
 
 
 class _Table:

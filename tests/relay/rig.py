@@ -37,16 +37,28 @@ class Rules:
     def may_reserve(self, device: bytes, origin: str) -> Status:
         return Status.PERMISSION_DENIED if device in self.strangers else Status.OK
 
-    def may_connect(self, source: bytes, target: bytes) -> Status:
-        return Status.PERMISSION_DENIED if source in self.strangers else Status.OK
+    def may_connect(self, source: bytes, target: bytes, origin: str) -> "Status | Way":
+        return Status.PERMISSION_DENIED if source in self.strangers else Way(self, self.limits)
 
-    def limit(self, source: bytes, target: bytes) -> Limit:
+    def limit(self) -> Limit:
         return self.limits
 
-    def carried(self, source: bytes, target: bytes, count: int) -> None:
-        self.carried_bytes += count
-        if self.quota_bytes is not None and self.carried_bytes > self.quota_bytes:
+
+@dataclass
+class Way:
+    """One circuit that a test's rules let through."""
+
+    rules: Rules
+    limit: Limit
+
+    def carried(self, count: int) -> None:
+        self.rules.carried_bytes += count
+        quota = self.rules.quota_bytes
+        if quota is not None and self.rules.carried_bytes > quota:
             raise OverLimit("the quota is used up")
+
+    def end(self) -> None:
+        """Nothing is counted by circuit."""
 
 
 @dataclass

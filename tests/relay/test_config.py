@@ -1,11 +1,21 @@
 """The relay's TOML file: what it says, and that a mistake in it is named and changes nothing."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import binary, integers, text
 
 from p2psync.errors import RelayConfigInvalid, RelayConfigUnreadable
-from p2psync.relay.config import RelayConfig, Token, load
+from p2psync.relay.config import (
+    Group,
+    RelayConfig,
+    Token,
+    group_text,
+    load,
+    read_group,
+)
 
 WHOLE = """
 listen = ["/ip4/127.0.0.1/tcp/4001"]
@@ -17,6 +27,11 @@ devices = 10
 devices_per_address = 3
 circuits = 20
 circuits_per_device = 4
+circuits_per_address = 50
+bytes_per_day_per_address = "1 GB"
+devices_per_group = 3
+circuits_per_group = 4
+bytes_per_day_per_group = "2 GB"
 circuit_time = "2h"
 circuit_bytes = "5 GB"
 reservation_time = "30m"
@@ -25,8 +40,16 @@ name = "Office Rivage"
 token = "2KSovv"
 expires = 2027-12-31
 devices = 5
+circuits = 9
 bytes_per_day = "20 MB"
+[[group]]
+name = "Atelier"
+group = "aaaqeayeaudaocajbifqydiob4"
+devices = 7
+circuits = 8
+bytes_per_day = "1 GB"
 """
+GROUP = bytes(range(16))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -50,7 +73,10 @@ def test_each_setting_is_read(tmp_path: Path) -> None:
     assert (config.circuit_seconds, config.circuit_bytes) == (7200, 5 * 10**9)
     assert config.reservation_seconds == 1800
     # The last day counts whole: it ends at midnight UTC.
-    assert config.tokens == (Token("Office Rivage", "2KSovv", 1830297600.0, 5, 20 * 10**6),)
+    assert config.tokens == (Token("Office Rivage", "2KSovv", 1830297600.0, 5, 9, 20 * 10**6),)
+    assert config.groups == (Group("Atelier", GROUP, None, 7, 8, 10**9),)
+    assert config.others == Group("", b"", None, 3, 4, 2 * 10**9)
+    assert (config.circuits_per_address_max, config.address_day_bytes_max) == (50, 10**9)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +97,12 @@ def test_each_setting_is_read(tmp_path: Path) -> None:
         ('[[token]]\nname = "A"\ntoken = "aa"\nexpires = "soon"', "token 1: expires"),
         ('[[token]]\nname = "A"\ntoken = "aa"\n[[token]]\nname = "A"\ntoken = "bb"', "token"),
         ('[[token]]\nname = "A"\ntoken = "aa"\n[[token]]\nname = "B"\ntoken = "aa"', "token"),
+        ('[[group]]\nname = "A"', "group 1: group"),
+        ('[[group]]\nname = "A"\ngroup = "aaaa"', "group 1: group"),
+        ('[[group]]\nname = "A"\ngroup = "aaaqeayeaudaocajbifqydiob1"', "group 1: group"),
+        (f'[[group]]\nname = "A"\ngroup = "{"a" * 26}"\ntoken = "a"', "group 1: token"),
+        (2 * f'[[group]]\nname = "A"\ngroup = "{"a" * 26}"\n', "group"),
+        ('[limits]\ndevices_per_group = "many"', "limits.devices_per_group"),
         ("token = 1", "token"),
         ("limits = 1", "limits"),
         ("= nothing", "TOML"),
@@ -94,3 +126,14 @@ def test_a_file_that_is_not_there_or_too_large_is_said(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
     with pytest.raises(RelayConfigUnreadable, match="too large"):
         load(written(tmp_path, "#" * (2 << 20)))
+
+
+@given(group=binary(min_size=16, max_size=16))
+def test_a_group_is_read_as_it_was_printed(group: bytes) -> None:
+    assert read_group(group_text(group)) == group
+
+
+@given(said=text(alphabet="abz27=1 é", max_size=30) | integers())
+def test_nothing_else_is_a_group(said: object) -> None:
+    with suppress(ValueError):
+        assert group_text(read_group(said)) == said

@@ -195,7 +195,8 @@ async def test_a_message_that_is_cut_anywhere_does_nothing() -> None:
 
 async def test_a_relay_that_cuts_its_messages_does_the_called_no_harm() -> None:
     async with meeting() as (relay, caller, called):
-        onward = relay.relay.reserved[called.device].connection
+        onward = relay.relay.reservation(called.device)
+        assert onward is not None
         message = stop_bytes(Connect(caller.device))
         whole = varint(len(message)) + message
         for end in range(len(whole)):

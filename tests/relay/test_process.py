@@ -106,4 +106,4 @@ async def test_what_a_device_showed_counts_until_its_last_connection_ended() -> 
         assert process.policy.may_reserve(three.device, "127.0.0.1") is Status.OK
         process.forget_ended()
         assert not process.relay.reserved
-        assert process.policy._origins.keys() == {three.device}
+        assert process.policy._places.keys() == {three.device}
