@@ -7,31 +7,16 @@ docs/formats.md.
 """
 
 import datetime
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from p2psync.core.records import Document, Problem, Record, Segment
-from p2psync.formats.base import Format, Merge, bounded, whole_segment
-from p2psync.formats.iso20022 import (
-    NOT_PROVIDED,
-    Node,
-    counts_of,
-    damage,
-    frame,
-    money_at,
-    placed,
-    plain,
-    read_day,
-    read_nodes,
-    repeated,
-    too_large,
-    unreadable,
-)
-from p2psync.formats.markup import Cut, Rules, cut
+from p2psync.core.records import Problem, Record, Segment
+from p2psync.formats.base import Format
+from p2psync.formats.iso20022 import NOT_PROVIDED, Node, money_at, plain, read_day, read_nodes
+from p2psync.formats.markup import Rules
+from p2psync.formats.message import MessageFormat
 from p2psync.formats.values import digest, read_amount
-from p2psync.limits import RECORD_FILE_BYTES_MAX, RECORD_TEXT_CHARS_MAX, SEGMENT_BYTES_MAX
+from p2psync.limits import RECORD_TEXT_CHARS_MAX
 
 _TRANSACTIONS = ("CdtTrfTxInf", "DrctDbtTxInf")
 _RULES = Rules(
@@ -39,84 +24,11 @@ _RULES = Rules(
     frozenset((b"cdttrftxinf", b"drctdbttxinf")),
     frozenset((b"cstmrcdttrfinitn", b"cstmrdrctdbtinitn")),
 )
-_MESSAGE = re.compile(
-    rb"<(?:[^\s<>/:]+:)?CstmrCdtTrfInitn[\s/>]|<(?:[^\s<>/:]+:)?CstmrDrctDbtInitn[\s/>]"
-)
 _HEADS = ("CstmrCdtTrfInitn/GrpHdr", "CstmrDrctDbtInitn/GrpHdr")
 _NOTHING = Node("", {})
 
 
-@dataclass(frozen=True, slots=True)
-class PainFormat:
-    """Goes by the message's name, whatever its version and prefix and the file's name."""
-
-    name: str = "pain"
-    title: str = "Payment order, ISO 20022 pain"
-    suffixes: tuple[str, ...] = (".xml",)
-    merge: Merge = "records"
-    identifies: bool = True
-
-    def recognise(self, name: str, head: bytes) -> bool:
-        """Goes by the element of the message, ``CstmrCdtTrfInitn`` or ``CstmrDrctDbtInitn``."""
-        if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            head = head.replace(b"\0", b"")
-        # The words first: every file that is attached comes by here.
-        named = b"CstmrCdtTrfInitn" in head or b"CstmrDrctDbtInitn" in head
-        return named and _MESSAGE.search(head) is not None
-
-    def parse(self, data: bytes) -> Document:
-        """Reads a file of up to ``RECORD_FILE_BYTES_MAX``; a larger one is not read at all."""
-        if len(data) > RECORD_FILE_BYTES_MAX:
-            return Document(self.name, (whole_segment(data),), False, (too_large(),))
-        segments = tuple(map(_read, cut([data], _RULES)))
-        problems = [each for each in (damage(data), repeated(segments)) if each is not None]
-        problems += placed(segments)
-        if not problems:
-            problems += _totals(segments)
-        counts = counts_of(segments, ("PmtInf", *_TRANSACTIONS))
-        return Document(
-            self.name,
-            segments,
-            False,
-            bounded(problems),
-            counts=tuple(each for each in counts if each[1]),
-        )
-
-    def read_segment(self, raw: bytes) -> Segment:
-        """Reads a batch, a transaction of a large one, or what stands around them."""
-        if len(raw) > SEGMENT_BYTES_MAX:
-            return whole_segment(raw)
-        return _read_alone(raw)
-
-    def stream(self, blocks: Iterable[bytes]) -> Iterator[Segment]:
-        """Yields a batch at a time."""
-        return map(_read, cut(blocks, _RULES))
-
-
-FORMATS: tuple[Format, ...] = (PainFormat(),)
-
-
-# -- segments -------------------------------------------------------------------------------------
-
-
-def _read(each: Cut) -> Segment:
-    return _read_piece(each.raw, each.name) if each.whole else _read_alone(each.raw)
-
-
-def _read_alone(raw: bytes) -> Segment:
-    """Reads a segment by its bytes alone."""
-    cuts = list(cut([raw], _RULES))
-    if len(cuts) != 1 or cuts[0].broken:
-        return unreadable(raw)
-    if cuts[0].whole:
-        return _read_piece(raw, cuts[0].name)
-    return frame(b"p2psync-pain", raw)
-
-
-def _read_piece(raw: bytes, name: bytes) -> Segment:
-    node = read_nodes(raw)
-    if node is None:
-        return unreadable(raw)
+def _read(raw: bytes, name: bytes, node: Node) -> Segment:
     if name != b"pmtinf":
         record = _record(_NOTHING, node)
         return Segment(raw, record.key, record.money_key, (record,), _lacking([record]))
@@ -211,3 +123,19 @@ def _totals(segments: Sequence[Segment]) -> list[Problem]:
             if problem is not None:
                 return [problem]
     return []
+
+
+FORMATS: tuple[Format, ...] = (
+    MessageFormat(
+        "pain",
+        "Payment order, ISO 20022 pain",
+        (b"CstmrCdtTrfInitn", b"CstmrDrctDbtInitn"),
+        _RULES,
+        (),
+        _read,
+        lambda _message: (),
+        None,
+        _totals,
+        ("PmtInf", *_TRANSACTIONS),
+    ),
+)
