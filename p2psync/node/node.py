@@ -99,6 +99,7 @@ from p2psync.node.reach import reached
 from p2psync.node.refusals import refusal
 from p2psync.node.relays import Relays
 from p2psync.node.removal import Removal
+from p2psync.node.rendezvous import Rendezvous
 from p2psync.node.retention import Retention, key_of
 from p2psync.node.runner import InBatch, Runner, Ticket, Work, wall_ms
 from p2psync.node.shelf import Shelf
@@ -191,6 +192,7 @@ class Node:
         self.retention = Retention(self, clock)
         self.removal = Removal(self, clock)
         self.relays = Relays(self)
+        self.rendezvous = Rendezvous(self)
         self.members = Members(self)
         self.doubts = Doubts(self)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
@@ -552,6 +554,7 @@ class Node:
     def update_discovery(self) -> None:
         """Tell discovery which mandates to show and whom to look for, and relays whom to call."""
         self.relays.look_again()
+        self.rendezvous.wake()
         if self.discovery is None:
             return
         wanted = []

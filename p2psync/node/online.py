@@ -79,9 +79,10 @@ class Online:
             listen,
             node.accept,
             config=TransportConfig(node.known),
-            relays_changed=node.relays.on_states,
+            relays_changed=self._relays_changed,
             doubted=node.doubts.on_doubt,
         )
+        transport.circuits.groups = node.rendezvous.groups
         was_up = False
         try:
             with scope:
@@ -90,6 +91,7 @@ class Online:
                     self._transport = transport
                     node.goes_online(transport)
                     nursery.start_soon(node.relays.run, transport.circuits)
+                    nursery.start_soon(node.rendezvous.run, transport.circuits)
                     if self._lan:
                         discovery = LanDiscovery(
                             node.identity.device, transport.direct_addresses, self._seen
@@ -119,6 +121,10 @@ class Online:
                 except (P2PSyncError, OSError) as error:
                     logger.warning("the network does not come back: %s", error)
                     self._scope = failed
+
+    def _relays_changed(self) -> None:
+        self._node.relays.on_states()
+        self._node.rendezvous.wake()
 
     def _seen(self, sighting: Sighting) -> None:
         self._node.sighted(sighting)
