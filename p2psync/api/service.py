@@ -507,6 +507,24 @@ class Service(Protocol):
         """
         ...
 
+    async def proxy_show(self) -> JsonObject:
+        """The HTTP proxy that this node uses: PROXY.
+
+        PROXY is ``{"proxy": URL | None, "source", "password", "exempt", "state", "since",
+        "cause"?}``, the URL without a password, ``password`` whether there is one. The source is
+        ``option``, ``setting``, ``environment`` or ``None``; the state ``off``, ``unused``,
+        ``works``, ``unreachable``, ``password-refused`` or ``refused``.
+        """
+        ...
+
+    async def proxy_set(self, url: str, password: str | None) -> JsonObject:
+        """Use a proxy from now on and after each start; ``none`` for none at all: PROXY."""
+        ...
+
+    async def proxy_clear(self) -> JsonObject:
+        """Forget the proxy that was set: PROXY, which may be that of the environment."""
+        ...
+
     async def relay_remove(self, relay: str, mandate: str | None = None) -> JsonObject:
         """Use a relay no more, by its host or part of its peer ID, and whoever's ticket named it:
         ``{"peer", "own", "mandates": [name]}``, the last two as they are from now on.

@@ -17,6 +17,7 @@ from p2psync.cli.commands import (
     mandate,
     member,
     node,
+    network,
     placing,
     posting,
     program,
@@ -94,4 +95,5 @@ app.add_typer(program.group, name="program")
 app.add_typer(relay.group, name="relay")
 app.add_typer(status.group)
 app.add_typer(inspect.group)
+app.add_typer(network.group, name="network")
 app.add_typer(formats.group, name="format")

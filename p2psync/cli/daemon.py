@@ -19,9 +19,11 @@ from p2psync import __version__
 from p2psync.api.address import remove_address, write_address
 from p2psync.errors import P2PSyncError
 from p2psync.i18n import language, localise
+from p2psync.network.tls import check_ca
 from p2psync.node.key_file import KeyFile
 from p2psync.node.node import Node
 from p2psync.node.online import Online
+from p2psync.node.proxies import FILE as PROXY_FILE
 from p2psync.node.store import Store
 from p2psync.storage.contents import ContentStore
 from p2psync.storage.database import Database
@@ -57,12 +59,22 @@ def _keep_few_arenas() -> None:
 
 
 def run(
-    home: Path, listen: list[str], lan: bool, on_ready: Callable[[Mapping[str, Any]], None]
+    home: Path,
+    listen: list[str],
+    lan: bool,
+    on_ready: Callable[[Mapping[str, Any]], None],
+    *,
+    upnp: bool = False,
+    proxy: str | None = None,
+    ca: Path | None = None,
 ) -> int:
     """Run the node until it is stopped; returns the exit code.
 
-    Raises what keeps it from starting: ``AlreadyRunning``, ``PortTaken``, storage errors.
+    Raises what keeps it from starting: ``AlreadyRunning``, ``PortTaken``, ``ProxyInvalid``,
+    ``CaUnreadable``, storage errors.
     """
+    if ca is not None:
+        check_ca(ca)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING,
@@ -70,7 +82,8 @@ def run(
     )
     _keep_few_arenas()
     try:
-        trio.run(_main, home, listen, lan, on_ready, strict_exception_groups=True)
+        main = partial(_main, home, listen, on_ready, lan=lan, upnp=upnp, proxy=proxy, ca=ca)
+        trio.run(main, strict_exception_groups=True)
     except* P2PSyncError as group:
         raise _first(group) from None
     except* Exception:
@@ -87,7 +100,14 @@ def _first(error: BaseException) -> BaseException:
 
 
 async def _main(
-    root: Path, listen: list[str], lan: bool, on_ready: Callable[[Mapping[str, Any]], None]
+    root: Path,
+    listen: list[str],
+    on_ready: Callable[[Mapping[str, Any]], None],
+    *,
+    lan: bool,
+    upnp: bool,
+    proxy: str | None,
+    ca: Path | None,
 ) -> None:
     home = Home.open(root)
     with home:
@@ -110,7 +130,10 @@ async def _main(
                     entropy=secrets.token_bytes,
                     nursery=nursery,
                 )
-                await _serve(node, home, listen, lan, on_ready, nursery)
+                node.proxy.load(home.root / PROXY_FILE, proxy, os.environ)
+                port = int(await node.store.setting("port") or 0)
+                online = Online(node, nursery, listen, port, lan=lan, upnp=upnp, ca=ca)
+                await _serve(node, home, online, port, on_ready, nursery)
                 nursery.cancel_scope.cancel()
         finally:
             remove_address(home.root)
@@ -122,8 +145,8 @@ async def _main(
 async def _serve(
     node: Node,
     home: Home,
-    listen: list[str],
-    lan: bool,
+    online: Online,
+    port: int,
     on_ready: Callable[[Mapping[str, Any]], None],
     nursery: trio.Nursery,
 ) -> None:
@@ -131,8 +154,6 @@ async def _serve(
     usual_switch_seconds = sys.getswitchinterval()
     sys.setswitchinterval(STARTING_SWITCH_SECONDS)
     nursery.start_soon(_wait_for_signals, stopping)
-    port = int(await node.store.setting("port") or 0)
-    online = Online(node, nursery, listen, port, lan=lan)
     node.online = online
     await node.start()
     # What was opened stays: the collector need not walk through it again and again (a sixth of the

@@ -180,6 +180,12 @@ def word(value: object) -> str:
         "new": _("new"),
         "failing": _("failing"),
         "off": _("off"),
+        "unused": _("not needed until now"),
+        "works": _("works"),
+        "password-refused": _("password refused"),
+        "option": _("the command line"),
+        "setting": _("this node's setting"),
+        "environment": _("the environment"),
         "on": _("on"),
     }
     text = "" if value is None else str(value)
@@ -230,6 +236,7 @@ def action(value: object) -> str:
         "check-devices": _("see which machine it is"),
         "check-relay": _("see p2psync relay list"),
         "check-file": _("see where the file is now"),
+        "check-proxy": _("see p2psync network proxy show"),
         "check-hook": _("see p2psync hook list"),
         "discard": _("delete the changed copy"),
         "restore-backup": _("restore a backup of the home"),

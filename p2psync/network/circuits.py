@@ -25,7 +25,7 @@ from p2psync.network.stream import Stream
 logger = logging.getLogger(__name__)
 
 BACKOFF_SECONDS_MIN = 1.0
-BACKOFF_SECONDS_MAX = 30.0
+BACKOFF_SECONDS_MAX = 15.0
 BACKOFF_SHARE = 0.25
 """Waits differ by this share: a relay that comes back is not called by everybody at once."""
 STEADY_SECONDS = 10.0
@@ -146,6 +146,11 @@ class Circuits:
     def places_of(self, relay: bytes) -> tuple[TcpAddress, ...]:
         """All addresses of a relay that a reservation is kept at."""
         return tuple(each.place for each in self._kept_at.get(relay, ()))
+
+    def try_again(self) -> None:
+        """Wait no longer for relays that are away: the way out is another one now."""
+        for waiting in self._reached.values():
+            waiting.set()
 
     def standing(self, relay: bytes) -> TcpAddress | None:
         """Where the relay is that a reservation holds at; ``None`` when none does."""

@@ -13,7 +13,6 @@ from p2psync.network.ground_config import GroundConfig, ProxyNews, Way
 from p2psync.network.proxy import Proxy, ProxyRefused, open_tunnel
 from p2psync.network.tls import Tls, client_context
 from p2psync.network.websocket import WebSocket
-from p2psync.network.websocket_opening import accept_websocket, open_websocket
 
 _HTTPS = 443
 _TRUST_SECONDS = 3600
@@ -58,6 +57,9 @@ class Ground:
                 name = (address.name or address.host).rstrip(".")
                 below = tls = Tls(raw, await self._trusted(), name)
                 await tls.shake_hands()
+            # Imported late, here and below: it takes longer than the rest, and few need it.
+            from p2psync.network.websocket_opening import open_websocket
+
             await open_websocket(below, _host_header(address))
             return WebSocket(below, client=True, sealed=address.web == "wss")
         except BaseException:
@@ -71,7 +73,7 @@ class Ground:
 
     async def _through(self, way: Way) -> ByteStream:
         assert way.proxy is not None
-        tell = partial(ProxyNews, way.proxy)
+        tell = partial(ProxyNews, way.proxy, way.address)
         try:
             with trio.fail_after(self._config.proxy_seconds):
                 raw = await self._tunnel(way.proxy, way.address)
@@ -122,6 +124,8 @@ class Ground:
                 raise LinkBroken("there is no certificate to show")
             below = tls = Tls(raw, context)
             await tls.shake_hands()
+        from p2psync.network.websocket_opening import accept_websocket
+
         remote = await accept_websocket(below, self._config.reverse_proxies)
         return WebSocket(below, client=False, sealed=listening.web == "wss", remote=remote)
 

@@ -22,9 +22,10 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class ProxyNews:
-    """What a call through the proxy showed: the way that worked, or what kind of no, and why."""
+    """What a call through the proxy to ``target`` showed: no trouble, or which, and why."""
 
     proxy: Proxy
+    target: TcpAddress
     trouble: Trouble | None
     cause: str = ""
 

@@ -19,7 +19,7 @@ from p2psync.network.http_head import HeadRefused, read_answer, read_head
 _PORT = 8080
 _SCHEMES = re.compile(r"(?:^|,)\s*([A-Za-z][A-Za-z0-9-]*)(?=\s|,|$)")
 
-Trouble = Literal["unreachable", "password", "refused"]
+Trouble = Literal["unreachable", "password-refused", "refused"]
 """No proxy answers; it wants another user or password; it does not open this way."""
 
 
@@ -160,7 +160,7 @@ async def open_tunnel(channel: Channel, proxy: Proxy, address: TcpAddress) -> No
     if answer.status // 100 == 2:
         return
     if answer.status == 407:
-        raise ProxyRefused("password", _unproven(proxy, answer.headers))
+        raise ProxyRefused("password-refused", _unproven(proxy, answer.headers))
     raise ProxyRefused(
         "refused", f"it does not call {target}: {answer.status} {answer.reason}".rstrip()
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from p2psync.engine.ports import LinkBroken
+from p2psync.errors import CaUnreadable
 from p2psync.network.bytestream import Channel
 from p2psync.network.layer import Layer
 
@@ -56,6 +57,14 @@ def client_context(ca: Path | None = None) -> ssl.SSLContext:
     if ca is not None:
         context.load_verify_locations(cafile=ca)
     return context
+
+
+def check_ca(path: Path) -> None:
+    """Raise ``CaUnreadable`` unless a file holds certificates."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as error:
+        raise CaUnreadable(path=path, cause=error.strerror or error) from None
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ frame takes memory for its length.
 
 import secrets
 from enum import IntEnum
+from functools import cache
 from typing import Final
 
 from p2psync import limits
@@ -21,7 +22,11 @@ HELD_BYTES_MAX: Final = _HEADER_BYTES_MAX + _CONTROL_BYTES_MAX
 _EARNED_PER_FRAME = 4
 _ZERO = bytes(4)
 
-_XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
+
+@cache
+def _xor_with(key: int) -> bytes:
+    """What each byte becomes under one byte of a mask."""
+    return bytes(byte ^ key for byte in range(256))
 
 
 class Close(IntEnum):
@@ -89,7 +94,7 @@ def _apply(view: memoryview, mask: bytes) -> None:
     # Steps of four are ten times quicker on a bytearray than on a view.
     data = bytearray(view)
     for lane in range(4):
-        data[lane::4] = data[lane::4].translate(_XOR[mask[lane]])
+        data[lane::4] = data[lane::4].translate(_xor_with(mask[lane]))
     view[:] = data
 
 

@@ -184,6 +184,11 @@ EVENT_TYPES: dict[str, EventType] = {
         "check-relay",
         "the relay passes calls on again, or is used no more",
     ),
+    "proxy-refused": _alert(
+        "the HTTP proxy lets nothing through, for whatever cause (B-NET-2)",
+        "check-proxy",
+        "a call went through it, or another proxy was set",
+    ),
     "relay-changed": _message(
         "a member named a relay for all, gave another address or token for it, or took it out "
         "(B-NET-2)"

@@ -96,6 +96,7 @@ from p2psync.node.opened import Opened
 from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
 from p2psync.node.reach import reached
+from p2psync.node.proxies import ProxyUse
 from p2psync.node.refusals import refusal
 from p2psync.node.relays import Relays
 from p2psync.node.removal import Removal
@@ -193,7 +194,7 @@ class Node:
         self.removal = Removal(self, clock)
         self.relays = Relays(self)
         self.rendezvous = Rendezvous(self)
-        self.members = Members(self)
+        self.proxy = ProxyUse(self)
         self.doubts = Doubts(self)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(

@@ -2,8 +2,10 @@
 
 import errno
 import logging
+import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -12,6 +14,7 @@ from p2psync.engine.ports import Sighting
 from p2psync.errors import P2PSyncError
 from p2psync.network.config import TransportConfig
 from p2psync.network.discovery import LanDiscovery
+from p2psync.network.ground_config import GroundConfig
 from p2psync.network.host import Libp2pTransport
 from p2psync.node.node import Node
 
@@ -27,16 +30,28 @@ class Online:
     """The transport and discovery of one node; on or off."""
 
     def __init__(
-        self, node: Node, nursery: trio.Nursery, listen: Sequence[str], port: int, *, lan: bool
+        self,
+        node: Node,
+        nursery: trio.Nursery,
+        listen: Sequence[str],
+        port: int,
+        *,
+        lan: bool,
+        upnp: bool = False,
+        ca: Path | None = None,
     ) -> None:
         """``listen``: multiaddrs; empty for all interfaces at ``port`` (another one if it is
-        taken).
+        taken). ``upnp``: the router is asked to pass on calls; only with ``lan``, for the question
+        goes to the whole local network. ``ca``: a file with CAs that are trusted besides the
+        system's.
         """
         self._node = node
         self._nursery = nursery
         self._listen = tuple(listen)
         self._port = port
         self._lan = lan
+        self._upnp = lan and upnp
+        self._ca = ca
         self._scope: trio.CancelScope | None = None
         self._transport: Libp2pTransport | None = None
 
@@ -78,7 +93,13 @@ class Online:
             node.identity.signer.seed,
             listen,
             node.accept,
-            config=TransportConfig(node.known),
+            config=TransportConfig(
+                node.known,
+                upnp=self._upnp,
+                ground=GroundConfig(
+                    proxy=node.proxy.current, proxy_told=node.proxy.on_news, ca=self._ca
+                ),
+            ),
             relays_changed=self._relays_changed,
             doubted=node.doubts.on_doubt,
         )
@@ -90,6 +111,7 @@ class Online:
                     await nursery.start(transport.run)
                     self._transport = transport
                     node.goes_online(transport)
+                    node.proxy.changed = transport.circuits.try_again
                     nursery.start_soon(node.relays.run, transport.circuits)
                     nursery.start_soon(node.rendezvous.run, transport.circuits)
                     if self._lan:
@@ -140,6 +162,9 @@ def _is_free(port: int) -> bool:
     if not port:
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":
+            # What is left of connections that have ended does not take it; who listens does.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))  # noqa: S104 - members reach us on any interface
         except OSError as error:

@@ -80,6 +80,8 @@ class NodeService:
         }
         if node.failure is not None:
             answer["read_only"] = {"text": node.failure.text, "hint": node.failure.hint}
+        if node.proxy.current() is not None:
+            answer["proxy"] = node.proxy.view()
         return answer
 
     async def stop(self) -> Json:
@@ -510,3 +512,17 @@ class NodeService:
     async def relay_remove(self, relay: str, mandate: str | None = None) -> Json:
         """Use a relay no more, here or for all members of a mandate."""
         return await self._node.relays.remove(relay, mandate)
+    # -- the way out --------------------------------------------------------------------------
+
+    async def proxy_show(self) -> Json:
+        """The HTTP proxy that this node uses, and how it does."""
+        return self._node.proxy.view()
+
+    async def proxy_set(self, url: str, password: str | None) -> Json:
+        """Use a proxy from now on."""
+        return await self._node.proxy.set(url, password)
+
+    async def proxy_clear(self) -> Json:
+        """Forget the proxy that was set."""
+        return await self._node.proxy.clear()
+

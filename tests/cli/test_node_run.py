@@ -17,10 +17,12 @@ from p2psync.cli.main import hoist, run
 from tests.cli.rig import CommandLine
 
 ADDRESS = st.sampled_from(
-    ["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/4001", "4001", "--no-lan", "-h", ""]
+    ["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/4001", "4001", "--no-lan", "--no-upnp", "-h", ""]
 )
 WORD = st.one_of(
-    st.sampled_from(["--no-lan", "--listen", "--help", "--", "-x", "more", "--listen="]),
+    st.sampled_from(
+        ["--no-lan", "--no-upnp", "--listen", "--help", "--", "-x", "more", "--listen="]
+    ),
     ADDRESS,
     ADDRESS.map("--listen={}".format),
 )
@@ -64,10 +66,10 @@ def test_anything_else_goes_the_long_way(words: list[str]) -> None:
 def test_shared_options_may_stand_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen: list[tuple[Path, list[str], bool]] = []
+    seen: list[tuple[Path, list[str], bool, bool]] = []
 
-    def record(home: Path, listen: list[str], lan: bool, on_ready: Any) -> int:
-        seen.append((home, listen, lan))
+    def record(home: Path, listen: list[str], lan: bool, on_ready: Any, **more: Any) -> int:
+        seen.append((home, listen, lan, more["upnp"]))
         ready: Mapping[str, Any] = {"running": True, "address": "http://127.0.0.1:1"}
         on_ready(ready)
         return 0
@@ -76,7 +78,7 @@ def test_shared_options_may_stand_anywhere(
     words = ["node", "run", "--no-lan", "--json", "--home", str(tmp_path)]
     assert hoist(words) == ["--json", f"--home={tmp_path}", "node", "run", "--no-lan"]
     assert run(words) == 0
-    assert seen == [(tmp_path, [], False)]
+    assert seen == [(tmp_path, [], False, True)]
     assert capsys.readouterr().out == '{"running": true, "address": "http://127.0.0.1:1"}\n'
 
 

@@ -924,3 +924,23 @@ RELAY: JsonObject = {
     "since": "2025-04-01T10:00:00Z",
     "cause": "connection refused",
 }
+    async def proxy_show(self) -> JsonObject:
+        return dict(PROXY)
+
+    async def proxy_set(self, url: str, password: str | None) -> JsonObject:
+        self.calls.append(("proxy_set", url, password))
+        return dict(PROXY)
+
+    async def proxy_clear(self) -> JsonObject:
+        self.calls.append(("proxy_clear",))
+        return {**PROXY, "proxy": None, "source": None, "state": "off"}
+
+PROXY: JsonObject = {
+    "proxy": "http://office@proxy.example.ch:8080",
+    "source": "setting",
+    "password": True,
+    "exempt": [],
+    "state": "password-refused",
+    "since": "2025-04-01T10:00:00Z",
+    "cause": "it does not take the user name or the password",
+}

@@ -36,6 +36,7 @@ def show_status(said: Mapping[str, Any]) -> None:
             ),
             (_("listens at"), ", ".join(map(str, said.get("listen") or ()))),
             (_("connected to"), ", ".join(_peer(peer) for peer in said.get("peers") or ())),
+            (_("proxy"), _proxy(said.get("proxy"))),
             (_("mandates"), _mandates(mandates) if isinstance(mandates, Mapping) else mandates),
             (_("pending"), output.counts(said.get("pending"))),
             (_("open alerts"), said.get("alerts")),
@@ -45,6 +46,12 @@ def show_status(said: Mapping[str, Any]) -> None:
 
 def _mandates(counts: Mapping[str, Any]) -> str:
     return ", ".join(f"{count} {output.word(kind)}" for kind, count in counts.items())
+
+
+def _proxy(proxy: object) -> str:
+    if not isinstance(proxy, Mapping):
+        return ""
+    return f"{proxy.get('proxy')} ({output.word(proxy.get('state'))})"
 
 
 def _peer(peer: object) -> str:
