@@ -25,7 +25,8 @@ class Service(Protocol):
     async def status(self) -> JsonObject:
         """Describe the node.
 
-        ``{"version", "device", "name", "locked", "listen": [multiaddr], "peers": [{"device",
+        ``{"version", "device", "name", "locked", "listen": [multiaddr], "outside": {"reach":
+        "public"|"private"|"unknown", "addresses": [multiaddr]}, "peers": [{"device",
         "name", "address"}], "mandates": {"local", "shared", "offline"}, "pending": {"added",
         "deleted"}, "alerts"}``
         """

@@ -117,6 +117,8 @@ def reached(how: object) -> str:
             return _("on the LAN")
         case {"how": "direct"}:
             return _("directly")
+        case {"how": "punched"}:
+            return _("directly, through both routers")
         case {"how": "relayed", "relay": relay}:
             return _("through {relay}", relay=relay)
         case _:
@@ -147,6 +149,9 @@ def word(value: object) -> str:
         "relay": _("relay"),
         "connecting": _("connecting"),
         "reserved": _("in use"),
+        "public": _("yes"),
+        "private": _("no"),
+        "unknown": _("nobody could be asked yet"),
         "unreachable": _("not reachable"),
         "running": _("running"),
         "stopping": _("stopping"),

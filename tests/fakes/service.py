@@ -105,6 +105,7 @@ class FakeService:
             "name": self.name,
             "locked": self.locked,
             "listen": ["/ip4/127.0.0.1/tcp/4001"],
+            "outside": {"reach": "unknown", "addresses": []},
             "peers": [],
             "mandates": {"local": len(self.mandates), "shared": 0, "offline": 0},
             "pending": {"added": 0, "deleted": 0},

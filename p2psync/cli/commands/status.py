@@ -35,6 +35,7 @@ def show_status(said: Mapping[str, Any]) -> None:
                 _("locked: sign in with p2psync identity unlock") if said.get("locked") else "",
             ),
             (_("listens at"), ", ".join(map(str, said.get("listen") or ()))),
+            (_("can be called from outside"), _outside(said.get("outside"))),
             (_("connected to"), ", ".join(_peer(peer) for peer in said.get("peers") or ())),
             (_("proxy"), _proxy(said.get("proxy"))),
             (_("mandates"), _mandates(mandates) if isinstance(mandates, Mapping) else mandates),
@@ -52,6 +53,14 @@ def _proxy(proxy: object) -> str:
     if not isinstance(proxy, Mapping):
         return ""
     return f"{proxy.get('proxy')} ({output.word(proxy.get('state'))})"
+
+
+def _outside(outside: object) -> str:
+    if not isinstance(outside, Mapping):
+        return ""
+    seen = ", ".join(map(str, outside.get("addresses") or ()))
+    told = output.word(outside.get("reach"))
+    return f"{told} ({seen})" if seen else told
 
 
 def _peer(peer: object) -> str:
