@@ -313,7 +313,9 @@ class Circuits:
     def _now(self, relay: bytes, status: RelayStatus, cause: str = "") -> None:
         known = self._states.get(relay)
         if known is None or (known.status, known.cause) != (status, cause):
-            self._states[relay] = RelayState(relay, status, trio.current_time(), cause)
+            stays = known is not None and known.status == status
+            since = known.since if known is not None and stays else trio.current_time()
+            self._states[relay] = RelayState(relay, status, since, cause)
             self._changed()
 
 
