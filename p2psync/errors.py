@@ -1762,6 +1762,14 @@ class RelaysTooMany(RefusedError):
     hint_template = "take one away first: p2psync relay list"
 
 
+class AddressRecordInvalid(BadInputError):
+    """Bytes that are no device's signed addresses."""
+
+    code = "address-record-invalid"
+    template = "this is no record of a device's addresses: {cause}"
+    hint_template = "bring p2psync up to date on both machines"
+
+
 class RelaysTooManyForAll(RefusedError):
     """A mandate names as many relays as it may."""
 

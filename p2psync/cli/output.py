@@ -125,6 +125,27 @@ def reached(how: object) -> str:
             return ""
 
 
+def pace(said: object) -> str:
+    """Return how far a member is and what crosses the link to it; empty where nobody knows."""
+    if not isinstance(said, Mapping):
+        return ""
+    parts = []
+    if said.get("rtt_ms") is not None:
+        parts.append(_("{count} ms", count=said["rtt_ms"]))
+    for mark, name in (("↑", "up_bytes_per_second"), ("↓", "down_bytes_per_second")):
+        if said.get(name):
+            parts.append(f"{mark} {_size(said[name])}/s")
+    return " ".join(parts)
+
+
+def _size(count: int) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 10_000:
+            return f"{count} {unit}"
+        count //= 1000
+    return f"{count} GB"
+
+
 def word(value: object) -> str:
     """Return one of the words that the API uses, in the reader's language."""
     words = {

@@ -171,6 +171,16 @@ class KeepEpochKey:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepAddresses:
+    """Keep devices' signed addresses over a restart, each in place of the one before.
+
+    Pairs of device (32 bytes) and record; nothing depends on their being durable.
+    """
+
+    records: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CloseLog:
     """Note durably that this device writes no more to one of its logs."""
 
@@ -361,6 +371,7 @@ Effect = (
     | Refold
     | KeepLogKey
     | KeepEpochKey
+    | KeepAddresses
     | CloseLog
     | StoreChunk
     | FindChunks

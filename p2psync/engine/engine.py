@@ -11,6 +11,7 @@ from typing import assert_never
 
 from p2psync import __version__
 from p2psync.core.changes import Change, FileAdded, FileDetached, FileReturned, FileSaved
+from p2psync.core.crypto import SigningKey
 from p2psync.core.membership import Membership
 from p2psync.core.ops import Operation
 from p2psync.engine import wire
@@ -36,6 +37,7 @@ from p2psync.engine.peering import Peering, is_relayed
 from p2psync.engine.replica import Replica
 from p2psync.engine.session import Exchange, Session
 from p2psync.engine.transfer import Transfer
+from p2psync.engine.whereabouts import Whereabouts
 from p2psync.errors import BadInputError, WireError
 from p2psync.limits import (
     ADDRESSES_PER_PEER_MAX,
@@ -127,6 +129,9 @@ class Engine:
         self._held: dict[bytes, _Held] = {}
         self._peering = Peering(device, self._desk)
         self._transfer = Transfer(device, self._desk)
+        self._whereabouts = Whereabouts(
+            device, self._desk, self._peering, self._common, self._key
+        )
 
     # -- mandates -----------------------------------------------------------------------------
 
@@ -279,6 +284,10 @@ class Engine:
                     self._peering.dial_due(device)
                 case ("chunks", int(link)):
                     self._transfer.chunks_due(link)
+                case ("sequences", int(link)):
+                    self._whereabouts.list_due(link)
+                case ("addresses",):
+                    self._whereabouts.pass_due()
                 case ("avoid", int(link), bytes(mandate), bytes(entry), int(index)):
                     self._transfer.avoid_due(link, (mandate, (entry, index)))
                 case _:
@@ -312,6 +321,7 @@ class Engine:
         self._desk.timers.cancel(("handshake", number))
         self._desk.timers.cancel(("idle", number))
         self._transfer.drop(number)
+        self._whereabouts.drop(number)
         for mandate in dict.fromkeys(link.mandates.values()):
             if mandate in self._held:
                 self._held[mandate].exchange.close(number)
@@ -366,13 +376,22 @@ class Engine:
                 self._open(link, link.handshake.accepted(message))
                 self._handshake_progress(link)
             case wire.Contact(addresses=addresses):
-                if not link.mandates:
-                    raise WireError(cause="addresses before a mandate in common")
+                self._check_met(link)
                 self._peering.sighted(link.device, addresses)
+            case wire.Sequences(known=known):
+                self._check_met(link)
+                self._whereabouts.on_sequences(link.id, known)
+            case wire.Whereabouts(records=records):
+                self._check_met(link)
+                self._whereabouts.on_records(link.id, records)
             case wire.Bye():
                 self._on_bye(link)
             case _:
                 self._session_message(link, message)
+
+    def _check_met(self, link: _Link) -> None:
+        if not link.mandates:
+            raise WireError(cause="addresses before a mandate in common")
 
     def _is_member_anywhere(self, device: bytes) -> bool:
         return any(held.exchange.replica.is_member(device) for held in self._held.values())
@@ -513,6 +532,7 @@ class Engine:
                 continue
             self._transfer.close(link.id, mandate)
             held.exchange.open(link.id, handle, link.device)
+            self._meet(held)
 
     def _serves(self, mandate: bytes, device: bytes) -> bool:
         """Whether a device that holds a mandate's key is told more than a refusal."""
@@ -531,9 +551,50 @@ class Engine:
     def _tell_contact(self, link: _Link) -> None:
         """Say where this device can be dialled, to who proved a mandate's key, when it changed."""
         addresses = tuple(self._addresses())[:ADDRESSES_PER_PEER_MAX]
+        self._whereabouts.own(addresses)
         if link.contact != addresses:
             link.contact = addresses
             self._desk.send(link.id, wire.Contact(addresses))
+
+    # -- addresses that are passed on --------------------------------------------------------------
+
+    def load_addresses(self, raws: Iterable[bytes], now: float, wall_ms: int) -> list[Effect]:
+        """Take up the records that ``KeepAddresses`` kept."""
+        self._desk.begin(now, wall_ms)
+        self._whereabouts.load(raws)
+        return self._finish()
+
+    def moved(self, now: float, wall_ms: int) -> list[Effect]:
+        """This device can be called elsewhere: tell the members, and call who is away at once."""
+        self._desk.begin(now, wall_ms)
+        for link in self._links.values():
+            if link.contact is not None:
+                self._tell_contact(link)
+        self._whereabouts.own(tuple(self._addresses())[:ADDRESSES_PER_PEER_MAX])
+        for mandate in self._held:
+            for device in self.expected(mandate):
+                self._peering.sighted(device, self._peering.addresses(device), present=True)
+        return self._finish()
+
+    def _meet(self, held: _Held) -> None:
+        for session in held.exchange.sessions.values():
+            if session.told:
+                self._whereabouts.meet(session.link)
+
+    def _common(self, link: int) -> set[bytes]:
+        """The members of the mandates that this device and a link's peer are both members of."""
+        found: set[bytes] = set()
+        for held in self._held.values():
+            session = held.exchange.sessions.get(link)
+            if session is not None and session.told and not held.hidden:
+                members = held.exchange.replica.state.membership.members
+                if session.device in members and self.device in members:
+                    found |= members.keys()
+        return found
+
+    def _key(self) -> SigningKey | None:
+        held = next(iter(self._held.values()), None)
+        return None if held is None else held.exchange.replica.signing
 
     # -- what follows from entries --------------------------------------------------------------
 
@@ -590,6 +651,7 @@ class Engine:
             elif held.open:
                 self._peering.want_also(self._wanted(held))
             self._offer_everywhere(mandate)
+            self._meet(held)
             held.exchange.admit_late()
             if held.exchange.replica.mends_epoch():
                 effects = held.exchange.replica.rotate(self._desk.wall_ms)

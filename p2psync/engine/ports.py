@@ -7,7 +7,7 @@ to the engine. Each port has one contract suite, run on the fake and on the real
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from p2psync.core.frontier import Index
 
@@ -56,6 +56,15 @@ class Link(Protocol):
 
     async def abort(self) -> None:
         """Cut at once: the peer gets ``LinkBroken``. Idempotent."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A link that knows how far its peer is."""
+
+    @property
+    def rtt_seconds(self) -> float | None:
+        """The quickest of the last round trips; ``None`` while none is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,11 @@ class Timers:
         """Forget a deadline, if it is set."""
         self._set.pop(key, None)
 
+    def when(self, key: TimerKey) -> float | None:
+        """When a deadline is; ``None`` when it is not set."""
+        found = self._set.get(key)
+        return None if found is None else found[0]
+
     def __contains__(self, key: object) -> bool:
         return key in self._set
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from p2psync.core import codec
+from p2psync.core.addresses import SEQUENCE_MAX
 from p2psync.core.crypto import SEALED_CHUNK_BYTES_MAX
 from p2psync.core.entry import SEQ_MAX
 from p2psync.core.frontier import HEAD_BYTES, Tip
@@ -15,6 +16,8 @@ from p2psync.core.schema import Kind, Union, array, binary, boolean, integer, st
 from p2psync.errors import CodecError, OperationError, WireError
 from p2psync.limits import (
     ADDRESS_BYTES_MAX,
+    ADDRESS_RECORD_BYTES_MAX,
+    ADDRESS_RECORDS_PER_FRAME_MAX,
     ADDRESSES_PER_PEER_MAX,
     CHUNKS_WANTED_MAX,
     ENTRIES_PER_FRAME_MAX,
@@ -28,6 +31,7 @@ from p2psync.limits import (
     OFFER_TAGS_MAX,
     OFFERS_PER_LINK_MAX,
     OPENING_ENTRIES_MAX,
+    SEQUENCES_PER_FRAME_MAX,
     WANTS_PER_FRAME_MAX,
 )
 
@@ -185,6 +189,21 @@ class Keys:
     keys: tuple[bytes, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """How new the addresses are that the sender has of devices in common: device and sequence, 0
+    for those of which it has none."""
+
+    known: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Signed addresses of devices, each as ``core.addresses`` encodes them."""
+
+    records: tuple[bytes, ...]
+
+
 Message = (
     Hello
     | Offer
@@ -202,6 +221,8 @@ Message = (
     | Bye
     | Content
     | Keys
+    | Sequences
+    | Whereabouts
 )
 
 _handle = integer(0, 2 * OFFERS_PER_LINK_MAX - 1)
@@ -209,12 +230,19 @@ _seq = integer(0, SEQ_MAX)
 _head = binary(HEAD_BYTES)
 _tip = structure(Tip, log=binary(32), seq=_seq, head=_head)
 _address = binary(32)
+_sequence = integer(0, SEQUENCE_MAX)
 
 
 def _load_point(value: codec.Value) -> tuple[int, bytes]:
     if type(value) is not tuple or len(value) != 2:
         raise ValueError("not [seq, head]")
     return _seq.load(value[0]), _head.load(value[1])
+
+
+def _load_sequence(value: codec.Value) -> tuple[bytes, int]:
+    if type(value) is not tuple or len(value) != 2:
+        raise ValueError("not [device, sequence]")
+    return _address.load(value[0]), _sequence.load(value[1])
 
 
 _points = array(Kind(_load_point, list), LOCATOR_POINTS_MAX)
@@ -257,6 +285,16 @@ _messages.add(12, Contact, addresses=array(text(ADDRESS_BYTES_MAX), ADDRESSES_PE
 _messages.add(13, Bye, reason=text(64), detail=text(256))
 _messages.add(14, Content, handle=_handle, files=integer(0, FILES_PER_MANDATE_MAX))
 _messages.add(65, Keys, handle=_handle, keys=array(binary(32), EPOCHS_MAX))
+_messages.add(
+    66,
+    Sequences,
+    known=array(Kind(_load_sequence, list), SEQUENCES_PER_FRAME_MAX),
+)
+_messages.add(
+    67,
+    Whereabouts,
+    records=array(binary(1, ADDRESS_RECORD_BYTES_MAX), ADDRESS_RECORDS_PER_FRAME_MAX),
+)
 
 
 def encode(message: Message) -> bytes:

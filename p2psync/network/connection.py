@@ -169,6 +169,11 @@ class Connection:
         """Keep it open so long, while nothing is asked for: a call to the peer may come."""
         self._kept_until = max(self._kept_until, trio.current_time() + seconds)
 
+    @property
+    def rtt_seconds(self) -> float | None:
+        """The quickest of the last round trips, in seconds; ``None`` while none is known."""
+        return self._muxer.rtt or None
+
     async def open_stream(self, protocol: str) -> Stream:
         """Open a stream for ``protocol``; raises ``NotSpoken`` or ``LinkBroken``."""
         stream = self._muxer.open()

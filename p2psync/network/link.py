@@ -63,6 +63,11 @@ class StreamLink:
         remote = str(self._connection.remote or "")
         return remote + PUNCHED if remote and self._connection.punched else remote
 
+    @property
+    def rtt_seconds(self) -> float | None:
+        """The quickest of the last round trips, in seconds; ``None`` while none is known."""
+        return self._connection.rtt_seconds
+
     async def send(self, frame: bytes) -> None:
         """Queue one frame; waits while more than ``limits.LINK_OUTBOX_BYTES_MAX`` bytes wait.
 

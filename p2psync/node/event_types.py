@@ -193,6 +193,10 @@ EVENT_TYPES: dict[str, EventType] = {
         "a member named a relay for all, gave another address or token for it, or took it out "
         "(B-NET-2)"
     ),
+    "way-changed": _message(
+        "a member is reached by another way than before, on the LAN, directly or through a relay, "
+        "and has been for a while (B-NET)"
+    ),
     "machine-restored": _alert("this home was restored or copied (B-ID-4)", "check-devices"),
     "log-behind": _alert(
         "a member has more of this device's log than this machine: it was restored", "check-devices"

@@ -21,13 +21,14 @@ from p2psync.engine.effects import (
     SendFrame,
     SendOpening,
 )
-from p2psync.engine.ports import Link, LinkBroken, LinkEnded
+from p2psync.engine.ports import Link, LinkBroken, LinkEnded, Timed
 from p2psync.errors import P2PSyncError
 from p2psync.limits import (
     LINK_FRAMES_UNSETTLED_MAX,
     LINK_SENDS_WAITING_BYTES_MAX,
     LINK_SENDS_WAITING_MAX,
 )
+from p2psync.node.meter import Meter, Pace
 from p2psync.node.runner import Runner, Ticket
 
 Send = SendFrame | SendEntries | SendOpening | SendChunks
@@ -52,6 +53,13 @@ class _Standing:
     """Whether the task that writes has nothing to do."""
     closing: str | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    sent: Meter = field(default_factory=Meter)
+    received: Meter = field(default_factory=Meter)
+
+    async def put(self, frame: bytes) -> None:
+        """Send one frame, and count it."""
+        await self.link.send(frame)
+        self.sent.add(len(frame), trio.current_time())
 
 
 class Links:
@@ -97,6 +105,7 @@ class Links:
 
     async def _read(self, number: int, link: Link) -> bool:
         unsettled: deque[Ticket] = deque()
+        received = self._links[number].received
         while True:
             try:
                 frame = await link.receive()
@@ -104,6 +113,7 @@ class Links:
                 return True
             except LinkBroken:
                 return False
+            received.add(len(frame), trio.current_time())
             unsettled.append(self._runner.feed(FrameReceived(number, frame)))
             while unsettled and (unsettled[0].done or len(unsettled) >= LINK_FRAMES_UNSETTLED_MAX):
                 try:
@@ -118,7 +128,7 @@ class Links:
                 if standing.chunks:
                     async with aclosing(self._frames(standing.chunks.popleft())) as frames:
                         async for frame in frames:
-                            await standing.link.send(frame)
+                            await standing.put(frame)
                             await self._write_waiting(standing)
                             if standing.closing is not None:
                                 break
@@ -140,11 +150,11 @@ class Links:
             send = standing.sends.popleft()
             standing.waiting_bytes -= _size(send)
             if isinstance(send, SendFrame):
-                await standing.link.send(send.frame)
+                await standing.put(send.frame)
             else:
                 async with aclosing(self._frames(send)) as frames:
                     async for frame in frames:
-                        await standing.link.send(frame)
+                        await standing.put(frame)
 
     def send(self, send: Send) -> None:
         """Queue a send; a peer that asks for ever more without reading loses its link."""
@@ -181,6 +191,7 @@ class Links:
                 return
             frames += found
         if standing.link.send_now(frames):
+            standing.sent.add(sum(map(len, frames)), trio.current_time())
             standing.sends.clear()
             standing.waiting_bytes = 0
 
@@ -195,6 +206,21 @@ class Links:
         standing.work.set()
         # What waits is sent (after a mistake, a last frame that says why), but not for ever.
         standing.scope.deadline = trio.current_time() + (1 if error else CLOSING_SECONDS)
+
+    def paces(self) -> dict[bytes, Pace]:
+        """How fast the links to each device are, the newest link's round trip."""
+        now = trio.current_time()
+        found: dict[bytes, Pace] = {}
+        for standing in self._links.values():
+            device = standing.link.device
+            before = found.get(device, Pace(None, 0, 0))
+            rtt = standing.link.rtt_seconds if isinstance(standing.link, Timed) else None
+            found[device] = Pace(
+                before.rtt_seconds if rtt is None else rtt,
+                before.up + standing.sent.rate(now),
+                before.down + standing.received.rate(now),
+            )
+        return found
 
     def close_all(self) -> None:
         """End every link at once."""

@@ -53,6 +53,7 @@ from p2psync.engine.effects import (
     Dismissed,
     Effect,
     FindChunks,
+    KeepAddresses,
     KeepEpochKey,
     KeepLogKey,
     LoadReferences,
@@ -108,6 +109,7 @@ from p2psync.node.silence import Silence
 from p2psync.node.store import Store, Surroundings
 from p2psync.node.suggestions import Suggestions, said_key
 from p2psync.node.timing import Clock
+from p2psync.node.ways import Ways
 from p2psync.storage.contents import ContentStore
 from p2psync.storage.database import Batch
 from p2psync.storage.probe import try_writing
@@ -193,6 +195,7 @@ class Node:
         self.retention = Retention(self, clock)
         self.removal = Removal(self, clock)
         self.relays = Relays(self)
+        self.ways = Ways(self)
         self.rendezvous = Rendezvous(self)
         self.proxy = ProxyUse(self)
         self.doubts = Doubts(self)
@@ -252,6 +255,7 @@ class Node:
         read = await self._read_all()
         await trio.to_thread.run_sync(self._clear_up, [opened for opened, _ in read])
         self._admit_all(read)
+        await self._load_addresses()
         self._nursery.start_soon(self.removal.run)
         if overtaken:
             self.notices.alert_text(
@@ -522,6 +526,7 @@ class Node:
     def connected(self) -> list[dict[str, Any]]:
         """The devices that a link is up with, each once."""
         found: dict[bytes, dict[str, Any]] = {}
+        paces = self.links.paces()
         for opened in self.opened.values():
             for peer in self.engine.peers(opened.id):
                 if peer.online:
@@ -532,6 +537,7 @@ class Node:
                             "name": views.person(opened.state, peer.device),
                             "address": peer.address,
                             "reached": reached(peer, self.relays.host_of),
+                            "pace": paces[peer.device].view() if peer.device in paces else None,
                         },
                     )
         return [found[device] for device in sorted(found)]
@@ -608,6 +614,8 @@ class Node:
                     self.shelf.write_out(opened, file)
             case Progress():
                 self._progress(effect)
+            case KeepAddresses(records=records):
+                self._nursery.start_soon(self._keep_addresses, records)
             case PeerChanged():
                 self._peer_changed(effect)
             case Refused(mandate=mandate, code=code):
@@ -784,6 +792,7 @@ class Node:
         if opened is not None and effect.state != "synced":
             self.silence.met(opened)
         if effect.state != "synced":
+            self.ways.look_at(effect.device)
             self._met[(effect.mandate, effect.device)] = None
             if not self._noting:
                 self._noting = True
@@ -810,6 +819,22 @@ class Node:
             with suppress(StorageError):
                 await self.store.reached(met, addresses)
         self._noting = False
+
+    async def _keep_addresses(self, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keep signed addresses; without them the next start only finds members more slowly."""
+        with suppress(StorageError):
+            await self.store.put_addresses(dict(records))
+
+    async def _load_addresses(self) -> None:
+        """Take up the signed addresses of members that were kept; forget those of others."""
+        kept = await self.store.addresses()
+        own = self.identity.device
+        gone = {each: None for each in kept if each != own and not self.known(each)}
+        if gone:
+            with suppress(StorageError):
+                await self.store.put_addresses(gone)
+        raws = [raw for device, raw in kept.items() if device not in gone]
+        self.runner.hand_in(self.engine.load_addresses(raws, trio.current_time(), wall_ms()))
 
     def _refused(self, opened: Opened, code: str) -> None:
         if code == NotAdmitting.code:
@@ -1026,6 +1051,8 @@ class Node:
         self.runner.resume(self.engine)
         self.failure = None
         self._admit_all(fresh)
+        with suppress(StorageError):
+            await self._load_addresses()
         self.notices.disk_works()
         self.look_at_all()
         self._pulse()

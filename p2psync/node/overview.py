@@ -219,6 +219,7 @@ class Overview:
             for peer in node.engine.peers(opened.id)
             if peer.online and peer.device not in left
         }
+        paces = node.links.paces()
         seen = await node.store.last_seen(opened.id)
         out = []
         for device, member in sorted(
@@ -238,6 +239,7 @@ class Overview:
                     "left": device in left,
                     "online": own or device in ways,
                     "reached": ways.get(device),
+                    "pace": paces[device].view() if device in ways and device in paces else None,
                     "last_seen": (
                         views.iso(wall_ms())
                         if own or device in ways

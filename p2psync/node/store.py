@@ -4,6 +4,7 @@ Reads and writes of single rows are quick, but an fsync is not: everything that 
 through a thread, one batch at a time.
 """
 
+import base64
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,8 @@ from p2psync.storage.rows import CopyRow, EventRow, HookRow, MandateRow, NewEven
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Event = dict[str, Any]
+_ADDRESSES = "addresses:"
+"""What the names of settings that hold signed addresses begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +368,24 @@ class Store:
         """When each member was last there, in milliseconds since 1970."""
         seen = await self._thread(self._database.last_seen, mandate)
         return {device: at for device, at in seen.items() if at}
+
+    async def addresses(self) -> dict[bytes, bytes]:
+        """The signed addresses that were kept, by device."""
+        return {
+            bytes.fromhex(key.removeprefix(_ADDRESSES)): base64.b64decode(value)
+            for key, value in (await self.settings()).items()
+            if key.startswith(_ADDRESSES)
+        }
+
+    async def put_addresses(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Keep signed addresses, each in place of what its device signed before; ``None``: none."""
+
+        def write(batch: Batch) -> None:
+            for device, raw in records.items():
+                text = None if raw is None else base64.b64encode(raw).decode()
+                batch.put_setting(_ADDRESSES + device.hex(), text)
+
+        await self._write(write)
 
     # -- events -------------------------------------------------------------------------------
 

@@ -44,6 +44,8 @@ class Network:
         self.dials: deque[tuple[Port, bytes]] = deque()
         self.sent: list[tuple[str, wire.Message | None]] = []
         self.reachable = True
+        self.apart: set[frozenset[str]] = set()
+        """Pairs of machines that cannot call one another."""
         self.now = 0.0
         self.drop: set[str] = set()
         """Names of message classes that are lost (for what deadlines are to mend)."""
@@ -141,7 +143,8 @@ class Network:
         if self.machines.get(dialler.name) is not dialler:
             return
         found = [m for m in self.machines.values() if m.device == device]
-        if found and self.reachable:
+        apart = bool(found) and frozenset((dialler.name, found[0].name)) in self.apart
+        if found and self.reachable and not apart:
             self.connect(dialler, found[0])
         else:
             dialler.handle(DialFailed(device, "nobody there"))

@@ -34,6 +34,7 @@ from p2psync.engine.effects import (
     Effect,
     Event,
     FindChunks,
+    KeepAddresses,
     KeepEpochKey,
     KeepLogKey,
     LoadReferences,
@@ -116,6 +117,8 @@ class Disk:
     entries: dict[bytes, StoredEntry] = field(default_factory=dict)
     chunks: dict[bytes, bytes] = field(default_factory=dict)
     folds: dict[bytes, Fold] = field(default_factory=dict)
+    addresses: dict[bytes, bytes] = field(default_factory=dict)
+    """Signed addresses, by device."""
 
     def hold(self, mandate: bytes, holding: Holding) -> None:
         self.holdings[mandate] = holding
@@ -195,9 +198,11 @@ class Machine:
         self._events: deque[Event] = deque()
         self._stale: deque[bytes] = deque()
         """Mandates to be folded anew, once what goes before is done."""
-        self.engine = Engine(self.device, entropy, lambda: (f"/memory/{name}",))
+        self.addresses: tuple[str, ...] = (f"/memory/{name}",)
+        self.engine = Engine(self.device, entropy, lambda: self.addresses)
         for mandate, holding in disk.holdings.items():
             self._add(mandate, holding)
+        self.run(self.engine.load_addresses(disk.addresses.values(), self.now, self.wall_ms))
 
     @property
     def device(self) -> bytes:
@@ -335,6 +340,8 @@ class Machine:
                 self.disk.keep_epoch_key(effect)
             case CloseLog():
                 self.disk.close_log(effect)
+            case KeepAddresses(records=records):
+                self.disk.addresses |= dict(records)
             case StoreChunk(mandate=mandate, address=address, data=data, places=places):
                 secrets = self.engine.replica(mandate).chunk_secrets
                 for place in places:

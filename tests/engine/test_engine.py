@@ -56,6 +56,7 @@ def test_members_that_wrote_apart_converge_when_they_meet() -> None:
 
 def test_a_third_member_relays_entries_between_two_that_never_meet() -> None:
     network = Network()
+    network.apart.add(frozenset(("ben", "carl")))
     anna, ben, mandate = mandate_of_two(network)
     carl = join(network, anna, mandate, "carl", "writer")
     assert not any(peer.online for peer in carl.engine.peers(mandate) if peer.device == ben.device)

@@ -42,7 +42,7 @@ def test_a_restart_costs_one_link_and_one_frame_a_mandate_and_side(count: int) -
     assert len(network.links) == 1
     kinds = kinds_since(network, before)
     assert kinds.pop("Frontier") == 2 * count
-    assert set(kinds) <= {"Hello", "Offer", "Accept", "Contact"}
+    assert set(kinds) <= {"Hello", "Offer", "Accept", "Contact", "Sequences"}
     assert kinds.total() <= 10
 
 

@@ -454,6 +454,7 @@ def test_a_stranger_with_an_old_key_is_told_no_newer_one() -> None:
 
 def test_a_member_that_says_so_without_showing_it_is_no_proof() -> None:
     network = Network()
+    network.apart.add(frozenset(("ben", "carl")))
     anna, ben, _, mandate = three(network)
     assert isinstance(ben.port, Port)
     (link,) = ben.engine._links.values()

@@ -49,6 +49,12 @@ messages = st.one_of(
     st.builds(wire.Contact, st.lists(short, max_size=16).map(tuple)),
     st.builds(wire.Bye, short, short),
     st.builds(wire.Content, handles, st.integers(0, 10_000)),
+    st.builds(wire.Keys, handles, keys),
+    st.builds(
+        wire.Sequences,
+        st.lists(st.tuples(exactly(32), st.integers(0, (1 << 63) - 1)), max_size=5).map(tuple),
+    ),
+    st.builds(wire.Whereabouts, raws),
 )
 
 

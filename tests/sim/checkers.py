@@ -6,7 +6,7 @@ wire, and at the order in which entries are folded.
 
 from dataclasses import dataclass, field
 
-from p2psync.core import codec, crypto, ops
+from p2psync.core import addresses, codec, crypto, ops
 from p2psync.core.changes import FileSaved
 from p2psync.core.entry import Entry, decode
 from p2psync.core.frontier import Tip
@@ -137,6 +137,12 @@ class Checkers:
                 if not any(peer in told for told in self.told.values()):
                     raise Violation("a stranger was told more than a greeting")
                 return
+            case wire.Sequences(known=known):
+                self._tells(machine, peer, [device for device, _ in known])
+                return
+            case wire.Whereabouts(records=records):
+                self._tells(machine, peer, [addresses.decode(raw).device for raw in records])
+                return
             case None:
                 raise Violation("a frame that means nothing")
         assert mandate is not None
@@ -154,6 +160,17 @@ class Checkers:
             shows = isinstance(message, wire.Entries) and len(message.raws) == 1
             if not shows or not self._removes(message, removal):
                 raise Violation(f"{type(message).__name__} to a device that was removed")
+
+    def _tells(self, machine: Machine, peer: bytes, devices: list[bytes]) -> None:
+        """Look at whom a device tells of whose addresses."""
+        members = [
+            machine.engine.replica(mandate).state.membership.members
+            for mandate in machine.engine.mandates()
+            if peer in self.entitled[mandate]
+        ]
+        for device in devices:
+            if not any({peer, device, machine.device} <= each.keys() for each in members):
+                raise Violation("addresses of a device that has nothing in common with the peer")
 
     def _removes(self, message: wire.Message, removal: Removal) -> bool:
         assert isinstance(message, wire.Entries)

@@ -360,6 +360,7 @@ def _show_members(members: list[Mapping[str, Any]]) -> None:
             Column(_("role")),
             Column(_("reached")),
             Column(_("since")),
+            Column(_("speed")),
             Column(_("last seen")),
             Column(_("device")),
         ),
@@ -370,6 +371,7 @@ def _show_members(members: list[Mapping[str, Any]]) -> None:
                 word(member.get("role")),
                 _reached(member),
                 local_time((member.get("reached") or {}).get("since")),
+                output.pace(member.get("pace")),
                 local_time(member.get("last_seen")),
                 short(member.get("device")),
             )

@@ -67,5 +67,6 @@ def _peer(peer: object) -> str:
     if not isinstance(peer, Mapping):
         return str(peer)
     name = str(peer.get("name") or output.short(peer.get("device")))
-    how = output.reached(peer.get("reached"))
+    parts = (output.reached(peer.get("reached")), output.pace(peer.get("pace")))
+    how = ", ".join(part for part in parts if part)
     return f"{name} ({how})" if how else name
