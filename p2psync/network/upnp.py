@@ -127,7 +127,7 @@ def _map(inside: int, wanted: int, lease_seconds: int) -> Mapping:
         outside = wanted if attempt == 0 else random.randint(_PORT_MIN, _PORT_MAX)  # noqa: S311
         for lease in (lease_seconds, _FOR_EVER):  # some routers know no leases (error 725)
             try:
-                igd.addportmapping(outside, "TCP", igd.lanaddr, inside, "p2psync", "", str(lease))
+                igd.addportmapping(outside, "TCP", igd.lanaddr, inside, "p2psync", "", lease)
                 return Mapping(address_of(host, outside), inside, igd)
             except ValueError:
                 raise NoRouter("it told no address") from None
