@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from p2psync import limits
 from p2psync.errors import BadAddress, RelayConfigInvalid, RelayConfigUnreadable
 from p2psync.network.address import TcpAddress, is_token, parse_address
+from p2psync.relay.certificate import CertificateFiles
 
 T = TypeVar("T")
 
@@ -61,6 +62,10 @@ class RelayConfig:
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4001", "/ip6/::/tcp/4001")
     announce: tuple[TcpAddress, ...] = ()
+    tls: CertificateFiles | None = None
+    """What is shown where ``listen`` says ``/tls/ws``."""
+    reverse_proxies: tuple[str, ...] = ()
+    """IP addresses whose ``X-Forwarded-For`` is believed."""
     monitor: tuple[str, int] = ("127.0.0.1", 4002)
     """Host and port of the health endpoint and the metrics."""
     open: bool = False
@@ -106,6 +111,8 @@ def read(said: Mapping[str, Any], path: Path) -> RelayConfig:
     config = RelayConfig(
         listen=top.take("listen", _listen, usual.listen),
         announce=top.take("announce", _addresses, ()),
+        tls=_files(top.take("tls", _table, {}), path),
+        reverse_proxies=top.take("reverse_proxies", _ips, ()),
         monitor=top.take("monitor", _host_port, usual.monitor),
         open=top.take("open", _flag, False),
         tokens=tuple(
@@ -142,7 +149,22 @@ def read(said: Mapping[str, Any], path: Path) -> RelayConfig:
     bounds.end()
     top.end()
     _check_tokens(config, path)
+    if config.tls is None and any(parse_address(each).web == "wss" for each in config.listen):
+        raise RelayConfigInvalid(path=path, key="tls", cause="/tls/ws needs a certificate")
     return config
+
+
+def _files(said: dict[str, Any], path: Path) -> CertificateFiles | None:
+    """The files of a certificate; a relative path begins at the folder of the settings."""
+    if not said:
+        return None
+    table = _Table(said, path, "tls.")
+    folder = path.absolute().parent
+    files = CertificateFiles(
+        folder / table.need("certificate", _path), folder / table.need("key", _path)
+    )
+    table.end()
+    return files
 
 
 def _check_tokens(config: RelayConfig, path: Path) -> None:
@@ -242,6 +264,18 @@ def _secret(value: Any) -> str:
             f"not 1 to {limits.RELAY_TOKEN_BYTES_MAX} letters and digits without 0, O, I and l"
         )
     return value
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("not a path")
+    return value
+
+
+def _ips(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ValueError("not a list of IP addresses")
+    return tuple(str(ipaddress.ip_address(each)) for each in value)
 
 
 def _flag(value: Any) -> bool:

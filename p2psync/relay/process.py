@@ -195,11 +195,11 @@ def _read_again(home: Home, path: Path | None, relay: RelayProcess) -> None:
         logger.info("there is no configuration file to read again")
         return
     try:
-        config = _with_own_token(home, configuration.load(path))
+        later = relay.reload(_with_own_token(home, configuration.load(path)))
     except P2PSyncError as error:
         relay.refuse_config()
         logger.error("all stays as it was: %s", error.text)
         return
-    for later in relay.reload(config):
-        logger.warning("%s: takes effect at the next start", later)
+    for name in later:
+        logger.warning("%s: takes effect at the next start", name)
     logger.info("the configuration was read again")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import trio
@@ -13,11 +14,13 @@ from p2psync.network import access, circuit, rendezvous
 from p2psync.network.address import RelayAddress, parse_address
 from p2psync.network.config import TransportConfig
 from p2psync.network.connection import Connection
+from p2psync.network.ground_config import GroundConfig
 from p2psync.network.guard import origin_of
 from p2psync.network.host import Libp2pTransport
 from p2psync.network.identity import key_pair, peer_id_text
 from p2psync.network.multiaddr import peer_part, tcp_bytes
 from p2psync.network.stream import Stream
+from p2psync.relay.certificate import Certificate
 from p2psync.relay.circuits import Relay
 from p2psync.relay.config import RelayConfig, Token
 from p2psync.relay.policy import AccessPolicy, Grant, Place
@@ -26,8 +29,12 @@ from p2psync.relay.rendezvous import Board
 from p2psync.relay.state import MARK_BYTES, Kept, KeptUse, State
 
 _MARK = b"p2psync.relmark"
-_LATER = ("listen", "monitor")
+_LATER = ("listen", "monitor", "reverse_proxies")
 """Settings that are read at the start alone."""
+
+
+def _iso(when: datetime | None) -> str | None:
+    return None if when is None else f"{when:%Y-%m-%dT%H:%M:%SZ}"
 
 
 async def _refuse_links(link: Link) -> None:
@@ -49,6 +56,7 @@ class RelayProcess:
         """Bytes of which it was said that they are to be remembered."""
         self.reloads = {"taken": 0, "refused": 0}
         """How often the configuration was read again."""
+        self.certificate = Certificate(config.tls)
         self.policy = AccessPolicy(config, time.time)
         self.transport = Libp2pTransport(
             seed,
@@ -59,6 +67,10 @@ class RelayProcess:
                 streams_inbound_max=limits.CIRCUITS_INBOUND_MAX,
                 strangers_max=config.devices_max,
                 inbound_max=config.devices_max + limits.CONNECTIONS_STRANGERS_MAX,
+                ground=GroundConfig(
+                    certificate=self.certificate.context,
+                    reverse_proxies=frozenset(config.reverse_proxies),
+                ),
             ),
         )
         self.relay = Relay(
@@ -147,8 +159,10 @@ class RelayProcess:
     def reload(self, config: RelayConfig) -> list[str]:
         """Go on under other settings; whoever may stay keeps connection, place and circuits.
 
-        Returns what takes effect at the next start only.
+        Returns what takes effect at the next start only. Raises ``RelayCertificateUnreadable``
+        and changes nothing.
         """
+        self.certificate.take(config.tls)
         later = [name for name in _LATER if getattr(config, name) != getattr(self.config, name)]
         self.config = config
         self.relay.reservation_seconds = config.reservation_seconds
@@ -234,6 +248,7 @@ class RelayProcess:
             "carried_bytes": self.policy.carried_bytes,
             "refused": dict(self.policy.refused),
             "reloads": dict(self.reloads),
+            "certificate_until": _iso(self.certificate.until),
             "mandates": self.policy.groups_here(),
             "records": self.board.count,
             "tokens": [
@@ -258,10 +273,11 @@ class RelayProcess:
     # -- order
 
     async def look_after(self) -> None:
-        """Forget what ended devices showed."""
+        """Forget what ended devices showed, and see whether the certificate was renewed."""
         while True:
             await trio.sleep(limits.RELAY_LOOK_SECONDS)
             self.forget_ended()
+            self.certificate.refresh()
             if self.policy.carried_bytes != self._carried:
                 self._carried = self.policy.carried_bytes
                 self.changed()

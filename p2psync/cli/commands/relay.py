@@ -131,6 +131,7 @@ def _show_status(said: Mapping[str, Any]) -> None:
             (_("connections"), said["connections"]),
             (_("devices"), said["devices"]),
             (_("circuits"), said["circuits"]),
+            (_("certificate until"), output.local_time(said.get("certificate_until"))),
             (_("carried"), _size(said["carried_bytes"])),
             (
                 _("refused"),
