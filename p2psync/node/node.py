@@ -199,6 +199,7 @@ class Node:
         self.rendezvous = Rendezvous(self)
         self.proxy = ProxyUse(self)
         self.doubts = Doubts(self)
+        self.members = Members(self)
         self.silence = Silence(self.notices, clock, lambda: self.opened, self._meets_nobody)
         self.hooks = Hooks(
             store, self.notices, clock, entropy, mandates_folder.parent, identity.device
