@@ -5,6 +5,8 @@ import signal
 
 from hypothesis import settings
 
+from p2psync.i18n import set_language
+
 # A deadline asserts how long an example takes, which depends on what else the machine does.
 settings.register_profile("p2psync", deadline=None)
 settings.load_profile("p2psync")
@@ -17,3 +19,8 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)  # nodes of tests show nothing on the desktop of who runs them
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup() -> None:
+    """Begin each test in English: command lines that ran in this process chose a language."""
+    set_language("en")
