@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs_stories.forked import serve
+from tests.forked import serve
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Nodes as their users meet them: processes, homes, the command line, files.
 
 A ``Home`` is one node. Its process is a child in the foreground, so that a kill hits the right one;
-commands are processes of their own. Waiting is polling with a deadline, never a sleep that hopes.
+commands are processes of their own, forked from one that has imported them. Waiting is polling with
+a deadline, never a sleep that hopes.
 """
 
 import http.client
@@ -25,6 +26,7 @@ from urllib.parse import quote
 
 from p2psync import errors
 from p2psync.api.address import read_address
+from tests import forked
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
@@ -237,6 +239,10 @@ class Home:
     def run(self, *arguments: str | Path, timeout: float = COMMAND_SECONDS_MAX) -> Ended:
         """Run one command to its end."""
         words = tuple(str(each) for each in arguments)
+        if not self.prefix:
+            line = ("--home", str(self.home), "--json", *words)
+            code, out, err = forked.run(line, self.work, self._environment(), timeout)
+            return Ended(words, code, out.decode(), err.decode())
         done = subprocess.run(
             self._command(*words),
             cwd=self.work,

@@ -1,24 +1,30 @@
 """The real command line without its start-up time: a process that has imported it forks for each
 command.
 
-``serve`` puts a ``p2psync`` into a folder for ``PATH``. It hands its arguments, folder, environment
-and its three descriptors to the server, whose fork runs the command as a process of its own would:
-terminals, pipes, signals and exit codes are the real ones.
+A command's arguments, folder, environment and three descriptors go to the server, whose fork runs
+it as a process of its own would: terminals, pipes, signals and exit codes are the real ones.
+``serve`` puts a ``p2psync`` that does so into a folder for ``PATH``; ``run`` needs no further
+process at all.
 """
 
+import atexit
 import json
 import os
+import select
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 READY_SECONDS_MAX = 30.0
 SHIM = """#!{python} -IS
 import array, json, os, signal, socket, sys
@@ -35,6 +41,9 @@ os._exit(int(said.readline() or 137))
 """
 
 
+_starting = threading.Lock()
+
+
 @contextmanager
 def serve(folder: Path) -> Iterator[Path]:
     """Run the server; yield a folder that holds ``p2psync`` for ``PATH``."""
@@ -43,11 +52,12 @@ def serve(folder: Path) -> Iterator[Path]:
     program.write_text(SHIM.format(python=sys.executable, path=str(path)), "utf-8")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.docs_stories.forked", str(path)],
+        [sys.executable, "-m", "tests.forked", str(path)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # its end is the server's end
     )
+    assert server.stdin is not None
     try:
         deadline = time.monotonic() + READY_SECONDS_MAX
         while not path.exists():
@@ -56,18 +66,60 @@ def serve(folder: Path) -> Iterator[Path]:
             time.sleep(0.02)
         yield folder
     finally:
-        server.terminate()
+        server.stdin.close()
         server.wait(READY_SECONDS_MAX)
 
 
+@cache
+def _shared() -> str:
+    """Where the server listens that all tests of this process share."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="p2psync-"))
+    return str(stack.enter_context(serve(Path(folder))) / "socket")
+
+
+def run(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], timeout: float
+) -> tuple[int, bytes, bytes]:
+    """Run one command to its end, with nothing to read; returns its exit code and what it said.
+
+    Raises ``subprocess.TimeoutExpired`` after killing it.
+    """
+    with _starting:
+        path = _shared()
+    asked = json.dumps([list(arguments), str(folder), dict(environment)]).encode() + b"\n"
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        open(os.devnull, "rb") as nothing,
+        socket.socket(socket.AF_UNIX) as link,
+    ):
+        link.settimeout(timeout)
+        link.connect(path)
+        socket.send_fds(link, [asked[:1]], [each.fileno() for each in (nothing, out, err)])
+        link.sendall(asked[1:])
+        with link.makefile("rb") as said:
+            child = int(said.readline())
+            try:
+                code = int(said.readline() or 128 + signal.SIGKILL)
+            except TimeoutError:
+                os.kill(child, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(list(arguments), timeout) from None
+        out.seek(0)
+        err.seek(0)
+        return code, out.read(), err.read()
+
+
 def main(path: str) -> None:
-    """Serve commands for ever."""
-    import httpx  # noqa: F401 - so that no fork has to
-    import rich.console
+    """Serve commands until standard input ends."""
+    import rich.console  # so that no fork has to
     import rich.progress
     import rich.table  # noqa: F401
+    import typer.main  # noqa: F401
 
     import p2psync.cli.app
+    import p2psync.cli.client
     import p2psync.cli.main  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -76,6 +128,8 @@ def main(path: str) -> None:
     listener.listen(64)
     os.rename(path + ".new", path)
     while True:
+        if sys.stdin in select.select([listener, sys.stdin], (), ())[0]:
+            return
         link, _ = listener.accept()
         with link:
             first, descriptors, _, _ = socket.recv_fds(link, 1, 3)
