@@ -184,10 +184,12 @@ class Net:
         return one
 
     @asynccontextmanager
-    async def relay(self, number: int = 1, hop: ServeHop | None = None) -> AsyncIterator["Middle"]:
+    async def relay(
+        self, number: int = 1, hop: ServeHop | None = None, config: TransportConfig = RELAY_CONFIG
+    ) -> AsyncIterator["Middle"]:
         """A relay, for the length of a block; ``hop`` serves in the place of an honest one."""
         place = address_of(f"10.0.0.{number}", 4001)
-        transport = VirtualTransport(_seed("relay", number), (), hold, config=RELAY_CONFIG).on(self)
+        transport = VirtualTransport(_seed("relay", number), (), hold, config=config).on(self)
         keys = key_pair(_seed("relay", number))
         relay = Relay(keys, Rules(), lambda: (), time.time)
         transport.handle(circuit.HOP, hop or relay.serve)
