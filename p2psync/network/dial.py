@@ -198,5 +198,6 @@ def os_reason(error: BaseException) -> str:
             break
         error = inner
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        # trio puts the address in front, which whoever asks knows.
+        return error.strerror.lower().rpartition("): ")[2]
     return str(error) or type(error).__name__
