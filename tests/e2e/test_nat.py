@@ -1,5 +1,6 @@
 """B-NET-2: two offices, each behind a NAT of its own, and a relay on the "Internet"."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,14 @@ class Offices:
     accountant: Home
     clerk: Home
     networks: tuple[Office, ...]
+
+    def start(self) -> None:
+        """Run all three at once."""
+        homes = (self.relay, self.accountant, self.clerk)
+        for home in homes:
+            home.launch()
+        for home in homes:
+            home.await_ready()
 
     def how(self) -> list[str]:
         """By which way each of the two reaches the other now."""
@@ -48,8 +57,8 @@ def reached(home: Home) -> str:
 
 
 @contextmanager
-def two_offices(tmp_path: Path, *nats: Nat) -> Iterator[Offices]:
-    """A relay and the nodes of two offices, all running."""
+def two_offices(tmp_path: Path, *nats: Nat, start: bool = True) -> Iterator[Offices]:
+    """A relay and the nodes of two offices, all running if told so."""
     with internet(nats) as (middle, networks):
         namespaces = [middle.namespace, *(each.machine.namespace for each in networks)]
         homes = [
@@ -61,11 +70,10 @@ def two_offices(tmp_path: Path, *nats: Nat) -> Iterator[Offices]:
         relay, accountant, clerk = homes
         assert isinstance(relay, RelayHome)
         try:
-            for home in homes:
-                home.launch()
-            for home in homes:
-                home.await_ready()
-            yield Offices(relay, accountant, clerk, networks)
+            offices = Offices(relay, accountant, clerk, networks)
+            if start:
+                offices.start()
+            yield offices
         finally:
             for home in homes:
                 home.end()
@@ -105,3 +113,29 @@ def test_where_no_hole_can_be_punched_the_relay_goes_on_passing_on(tmp_path: Pat
         eventually(same(copy, V2))
         assert offices.clerk("wait", NAME, "--timeout", "30")["synced"]
         assert offices.how() == ["relayed", "relayed"]
+
+
+def test_a_router_that_maps_ports_lets_the_other_office_in(tmp_path: Path) -> None:
+    """UPnP: no hole can be punched, and no relay carries what is saved all the same."""
+    with two_offices(tmp_path, HARD_NAT, HARD_NAT, start=False) as offices:
+        network = offices.networks[0]
+        network.machine.ip("route", "add", "239.0.0.0/8", "dev", "office")
+        network.machine.ip("route", "add", "224.0.0.0/4", "dev", "office")
+        box = network.router.python("-m", "tests.network.igd", "192.168.77.1", network.router.host)
+        assert box.stdout is not None
+        assert json.loads(box.stdout.readline()) == {"ready": True}
+        offices.accountant.options = ()
+        offices.start()
+        mapped = json.loads(box.stdout.readline())
+        outside = f"/ip4/{network.router.host}/tcp/{mapped['NewExternalPort']}"
+        eventually(lambda: outside in offices.accountant("status")["listen"], what="a mapping")
+        sales, copy = offices.subscribed()
+        eventually(lambda: offices.how() == ["direct", "direct"], what="a direct way")
+        eventually(
+            lambda: offices.accountant("status")["outside"]["reach"] == "public",
+            what="the relay can call",
+        )
+        save(sales, V2)
+        eventually(same(copy, V2))
+        offices.accountant.stop()
+        assert json.loads(box.stdout.readline())["action"] == "DeletePortMapping"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from p2psync.network import upnp
 from p2psync.network.address import TcpAddress
@@ -82,7 +83,7 @@ def test_without_a_router_nothing_is_mapped(office: tuple[Machine, Office]) -> N
 
 
 async def test_a_router_that_never_answers_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     heard: list[tuple[TcpAddress, ...]] = []
     asked = 0
