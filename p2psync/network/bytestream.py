@@ -2,8 +2,10 @@
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
+from weakref import WeakSet
 
 import trio
 
@@ -74,11 +76,13 @@ class ByteStream:
 
     def __init__(self, stream: trio.SocketStream, clock: Callable[[], float] = trio.current_time):
         self.remote = _remote(stream)
+        self._local = _local(stream)
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
         self._clock = clock
         self.heard_at = clock()
         """When the last byte came in, on trio's clock."""
+        _open.add(self)
 
     # -- reading
 
@@ -167,6 +171,32 @@ class ByteStream:
     async def write(self, data: bytes) -> None:
         """``send``, as the negotiation calls it."""
         await self.send(data)
+
+    def cut_unless(self, hosts: Collection[str]) -> None:
+        """End it when it comes from an address that this machine has no more."""
+        if self._local is not None and str(self._local) not in hosts:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+_open: WeakSet[ByteStream] = WeakSet()
+
+
+def cut_gone(hosts: Collection[str]) -> None:
+    """End the connections of this process that come from none of the machine's addresses."""
+    for stream in list(_open):
+        stream.cut_unless(hosts)
+
+
+def _local(stream: trio.SocketStream) -> IPv4Address | IPv6Address | None:
+    """Its own end's address; ``None`` for what no change of network takes away."""
+    try:
+        ip = ip_address(stream.socket.getsockname()[0].partition("%")[0])
+    except (OSError, ValueError, IndexError, TypeError, AttributeError):
+        return None
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return None if ip.is_loopback or ip.is_link_local else ip
 
 
 def tune(stream: trio.SocketStream, silence_seconds: float) -> None:

@@ -114,6 +114,10 @@ class LanDiscovery:
         self._changed.set()
         self._heard_some.set()
 
+    def look_again(self) -> None:
+        """This machine may have other addresses: announce them now."""
+        self._changed.set()
+
     async def run(self, *, task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
         """Announce and look until cancelled; says goodbye then."""
         token = trio.lowlevel.current_trio_token()

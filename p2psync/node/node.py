@@ -492,6 +492,13 @@ class Node:
             self.discovery = None
             self._on_line = trio.Event()
 
+    def moved(self) -> None:
+        """This machine has other addresses: members and relays hear of it now, and who is away is
+        called at once."""
+        self.relays.renew()
+        now = trio.current_time()
+        self.runner.hand_in(self.engine.moved(now, wall_ms()))
+
     def _meets_nobody(self, opened: Opened) -> Literal["", "waiting", "offline"]:
         """Why a mandate that is to meet other devices does not, if so."""
         if not opened.shared or opened.state.standing.closed or self.identity.locked:

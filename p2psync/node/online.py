@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import trio
 
 from p2psync.engine.ports import Sighting
 from p2psync.errors import P2PSyncError
+from p2psync.network import moves
 from p2psync.network.config import TransportConfig
 from p2psync.network.discovery import LanDiscovery
 from p2psync.network.ground_config import GroundConfig
@@ -54,6 +56,7 @@ class Online:
         self._ca = ca
         self._scope: trio.CancelScope | None = None
         self._transport: Libp2pTransport | None = None
+        self._discovery: LanDiscovery | None = None
 
     async def start(self) -> int | None:
         """Listen, dial and look around; returns the port when it was chosen here.
@@ -114,12 +117,13 @@ class Online:
                     node.proxy.changed = transport.circuits.try_again
                     nursery.start_soon(node.relays.run, transport.circuits)
                     nursery.start_soon(node.rendezvous.run, transport.circuits)
+                    nursery.start_soon(moves.watch, partial(self._moved, transport))
                     if self._lan:
                         discovery = LanDiscovery(
                             node.identity.device, transport.direct_addresses, self._seen
                         )
                         await nursery.start(discovery.run)
-                        node.discovery = discovery
+                        node.discovery = self._discovery = discovery
                         node.update_discovery()
                     task_status.started()
                     was_up = True
@@ -130,6 +134,7 @@ class Online:
             logger.exception("the network failed")
             self._nursery.start_soon(self._again, scope)
         finally:
+            self._discovery = None
             node.goes_offline(transport)
 
     async def _again(self, failed: trio.CancelScope) -> None:
@@ -147,6 +152,13 @@ class Online:
     def _relays_changed(self) -> None:
         self._node.relays.on_states()
         self._node.rendezvous.wake()
+
+    def _moved(self, transport: Libp2pTransport) -> None:
+        """This machine has other addresses now."""
+        if self._discovery is not None:
+            self._discovery.look_again()
+        transport.circuits.try_again()
+        self._node.moved()
 
     def _seen(self, sighting: Sighting) -> None:
         self._node.sighted(sighting)

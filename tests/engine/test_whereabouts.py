@@ -312,3 +312,19 @@ def test_nobody_who_does_not_know_these_messages_is_hurt() -> None:
     assert anna.engine.known_addresses(ben.device)[:2] == NEW, "as it says over its own link"
     assert anna.engine.in_step(mandate)
     assert isinstance(anna.port, Port)
+
+
+def test_b_net_who_is_away_is_called_at_once_from_a_new_address() -> None:
+    """Not after the wait that has grown to a minute meanwhile."""
+    network = Network()
+    anna, ben, _ = mandate_of_two(network)
+    network.reachable = False
+    for number in list(network.links):
+        network.cut(number)
+    network.settle(300)
+    network.reachable = True
+    assert not network.links
+    move(network, ben, *NEW)
+    network.settle(0.1)
+    assert len(network.links) == 1
+    assert anna.engine.known_addresses(ben.device)[:2] == NEW

@@ -250,3 +250,17 @@ def test_the_persons_own_word_goes_before_the_mandates_and_that_before_tickets()
     assert [str(each) for each in known.addresses] == [NEW, at("old.example", "2new")]
     assert not known.refuses(), "all are refused: the first is shown again"
     assert [str(each) for each in known.addresses] == [OLD, at("new.example", "2prev")]
+
+
+async def test_b_net_reservations_are_made_anew_at_once_when_the_machine_moves(
+    tmp_path: Path,
+) -> None:
+    async with office(tmp_path) as both:
+        await both.anna.service.relay_add(OLD, "Books")
+        await in_step(both.anna, both.ben)
+        await both.until_kept(OLD)
+        before = both.at_anna.begun, both.at_ben.begun
+        both.anna.node.moved()
+        await until(both.anna, lambda: both.at_anna.begun == before[0] + 1)
+        await both.until_kept(OLD)
+        assert both.at_ben.begun == before[1]

@@ -645,34 +645,7 @@ class World:
         for place in self.places:
             for mandate in list(place.disk.holdings):
                 place.guarded(partial(workload.go_on, mandate))
-        self._tell_addresses()
         self.after(5.0, self._go_on)
-
-    def _tell_addresses(self) -> None:
-        """Have a member whom only removed devices can reach hear where the founder is.
-
-        A device tells no address but its own. Whom a removed device let in before its cut is a
-        member all the same, may have met nobody else, and is not told by it who removed it.
-        """
-        for mandate in self.mandates:
-            members = {machine.device: machine for machine in self._members(mandate)}
-            founder = self._founder(mandate)
-            if not founder.engine.replica(mandate).state.membership.removed:
-                continue
-            found, todo = {founder.device}, [founder]
-            while todo:
-                one = todo.pop()
-                for other in members.values():
-                    known = one.engine.known_addresses(other.device)
-                    if other.device not in found and (
-                        known or other.engine.known_addresses(one.device)
-                    ):
-                        found.add(other.device)
-                        todo.append(other)
-            for place in self.places:
-                if place.device in members.keys() - found:
-                    self.trace("told where the founder is", place.name)
-                    place.receive(Sighted(founder.device, (f"/memory/{founder.name}",)))
 
     def _founder(self, mandate: bytes) -> Machine:
         return next(
