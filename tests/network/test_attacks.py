@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
 import trio
@@ -37,9 +38,9 @@ from tests.network.rig import (
     until,
 )
 
-QUICK = TransportConfig(
-    upgrade_seconds=0.5, negotiate_seconds=0.5, keepalive_seconds=0.1, silence_seconds=0.5
-)
+BRIEF = TransportConfig(keepalive_seconds=0.1, silence_seconds=0.5)
+QUICK = replace(BRIEF, upgrade_seconds=0.5, negotiate_seconds=0.5)
+"""For those alone whose handshake comes to nothing: on a busy machine no other may end in time."""
 
 
 async def honest(r: Rig) -> None:
@@ -47,6 +48,17 @@ async def honest(r: Rig) -> None:
         link = await r.caller.dial(r.called.device, r.called.addresses())
         await link.send(b"honest")
         await link.close()
+
+
+async def honest_after(r: Rig) -> None:
+    """Call when the attack is over, and once more where that fails: on a busy machine the half
+    second that ``QUICK`` gives a handshake may pass before both ends had a turn.
+    """
+    with trio.fail_after(20):
+        while True:
+            with suppress(LinkBroken, PeerUnreachable):
+                return await honest(r)
+            await trio.sleep(0.05)
 
 
 async def read_until_cut(stream: ByteStream) -> bytes:
@@ -229,7 +241,7 @@ async def test_a_frame_announced_too_large_breaks_the_link_before_it_comes() -> 
 
 async def test_a_reader_may_pause_for_longer_than_the_silence_limit() -> None:
     """Trap 6: the window closes, keepalives go on, nobody is reset."""
-    async with rig(QUICK) as r:
+    async with rig(BRIEF) as r:
         link, other = await r.links()
 
         async def fill() -> None:
@@ -238,7 +250,7 @@ async def test_a_reader_may_pause_for_longer_than_the_silence_limit() -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fill)
-            await trio.sleep(4 * QUICK.silence_seconds)
+            await trio.sleep(4 * BRIEF.silence_seconds)
             for _ in range(20):
                 assert len(await other.receive()) == limits.FRAME_BYTES_MAX
         await link.close()
@@ -246,25 +258,25 @@ async def test_a_reader_may_pause_for_longer_than_the_silence_limit() -> None:
 
 async def test_who_was_held_up_itself_takes_nobody_for_dead() -> None:
     """What the peer said meanwhile waits unread: a machine that slept, a core that was taken."""
-    async with rig(QUICK) as r:
+    async with rig(BRIEF) as r:
         link, other = await r.links()
         for _ in range(3):
-            time.sleep(2 * QUICK.silence_seconds)  # noqa: ASYNC251  # nothing runs, on purpose
+            time.sleep(2 * BRIEF.silence_seconds)  # noqa: ASYNC251  # nothing runs, on purpose
             await link.send(b"x")
             assert await other.receive() == b"x"
 
 
 async def test_an_idle_link_stays_up() -> None:
-    async with rig(QUICK) as r:
+    async with rig(BRIEF) as r:
         link, other = await r.links()
-        await trio.sleep(3 * QUICK.silence_seconds)
+        await trio.sleep(3 * BRIEF.silence_seconds)
         await link.send(b"x")
         assert await other.receive() == b"x"
 
 
 async def test_a_black_holed_connection_is_noticed_by_both_even_while_writing() -> None:
     """Trap 10."""
-    async with rig(QUICK) as r, trio.open_nursery() as nursery:
+    async with rig(BRIEF) as r, trio.open_nursery() as nursery:
         hole = trio.Event()
         target = r.called.addresses()[0].split("/")[4]
 
@@ -382,7 +394,7 @@ async def test_a_second_link_on_one_connection_is_refused() -> None:
 
 
 async def test_pings_whose_answers_are_never_read_end_the_connection() -> None:
-    async with rig(QUICK, accept=hold) as r, memory_bound(8 * limits.MIB):
+    async with rig(BRIEF, accept=hold) as r, memory_bound(8 * limits.MIB):
         session = await r.session()
         await send_until_cut(session, HEADER.pack(0, PING, SYN, 0, 0) * 4000)
         await until(lambda: r.called.guard.established == 0)
@@ -390,7 +402,7 @@ async def test_pings_whose_answers_are_never_read_end_the_connection() -> None:
 
 async def test_small_frames_without_end_are_slowed_down_and_then_cut() -> None:
     """Their answers are read, no window is passed: only their number is too large."""
-    async with rig(QUICK, accept=hold) as r:
+    async with rig(BRIEF, accept=hold) as r:
         session = await r.session()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain, session)
@@ -399,7 +411,7 @@ async def test_small_frames_without_end_are_slowed_down_and_then_cut() -> None:
 
 
 async def test_a_writer_whose_peer_reads_nothing_keeps_a_bounded_queue() -> None:
-    async with rig(QUICK) as r, memory_bound(12 * limits.MIB):
+    async with rig(BRIEF) as r, memory_bound(12 * limits.MIB):
         session = await r.session()
         await open_link(session)
         link = await r.inbound.receive()
@@ -455,7 +467,7 @@ async def test_garbage_on_the_port_is_cut(garbage: bytes) -> None:
             await raw.send(garbage)
         await read_until_cut(raw)
         await until(lambda: r.called.guard.upgrading == 0)
-        await honest(r)
+        await honest_after(r)
 
 
 async def test_an_altered_message_ends_the_connection() -> None:
