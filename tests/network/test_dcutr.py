@@ -24,7 +24,7 @@ from p2psync.network.dcutr import Connect, Sync
 from p2psync.network.host import Libp2pTransport
 from p2psync.network.link import PUNCHED
 from p2psync.network.multiaddr import tcp_bytes
-from p2psync.network.portreuse import connect_from, source_for
+from p2psync.network.portreuse import connect_from, connect_shared, source_for
 from tests.network.rig import LOOPBACK, hold, seed_of, until
 from tests.relay.rig import RELAY_CONFIG, House, house
 
@@ -97,6 +97,17 @@ async def test_a_call_leaves_from_the_listening_port_and_a_second_node_still_fin
     again = Libp2pTransport(seed_of(1), [str(own)], hold)
     async with again.open():
         assert again.addresses() == (str(own),)
+
+
+async def test_a_relay_that_is_known_by_name_is_called_from_the_listening_port_too() -> None:
+    one = Libp2pTransport(seed_of(1), [LOOPBACK], hold)
+    other = Libp2pTransport(seed_of(2), [LOOPBACK], hold)
+    async with one.open(), other.open():
+        named = TcpAddress("dns4", "localhost", other.listening[0].port)
+        async with await connect_shared(named, one.listening) as stream:
+            assert stream.socket.getsockname()[1] == one.listening[0].port
+    with pytest.raises(OSError):
+        await connect_shared(TcpAddress("ip4", "127.0.0.1", 1), [])
 
 
 async def test_loopback_does_not_call_outside() -> None:

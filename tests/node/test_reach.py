@@ -29,6 +29,7 @@ def host_of(relay: bytes) -> str:
         ("/ip4/203.0.113.9/tcp/4001", {"how": "direct"}),
         ("/ip4/172.32.0.1/tcp/4001", {"how": "direct"}),
         ("/ip6/2001:db8::1/tcp/4001", {"how": "direct"}),
+        ("/ip4/203.0.113.9/tcp/4001/punched", {"how": "punched"}),
         ("/dns4/office.example.ch/tcp/4001", {"how": "direct"}),
         ("", {"how": "direct"}),
         (
