@@ -38,6 +38,8 @@ class TransportConfig:
     """After this long without a byte sent or received a ping goes out."""
     silence_seconds: float = 9.0
     """After this long without a byte received the peer is taken for dead."""
+    unread_seconds: float = 30.0
+    """After this long with bytes and no whole message of the peer's it is taken for dead, too."""
     doubt_seconds: float = 1.5
     """A peer behind a relay that says nothing for so long after it was asked is doubted."""
     idle_seconds: float = 30.0
@@ -56,8 +58,6 @@ class TransportConfig:
     """The wait after three tries; it doubles."""
     reach_again_seconds: float = 900.0
     """After so long others are asked again whether they can call this node."""
-    interfaces_seconds: float = 5.0
-    """How often this machine's own addresses are looked at."""
     upnp: bool = False
     """Whether a router is asked to pass on calls from outside."""
     ground: GroundConfig = field(default_factory=GroundConfig)

@@ -108,6 +108,9 @@ class Reaching:
         self._changed = trio.Event()
         self._ask = trio.Event()
         self._own: tuple[TcpAddress, ...] = ()
+        self._told: tuple[str, ...] = ()
+        self.told_changed: Callable[[], None] = lambda: None
+        """Called when members are to be told of other addresses."""
 
     # -- what follows ---------------------------------------------------------------------------
 
@@ -139,23 +142,18 @@ class Reaching:
     async def run(self) -> None:
         """Look around and ask others until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch_interfaces)
             nursery.start_soon(self._ask_others)
             if self._config.upnp:
                 nursery.start_soon(self._mapper.run)
 
-    async def _watch_interfaces(self) -> None:
-        before = self._host.direct_addresses()
-        while True:
-            await trio.sleep(self._config.interfaces_seconds)
-            now = self._host.direct_addresses()
-            if now != before:
-                before = now
-                self.outside.forget()
-                self._mapper.look_again()
-                for witness in list(self._witnesses.values()):
-                    self._host.spawn(partial(self._hear, witness))
-                self._look()
+    def moved(self) -> None:
+        """This machine has other addresses now: what was said of it before means nothing."""
+        self.outside.forget()
+        self._mapper.look_again()
+        for witness in list(self._witnesses.values()):
+            if not witness.connection.ended.is_set():
+                self._host.spawn(partial(self._hear, witness))
+        self._look()
 
     def _on_mapped(self, mapped: tuple[TcpAddress, ...]) -> None:
         self.outside.mapped = mapped
@@ -169,6 +167,10 @@ class Reaching:
             changed, self._changed = self._changed, trio.Event()
             changed.set()
             self._ask.set()
+        told = self.told()
+        if told != self._told:
+            self._told = told
+            self.told_changed()
 
     # -- what others see ------------------------------------------------------------------------
 
@@ -238,6 +240,7 @@ class Reaching:
             self.outside.tried(device, answer.address, trusted=trusted)
         elif answer.status == autonat.Status.DIAL_ERROR:
             self.outside.tried(device, None, trusted=trusted)
+        self._look()
 
     # -- hole punching --------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from p2psync.network.discovery import LanDiscovery
 from p2psync.network.ground_config import GroundConfig
 from p2psync.network.host import Libp2pTransport
 from p2psync.node.node import Node
+from p2psync.node.runner import wall_ms
 
 if TYPE_CHECKING:
     # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
@@ -113,6 +114,7 @@ class Online:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(transport.run)
                     self._transport = transport
+                    transport.reaching.told_changed = self._tell_members
                     node.goes_online(transport)
                     node.proxy.changed = transport.circuits.try_again
                     nursery.start_soon(node.relays.run, transport.circuits)
@@ -158,7 +160,13 @@ class Online:
         if self._discovery is not None:
             self._discovery.look_again()
         transport.circuits.try_again()
+        transport.reaching.moved()
         self._node.moved()
+
+    def _tell_members(self) -> None:
+        """This node can be called from outside elsewhere than before."""
+        now = trio.current_time()
+        self._node.runner.hand_in(self._node.engine.moved(now, wall_ms()))
 
     def _seen(self, sighting: Sighting) -> None:
         self._node.sighted(sighting)

@@ -296,7 +296,6 @@ QUIET = TransportConfig(
     keepalive_seconds=600,
     silence_seconds=1_800,
     idle_seconds=RESERVATION_SECONDS_MAX,
-    interfaces_seconds=600,
 )
 """Half a day takes less than a second so."""
 NOW = int(time.time())
