@@ -24,6 +24,16 @@ async def relay_list(node: Node) -> JsonObject:
     return await node.relay_list()
 
 
+@router.get("/relays/group")
+async def relay_group(
+    node: Node,
+    mandate: Annotated[str, Query(max_length=limits.TEXT_BYTES_MAX)],
+    relay: Annotated[str, Query(max_length=limits.TEXT_BYTES_MAX)],
+) -> JsonObject:
+    """What a mandate is called at a relay."""
+    return await node.relay_group(mandate, relay)
+
+
 @router.post("/relays")
 async def relay_add(node: Node, body: RelayPlace) -> JsonObject:
     """Use a relay."""

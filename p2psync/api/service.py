@@ -501,6 +501,15 @@ class Service(Protocol):
         """
         ...
 
+    async def relay_group(self, mandate: str, relay: str) -> JsonObject:
+        """What a mandate is called at a relay, for its operator:
+        ``{"mandate", "relay", "group"}``.
+
+        ``relay`` is its host, part of its peer ID, or an address. Raises ``RelayUnknown`` and what
+        finding a mandate raises.
+        """
+        ...
+
     async def relay_add(self, address: str, mandate: str | None = None) -> JsonObject:
         """Use a relay, by the address with the token that its operator gave: RELAY.
 

@@ -6,7 +6,9 @@ into the relay's address; a relay for everybody takes an empty one. A group is w
 called at this one relay.
 """
 
+import base64
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -21,6 +23,7 @@ PROTOCOL = "/p2psync/relay-access/1"
 GROUP_BYTES = 16
 _VERSION = 1
 _GROUP = b"p2psync.group"
+_GROUP_CHARS = 26
 
 
 class Access(IntEnum):
@@ -38,6 +41,21 @@ def group(mandate: bytes, genesis: bytes, relay: bytes) -> bytes:
     It is the same in every epoch: whoever has the ticket can make it, and so can a former member.
     """
     return crypto.derive(genesis, _GROUP, mandate, relay, size=GROUP_BYTES)
+
+
+def group_text(group: bytes) -> str:
+    """A group as people copy it: 26 letters and digits (RFC 4648, base 32)."""
+    return base64.b32encode(group).decode().rstrip("=").lower()
+
+
+def read_group(text: str) -> bytes:
+    """The reverse of ``group_text``; raises ``ValueError``."""
+    if len(text) == _GROUP_CHARS:
+        with suppress(ValueError):
+            group = base64.b32decode(text.upper() + "======")
+            if group_text(group) == text.lower():
+                return group
+    raise ValueError("not what p2psync relay group prints")
 
 
 async def ask(stream: Stream, token: bytes, groups: Sequence[bytes] = ()) -> int:

@@ -19,11 +19,15 @@ from p2psync import limits
 from p2psync.core.crypto import NONCE_BYTES
 from p2psync.engine.effects import Sighted
 from p2psync.engine.ports import LinkBroken
+from p2psync.errors import BadInputError, RelayUnknown
 from p2psync.network import access, rendezvous
+from p2psync.network.address import TOKEN, parse_relay
 from p2psync.network.circuits import Circuits
 from p2psync.network.connection import Connection
+from p2psync.network.identity import device_of_peer_id, peer_id_text
 from p2psync.network.negotiation import NotSpoken
 from p2psync.network.rendezvous import Record
+from p2psync.node import find
 from p2psync.node.opened import Opened
 
 if TYPE_CHECKING:
@@ -81,6 +85,37 @@ class Rendezvous:
             if each.row.genesis is not None
         }
         return tuple(sorted(found))[: limits.RELAY_GROUPS_PER_DEVICE_MAX]
+
+    def group(self, mandate: str, relay: str) -> dict[str, str]:
+        """What a mandate is called at a relay, for the relay's operator.
+
+        ``relay`` is its host, an end of its peer ID, or an address that need not be in use here.
+        Raises ``RelayUnknown``, and what finding a mandate raises.
+        """
+        opened = find.mandate(self._node.opened.values(), mandate)
+        device = self._relay(relay)
+        group = access.group(opened.id, opened.row.genesis or opened.replica.opening()[0], device)
+        return {
+            "mandate": opened.name,
+            "relay": peer_id_text(device),
+            "group": access.group_text(group),
+        }
+
+    def _relay(self, text: str) -> bytes:
+        if "/" in text:
+            try:
+                return parse_relay(text).device
+            except BadInputError:
+                raise RelayUnknown(relay=text.partition(f"/{TOKEN}/")[0][:80]) from None
+        found = [
+            each["peer"]
+            for each in self._node.relays.view()["relays"]
+            if text in each["address"].split("/")
+            or (len(text) >= 6 and (each["peer"].startswith(text) or each["peer"].endswith(text)))
+        ]
+        if len(found) != 1:
+            raise RelayUnknown(relay=text[:80])
+        return device_of_peer_id(found[0])
 
     # -- while the network is on ----------------------------------------------------------------
 

@@ -505,6 +505,10 @@ class NodeService:
         """The relays that this node uses."""
         return self._node.relays.view()
 
+    async def relay_group(self, mandate: str, relay: str) -> Json:
+        """What a mandate is called at a relay."""
+        return self._node.rendezvous.group(mandate, relay)
+
     async def relay_add(self, address: str, mandate: str | None = None) -> Json:
         """Use a relay, here or for all members of a mandate."""
         return await self._node.relays.add(address, mandate)

@@ -1,19 +1,17 @@
 """What the operator of a relay says in one TOML file, or leaves as it is (docs/relay.md)."""
 
-import base64
-import binascii
 import datetime
 import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from p2psync import limits
 from p2psync.errors import BadAddress, RelayConfigInvalid, RelayConfigUnreadable
+from p2psync.network.access import read_group
 from p2psync.network.address import TcpAddress, is_token, parse_address
 from p2psync.relay.certificate import CertificateFiles
 
@@ -22,7 +20,6 @@ T = TypeVar("T")
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"([0-9]{1,12})\s*(B|kB|MB|GB|TB)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_GROUP_CHARS = 26
 _DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 
 
@@ -197,7 +194,7 @@ def _token(table: "_Table") -> Token:
 def _group(table: "_Table") -> Group:
     group = Group(
         name=table.need("name", _text),
-        group=table.need("group", read_group),
+        group=table.need("group", _group_name),
         expires=table.take("expires", _moment, None),
         devices_max=table.take("devices", _count, 0),
         circuits_max=table.take("circuits", _count, 0),
@@ -205,21 +202,6 @@ def _group(table: "_Table") -> Group:
     )
     table.end()
     return group
-
-
-def group_text(group: bytes) -> str:
-    """A group of 16 bytes as it stands in the file: 26 letters and digits (RFC 4648, base 32)."""
-    return base64.b32encode(group).decode().rstrip("=").lower()
-
-
-def read_group(value: Any) -> bytes:
-    """The reverse of ``group_text``; raises ``ValueError``."""
-    if isinstance(value, str) and len(value) == _GROUP_CHARS:
-        with suppress(binascii.Error, UnicodeEncodeError):
-            group = base64.b32decode(value.upper() + "=" * (-len(value) % 8))
-            if group_text(group) == value.lower():
-                return group
-    raise ValueError("not what p2psync relay group prints")
 
 
 class _Table:
@@ -250,6 +232,10 @@ class _Table:
 
     def _refuse(self, key: str, cause: str) -> None:
         raise RelayConfigInvalid(path=self._path, key=self._where + key, cause=cause)
+
+
+def _group_name(value: Any) -> bytes:
+    return read_group(value if isinstance(value, str) else "")
 
 
 def _text(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The health endpoint and the metrics of a relay, for whoever watches over the machine.
 
 Plain HTTP on a loopback address unless the operator says otherwise. It shows numbers and the names
-that the operator gave to tokens, no secret, no device and no address.
+that the operator gave to tokens and mandates, no secret, no device and no address.
 """
 
 import json
@@ -37,7 +37,10 @@ class _Collector:
         for name, text in (
             ("connections", "connections that are open now"),
             ("devices", "devices with a reservation"),
+            ("awaited", "devices that had a reservation before the restart and may come back"),
             ("circuits", "circuits that are open now"),
+            ("mandates", "mandates that devices with a reservation have, as far as they show"),
+            ("records", "sealed addresses that members left for one another"),
         ):
             yield GaugeMetricFamily(f"p2psync_relay_{name}", text, value=said[name])
         yield GaugeMetricFamily(
@@ -52,17 +55,36 @@ class _Collector:
         for what, count in sorted(said["refused"].items()):
             refused.add_metric([what], count)
         yield refused
-        today = GaugeMetricFamily(
-            "p2psync_relay_token_bytes_today", "carried today (UTC)", labels=["token"]
+        reloads = CounterMetricFamily(
+            "p2psync_relay_reloads", "configuration read again since the start", labels=["result"]
         )
-        devices = GaugeMetricFamily(
-            "p2psync_relay_token_devices", "devices with a reservation", labels=["token"]
+        for result, count in sorted(said["reloads"].items()):
+            reloads.add_metric([result], count)
+        yield reloads
+        questions = CounterMetricFamily(
+            "p2psync_relay_rendezvous", "questions since the start", labels=["answer"]
         )
-        for token in said["tokens"]:
-            today.add_metric([token["name"]], token["bytes_today"])
-            devices.add_metric([token["name"]], token["devices"])
-        yield today
-        yield devices
+        for result, count in sorted(said["rendezvous"].items()):
+            questions.add_metric([result], count)
+        yield questions
+        yield GaugeMetricFamily(
+            "p2psync_relay_state_kept", "1 when places survive a restart", value=said["state_kept"]
+        )
+        for kind in ("token", "group"):
+            yield from _uses(kind, said[f"{kind}s"])
+
+
+def _uses(kind: str, uses: list[dict[str, Any]]) -> Iterable[Metric]:
+    """What was used by each token or group, under the name that the operator gave it."""
+    for key, text in (
+        ("bytes_today", "carried today (UTC)"),
+        ("devices", "devices with a reservation"),
+        ("circuits", "circuits that are open now"),
+    ):
+        family = GaugeMetricFamily(f"p2psync_relay_{kind}_{key}", text, labels=[kind])
+        for use in uses:
+            family.add_metric([use["name"]], use[key])
+        yield family
 
 
 def application(status: Callable[[], Status]) -> Starlette:

@@ -106,6 +106,7 @@ async def _main(
             relay.restore(state.load(home.root))
             kept = state.StateFile(home.root, relay.snapshot)
             relay.changed = kept.touch
+            relay.state_kept = lambda: not kept.failed
             again = partial(_read_again, home, config_path, relay)
             nursery.start_soon(_wait_for_signals, stopping, again)
             await nursery.start(relay.transport.run)

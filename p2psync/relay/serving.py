@@ -50,6 +50,8 @@ class RelayProcess:
         self.state = "starting"
         self.changed: Callable[[], None] = lambda: None
         """Called when there is something new to remember."""
+        self.state_kept: Callable[[], bool] = lambda: False
+        """Whether what is to be remembered over a restart is on the disk."""
         self._seed = seed
         self._started = time.monotonic()
         self._carried = 0
@@ -251,6 +253,8 @@ class RelayProcess:
             "certificate_until": _iso(self.certificate.until),
             "mandates": self.policy.groups_here(),
             "records": self.board.count,
+            "rendezvous": dict(self.board.answered),
+            "state_kept": self.state_kept(),
             "tokens": [
                 self._used(token.name, Account("token", token.name.encode()))
                 for token in self.config.tokens

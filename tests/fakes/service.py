@@ -905,6 +905,10 @@ class FakeService:
     async def relay_list(self) -> JsonObject:
         return {"relays": [RELAY]}
 
+    async def relay_group(self, mandate: str, relay: str) -> JsonObject:
+        self.calls.append(("relay_group", mandate, relay))
+        return {"mandate": mandate, "relay": "12D3KooWrelay", "group": "a" * 26}
+
     async def relay_add(self, address: str, mandate: str | None = None) -> JsonObject:
         self.calls.append(("relay_add", address, mandate))
         return dict(RELAY)

@@ -5,17 +5,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis.strategies import binary, integers, text
+from hypothesis.strategies import binary, text
 
 from p2psync.errors import RelayConfigInvalid, RelayConfigUnreadable
-from p2psync.relay.config import (
-    Group,
-    RelayConfig,
-    Token,
-    group_text,
-    load,
-    read_group,
-)
+from p2psync.network.access import group_text, read_group
+from p2psync.relay.config import Group, RelayConfig, Token, load
 
 WHOLE = """
 listen = ["/ip4/127.0.0.1/tcp/4001"]
@@ -133,7 +127,7 @@ def test_a_group_is_read_as_it_was_printed(group: bytes) -> None:
     assert read_group(group_text(group)) == group
 
 
-@given(said=text(alphabet="abz27=1 é", max_size=30) | integers())
-def test_nothing_else_is_a_group(said: object) -> None:
+@given(said=text(alphabet="abz27=1 é", max_size=30))
+def test_nothing_else_is_a_group(said: str) -> None:
     with suppress(ValueError):
         assert group_text(read_group(said)) == said

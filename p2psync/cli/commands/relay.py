@@ -55,6 +55,20 @@ def status() -> None:
     output.emit(answer.json(), _show_status)
 
 
+@command(group, "group", example='p2psync relay group "Atelier Exemple" relay.example.ch')
+def group_of(
+    mandate: Annotated[str, typer.Argument(metavar="MANDATE")],
+    relay: Annotated[
+        str, typer.Argument(metavar="RELAY", help="its host, its address, or part of its peer ID")
+    ],
+) -> None:
+    """Print what a mandate is called at a relay, for its operator to let its members in by.
+
+    It tells nobody which mandate that is, and is another one at each relay.
+    """
+    output.emit(node().get("relays", "group", mandate=mandate, relay=relay), _show_group)
+
+
 @command(
     group,
     "add",
@@ -95,6 +109,13 @@ def remove(
     output.emit(node().delete("relays", relay, mandate=mandate), _show_removed)
 
 
+def _show_group(said: Mapping[str, Any]) -> None:
+    output.say(_("give this to the operator of {peer}, for its TOML file:", peer=said["relay"]))
+    output.say("[[group]]")
+    output.say('name = "…"')
+    output.say(f'group = "{said["group"]}"')
+
+
 def _show_removed(said: Mapping[str, Any]) -> None:
     peer = said["peer"]
     if said["own"]:
@@ -130,6 +151,8 @@ def _show_status(said: Mapping[str, Any]) -> None:
             (_("running for"), _("{seconds} s", seconds=said["uptime_seconds"])),
             (_("connections"), said["connections"]),
             (_("devices"), said["devices"]),
+            (_("expected back"), said["awaited"] or ""),
+            (_("mandates"), said["mandates"]),
             (_("circuits"), said["circuits"]),
             (_("certificate until"), output.local_time(said.get("certificate_until"))),
             (_("carried"), _size(said["carried_bytes"])),
@@ -139,18 +162,20 @@ def _show_status(said: Mapping[str, Any]) -> None:
             ),
         )
     )
-    if said["tokens"]:
-        output.table(
-            (
-                output.Column(_("token")),
-                output.Column(_("devices")),
-                output.Column(_("carried today")),
-            ),
-            (
-                (each["name"], each["devices"], _size(each["bytes_today"]))
-                for each in said["tokens"]
-            ),
-        )
+    for title, uses in ((_("token"), said["tokens"]), (_("mandate"), said["groups"])):
+        if uses:
+            output.table(
+                (
+                    output.Column(title),
+                    output.Column(_("devices")),
+                    output.Column(_("circuits")),
+                    output.Column(_("carried today")),
+                ),
+                (
+                    (each["name"], each["devices"], each["circuits"], _size(each["bytes_today"]))
+                    for each in uses
+                ),
+            )
 
 
 def _size(count: int) -> str:
