@@ -1621,12 +1621,68 @@ class AuditNothing(UnavailableError):
     hint_template = "export it once p2psync mandate show lists its files"
 
 
-class AuditOutputExists(RefusedError):
-    """An audit file or a report is not written over another file."""
+class NotOverwritten(RefusedError):
+    """An audit file, a report or a bundle is not written over another file."""
 
-    code = "audit-output-exists"
+    code = "not-overwritten"
     template = "{path} is there already and is not overwritten"
     hint_template = "choose another name, or remove it if it is no longer needed"
+
+
+class BundleInvalid(BadInputError):
+    """Bytes that are no bundle, or not as their writer sealed them; nothing of it was taken."""
+
+    code = "bundle-invalid"
+    template = "this is not a sound bundle: {cause}"
+    hint_template = "nothing of it was taken; copy the file again, or have it written anew"
+
+
+class BundleForeign(RefusedError):
+    """A bundle that no key of this device opens."""
+
+    code = "bundle-foreign"
+    template = "{path} opens with no key of this device's mandates"
+    hint_template = "it is of a mandate that is not here; to join it: p2psync subscribe TICKET"
+
+
+class BundleNothing(UnavailableError):
+    """A bundle was to be written in which there would be nothing."""
+
+    code = "bundle-nothing"
+    template = "there is nothing in {mandate} that is not known to be there already"
+    hint_template = "to write all of it all the same, leave out --for and --since"
+
+
+class BundleFromRemoved(RefusedError):
+    """A bundle whose writer was removed from the mandate."""
+
+    code = "bundle-from-removed"
+    template = "{path} was written on {machine}, which was removed from {mandate}"
+    hint_template = "have another member write a bundle"
+
+
+class BundleFromStranger(RefusedError):
+    """A bundle whose writer is no member here, and does not ask to be one."""
+
+    code = "bundle-from-stranger"
+    template = "{path} was written on a device that {mandate} does not know here"
+    hint_template = "take a bundle of a member that admitted it first"
+
+
+class BundleBroken(BadInputError):
+    """A bundle that is as its writer sealed it, and breaks a rule that every member keeps."""
+
+    code = "bundle-broken"
+    template = "{path} breaks a rule: {cause}"
+    hint_template = "what was sound was taken; tell who wrote it, and have another member write one"
+
+
+class BundleNotAdmitted(RefusedError):
+    """A newcomer's bundle whose ticket does not hold, or that this device may not admit."""
+
+    code = "bundle-not-admitted"
+    template = "the newcomer that wrote {path} is not admitted here: {cause}"
+    hint_template = "give it a new ticket, or take the bundle to a member who may admit"
 
 
 class AuditNotVerified(BadInputError):

@@ -71,7 +71,9 @@ class Service(Protocol):
 
         FILE is ``{"id", "name", "kind", "device", "folder", "period", "records", "pending":
         {"added", "deleted"}, "delivered", "state", "problems": [{"code", "text", "line"}]}``;
-        MEMBER is ``{"device", "name", "machine", "role", "online", "reached", "last_seen"}``;
+        MEMBER is ``{"device", "name", "machine", "role", "online", "reached", "pace",
+        "last_seen"}``; ``pace`` is ``{"rtt_ms", "up_bytes_per_second", "down_bytes_per_second"}``
+        or ``None``;
         ``reached`` is ``{"how", "relay"?, "since"}`` or ``None``.
         """
 
@@ -452,6 +454,23 @@ class Service(Protocol):
         "lacking": [file name], "heads": [{"log", "seq", "entry"}]}``
         """
 
+    async def bundle_export(
+        self, mandate: str, output: str, member: str | None, since: str | None
+    ) -> JsonObject:
+        """Write a mandate's entries and contents into a bundle (B-NET-4), docs/spec/bundle.md.
+
+        ``{"path", "mandate", "name", "at", "partial", "for", "entries", "contents",
+        "lacking": [file name], "bytes"}``
+        """
+
+    async def bundle_import(self, path: str) -> JsonObject:
+        """Take in a bundle: ``{"mandate", "name", "from", "machine", "device", "at", "partial",
+        "entries", "new", "admitted", "files": [name], "gaps", "lacking": [name]}``.
+
+        ``new``: entries that were not here; ``files``: those that changed by it; ``gaps``: logs of
+        which something before is missing; ``lacking``: files whose content has not come.
+        """
+
     async def member_list(self, mandate: str) -> JsonObject:
         """List the members: ``{"members": [MEMBER], "removed": [REMOVED]}``.
 
@@ -491,6 +510,24 @@ class Service(Protocol):
     async def stop(self) -> JsonObject:
         """Begin to end the node and return at once: ``{"stopping": true}``."""
 
+    async def proxy_show(self) -> JsonObject:
+        """The HTTP proxy that this node uses: PROXY.
+
+        PROXY is ``{"proxy": URL | None, "source", "password", "exempt", "state", "since",
+        "cause"?}``, the URL without a password, ``password`` whether there is one. The source is
+        ``option``, ``setting``, ``environment`` or ``None``; the state ``off``, ``unused``,
+        ``works``, ``unreachable``, ``password-refused`` or ``refused``.
+        """
+        ...
+
+    async def proxy_set(self, url: str, password: str | None) -> JsonObject:
+        """Use a proxy from now on and after each start; ``none`` for none at all: PROXY."""
+        ...
+
+    async def proxy_clear(self) -> JsonObject:
+        """Forget the proxy that was set: PROXY, which may be that of the environment."""
+        ...
+
     async def relay_list(self) -> JsonObject:
         """The relays that this node uses: ``{"relays": [RELAY]}``.
 
@@ -515,24 +552,6 @@ class Service(Protocol):
 
         With ``mandate`` all its members use it.
         """
-        ...
-
-    async def proxy_show(self) -> JsonObject:
-        """The HTTP proxy that this node uses: PROXY.
-
-        PROXY is ``{"proxy": URL | None, "source", "password", "exempt", "state", "since",
-        "cause"?}``, the URL without a password, ``password`` whether there is one. The source is
-        ``option``, ``setting``, ``environment`` or ``None``; the state ``off``, ``unused``,
-        ``works``, ``unreachable``, ``password-refused`` or ``refused``.
-        """
-        ...
-
-    async def proxy_set(self, url: str, password: str | None) -> JsonObject:
-        """Use a proxy from now on and after each start; ``none`` for none at all: PROXY."""
-        ...
-
-    async def proxy_clear(self) -> JsonObject:
-        """Forget the proxy that was set: PROXY, which may be that of the environment."""
         ...
 
     async def relay_remove(self, relay: str, mandate: str | None = None) -> JsonObject:

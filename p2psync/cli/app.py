@@ -8,6 +8,7 @@ import typer
 from p2psync import __version__
 from p2psync.cli.commands import (
     audit,
+    bundle,
     files,
     formats,
     history,
@@ -16,8 +17,8 @@ from p2psync.cli.commands import (
     inspect,
     mandate,
     member,
-    node,
     network,
+    node,
     placing,
     posting,
     program,
@@ -86,6 +87,7 @@ app.add_typer(removal.group)
 app.add_typer(posting.group)
 app.add_typer(seat.group, name="seat")
 app.add_typer(audit.group, name="audit")
+app.add_typer(bundle.group, name="bundle")
 app.add_typer(watching.group)
 app.add_typer(hooks.group, name="hook")
 app.add_typer(hooks.notify_group, name="notify")
@@ -93,7 +95,7 @@ app.add_typer(member.group, name="member")
 app.add_typer(mandate.suggestion_group, name="suggestion")
 app.add_typer(program.group, name="program")
 app.add_typer(relay.group, name="relay")
+app.add_typer(network.group, name="network")
 app.add_typer(status.group)
 app.add_typer(inspect.group)
-app.add_typer(network.group, name="network")
 app.add_typer(formats.group, name="format")

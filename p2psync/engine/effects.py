@@ -10,8 +10,28 @@ from typing import Literal
 from p2psync.core.changes import Change
 from p2psync.core.files import Touch
 from p2psync.core.ops import OpId
+from p2psync.errors import P2PSyncError
 
 # -- events -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Courier:
+    """A bundle on its way in, and what has come of it so far (see ``engine.courier``).
+
+    ``entries``: how many were new; ``lacking``: logs of which the writer has more than is here now.
+    ``refusal``: why the newcomer that wrote it is not admitted; ``mistake``: what no honest writer
+    writes.
+    """
+
+    mandate: bytes
+    entries: int = 0
+    lacking: int = 0
+    admitted: bool = False
+    refusal: P2PSyncError | None = None
+    mistake: str = ""
+    heard: bool = False
+    """All entries came; content is asked for from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +42,8 @@ class LinkUp:
     device: bytes
     outbound: bool
     address: str
+    courier: "Courier | None" = None
+    """Set when no device is at the other end, but a bundle that it wrote."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,16 @@ from typing import assert_never
 from p2psync import __version__
 from p2psync.core.changes import Change, FileAdded, FileDetached, FileReturned, FileSaved
 from p2psync.core.crypto import SigningKey
+from p2psync.core.frontier import Tip
 from p2psync.core.membership import Membership
 from p2psync.core.ops import Operation
-from p2psync.engine import wire
+from p2psync.engine import courier, wire
 from p2psync.engine.desk import Desk
 from p2psync.engine.effects import (
     ChunksKnown,
     CloseLink,
     ContentLost,
+    Courier,
     DialFailed,
     Effect,
     Event,
@@ -126,12 +128,12 @@ class Engine:
         self._addresses = addresses
         self._desk = Desk(entropy)
         self._links: dict[int, _Link] = {}
+        self._couriers: dict[int, tuple[Courier, bytes]] = {}
+        """Bundles that are being taken in, and who wrote each."""
         self._held: dict[bytes, _Held] = {}
         self._peering = Peering(device, self._desk)
         self._transfer = Transfer(device, self._desk)
-        self._whereabouts = Whereabouts(
-            device, self._desk, self._peering, self._common, self._key
-        )
+        self._whereabouts = Whereabouts(device, self._desk, self._peering, self._common, self._key)
 
     # -- mandates -----------------------------------------------------------------------------
 
@@ -297,6 +299,9 @@ class Engine:
     # -- links --------------------------------------------------------------------------------
 
     def _link_up(self, event: LinkUp) -> None:
+        if event.courier is not None:
+            self._couriers[event.link] = (event.courier, event.device)
+            return
         if event.outbound and event.address:
             self._peering.sighted(event.device, [event.address])
         relayed = is_relayed(event.address)
@@ -317,6 +322,7 @@ class Engine:
     def _drop_link(self, number: int, *, mistake: bool = False) -> None:
         link = self._links.pop(number, None)
         if link is None:
+            self._drop_courier(number)
             return
         self._desk.timers.cancel(("handshake", number))
         self._desk.timers.cancel(("idle", number))
@@ -326,6 +332,14 @@ class Engine:
             if mandate in self._held:
                 self._held[mandate].exchange.close(number)
         self._peering.link_down(number, link.device, mistake=mistake)
+
+    def _drop_courier(self, number: int) -> None:
+        carried = self._couriers.pop(number, None)
+        if carried is not None:
+            self._transfer.drop(number)
+            held = self._held.get(carried[0].mandate)
+            if held is not None:
+                held.exchange.replica.forget(number)
 
     def _fail(self, link: _Link, cause: str, *, mistake: bool = True) -> None:
         """End a link for a peer's mistake; only who shares a mandate is told which."""
@@ -351,13 +365,25 @@ class Engine:
     def _frame(self, number: int, frame: bytes) -> None:
         link = self._links.get(number)
         if link is None:
-            return  # we ended it; its last frames do not count
+            # Of a link that we ended the last frames do not count.
+            if number in self._couriers:
+                self._carried(number, frame)
+            return
         try:
             message = wire.decode(frame)
             if message is not None:
                 self._message(link, message)
         except BadInputError as error:
             self._fail(link, error.text)
+
+    def _carried(self, number: int, frame: bytes) -> None:
+        """Take a frame of a bundle."""
+        carried, device = self._couriers[number]
+        held = self._held.get(carried.mandate)
+        if held is not None:
+            courier.take(carried, number, device, held.exchange, self._transfer, frame)
+            self._after_entries(carried.mandate)
+            self._tell_content()
 
     def _message(self, link: _Link, message: wire.Message) -> None:
         if link.handshake.peer_nonce is None and not isinstance(message, wire.Hello):
@@ -726,6 +752,25 @@ class Engine:
             for session in held.exchange.sessions.values()
             if session.told and session.device not in held.left
         )
+
+    def exhausted(self, link: int, mandate: bytes) -> bool:
+        """Tell whether a bundle that is being taken in holds no more of what is wanted."""
+        return self._transfer.exhausted(link, mandate)
+
+    def unfetched(self, mandate: bytes) -> frozenset[bytes]:
+        """The files of a mandate of whose content something has not come."""
+        return self._transfer.unfetched(mandate)
+
+    def held_by(self, mandate: bytes, device: bytes) -> tuple[Tip, ...]:
+        """What a device is known to have: what it wrote itself, and what it last said."""
+        exchange = self._held[mandate].exchange
+        replica = exchange.replica
+        own = {log for log, each in replica.state.logs.items() if each == device}
+        tips = {tip: None for tip in replica.tips() if tip.log in own}
+        for session in exchange.sessions.values():
+            if session.device == device:
+                tips |= {tip: None for of_log in session.remote.values() for tip in of_log}
+        return tuple(tips)
 
     def known_addresses(self, device: bytes) -> tuple[str, ...]:
         """Where a device may be dialled, the latest first; worth keeping over a restart."""

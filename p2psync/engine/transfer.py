@@ -132,6 +132,10 @@ class Transfer:
         """How many versions of a mandate are not whole yet, or not known to be."""
         return self._lacking[mandate]
 
+    def unfetched(self, mandate: bytes) -> frozenset[bytes]:
+        """The files of a mandate of whose content something has not come."""
+        return frozenset(each.file for key, each in self._fetches.items() if key[0] == mandate)
+
     def touched(self) -> list[bytes]:
         """The mandates for which ``lacking`` changed since this was last asked."""
         touched, self._touched = list(self._touched), {}
@@ -346,6 +350,15 @@ class Transfer:
         source.device = device
         source.handles[mandate] = handle
         self.pump()
+
+    def exhausted(self, link: int, mandate: bytes) -> bool:
+        """Tell whether a peer has given all that it has of what is wanted of a mandate now."""
+        source = self._sources.get(link)
+        return (source is None or not source.asked) and all(
+            fetch.found and fetch.missing and (source is None or fetch.key in source.avoid)
+            for fetch in self._fetches.values()
+            if fetch.mandate == mandate
+        )
 
     def close(self, link: int, mandate: bytes) -> None:
         """A peer gives a mandate's chunks no more."""

@@ -14,10 +14,10 @@ from p2psync.core.audit import Content, Head, Log
 from p2psync.core.files import Version
 from p2psync.errors import (
     AuditNothing,
-    AuditOutputExists,
     BadInputError,
     ChunkMissing,
     CryptoError,
+    NotOverwritten,
 )
 from p2psync.node import find, views
 from p2psync.node.mandates import Mandates
@@ -150,6 +150,6 @@ def _beginning(opened: Opened, entries: OrderedEntries) -> tuple[Head, list[Log]
 def _write(place: Path, writer: Writer, needed_bytes: int) -> None:
     with Folder.open(place.parent) as folder:
         if folder.stat(place.name) is not None:
-            raise AuditOutputExists(path=str(place))
+            raise NotOverwritten(path=str(place))
         check_room(str(place.parent), needed_bytes)
         folder.replace(place.name, writer.blocks(), None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import trio
 
 from p2psync.engine.effects import (
+    Courier,
     FrameReceived,
     LinkDown,
     LinkUp,
@@ -38,6 +39,10 @@ SENT_AT_ONCE_MAX = 16
 """Frames that are sent where everything else waits."""
 CLOSING_SECONDS = 30.0
 """How long a peer may take to read what was under way when its link is ended."""
+
+
+def _ignore(_: int) -> None:
+    pass
 
 
 @dataclass(slots=True)
@@ -81,15 +86,21 @@ class Links:
         self._links: dict[int, _Standing] = {}
         self._next = 1
 
-    async def serve(self, link: Link) -> None:
-        """Join a link to the engine until it ends, whoever ends it."""
+    async def serve(
+        self, link: Link, courier: Courier | None = None, numbered: Callable[[int], None] = _ignore
+    ) -> None:
+        """Join a link to the engine until it ends, whoever ends it.
+
+        With a ``courier`` it stands for a bundle; ``numbered`` is told the link's number.
+        """
         if self._runner.broken is not None:
             await link.abort()
             return
         number, self._next = self._next, self._next + 1
         standing = self._links[number] = _Standing(link)
         outbound = link.direction == "outbound"
-        self._runner.feed(LinkUp(number, link.device, outbound, link.remote_address))
+        self._runner.feed(LinkUp(number, link.device, outbound, link.remote_address, courier))
+        numbered(number)
         clean = False
         try:
             with standing.scope:

@@ -84,8 +84,8 @@ from p2psync.node.contents import Contents
 from p2psync.node.delivery import Delivery
 from p2psync.node.desktop import Desktop
 from p2psync.node.detaching import Detaching
-from p2psync.node.holding import Holding
 from p2psync.node.doubts import Doubts
+from p2psync.node.holding import Holding
 from p2psync.node.hooks import Hooks
 from p2psync.node.identity import Identity, LockedKey, check_person_name
 from p2psync.node.key_file import KeyFile
@@ -96,8 +96,8 @@ from p2psync.node.notices import Notices
 from p2psync.node.opened import Opened
 from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
-from p2psync.node.reach import reached
 from p2psync.node.proxies import ProxyUse
+from p2psync.node.reach import reached
 from p2psync.node.refusals import refusal
 from p2psync.node.relays import Relays
 from p2psync.node.removal import Removal
@@ -187,7 +187,7 @@ class Node:
             self.engine, store, self.pieces.store, self._perform, self._disk_failed
         )
         self.runner.ahead = self._ahead
-        self.links = Links(self.runner, self._frames, self._frames_at_once)
+        self.links = Links(self.runner, self.frames, self._frames_at_once)
         clock = clock or Clock()
         self.notices = Notices(store, lambda: views.iso(clock.now_ms()), self._named)
         self.detaching = Detaching(self)
@@ -668,6 +668,10 @@ class Node:
         pulse, self.pulse = self.pulse, trio.Event()
         pulse.set()
 
+    def look_again(self) -> None:
+        """Have who waits for something look at it again."""
+        self._pulse()
+
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return when the condition holds; looked at whenever something changed."""
         while not condition():
@@ -691,7 +695,7 @@ class Node:
                 self.shelf.write_out(opened, file_id)
             return
 
-    async def _frames(
+    async def frames(
         self, send: SendEntries | SendOpening | SendChunks
     ) -> AsyncGenerator[bytes, None]:
         """Yield the frames that a send stands for, read piece by piece."""

@@ -11,6 +11,7 @@ from p2psync.limits import PENDING_LISTED, RECORD_TALES_LISTED, VERSIONS_LISTED_
 from p2psync.node import find, views
 from p2psync.node.attaching import Said
 from p2psync.node.auditing import Auditing
+from p2psync.node.bundles import Bundles
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import later_key
@@ -43,6 +44,7 @@ class NodeService:
         self._placing = Placing(node, self._mandates.attaching)
         self._seat = Seat(node)
         self._auditing = Auditing(node, self._mandates)
+        self._bundles = Bundles(node, self._mandates)
         self._versions = Versions(node, self.posting)
 
     async def resume(self) -> None:
@@ -78,10 +80,10 @@ class NodeService:
             },
             "alerts": len((await self.alerts(None))["alerts"]),
         }
-        if node.failure is not None:
-            answer["read_only"] = {"text": node.failure.text, "hint": node.failure.hint}
         if node.proxy.current() is not None:
             answer["proxy"] = node.proxy.view()
+        if node.failure is not None:
+            answer["read_only"] = {"text": node.failure.text, "hint": node.failure.hint}
         return answer
 
     async def stop(self) -> Json:
@@ -379,6 +381,18 @@ class NodeService:
         """Write a mandate's audit file."""
         return await self._auditing.export(mandate, output, keys=keys, contents=contents)
 
+    # -- bundles ------------------------------------------------------------------------------
+
+    async def bundle_export(
+        self, mandate: str, output: str, member: str | None, since: str | None
+    ) -> Json:
+        """Write a bundle."""
+        return await self._bundles.export(mandate, output, member, since)
+
+    async def bundle_import(self, path: str) -> Json:
+        """Take in a bundle."""
+        return await self._bundles.take(path)
+
     async def retention_show(self, mandate: str | None) -> Json:
         """Show what is kept of old versions."""
         return await self._node.retention.show(mandate)
@@ -499,6 +513,20 @@ class NodeService:
         """Note how often a file promises to be saved."""
         return await self._telling.expect(mandate, file, seconds)
 
+    # -- the way out --------------------------------------------------------------------------
+
+    async def proxy_show(self) -> Json:
+        """The HTTP proxy that this node uses, and how it does."""
+        return self._node.proxy.view()
+
+    async def proxy_set(self, url: str, password: str | None) -> Json:
+        """Use a proxy from now on."""
+        return await self._node.proxy.set(url, password)
+
+    async def proxy_clear(self) -> Json:
+        """Forget the proxy that was set."""
+        return await self._node.proxy.clear()
+
     # -- relays -------------------------------------------------------------------------------
 
     async def relay_list(self) -> Json:
@@ -516,17 +544,3 @@ class NodeService:
     async def relay_remove(self, relay: str, mandate: str | None = None) -> Json:
         """Use a relay no more, here or for all members of a mandate."""
         return await self._node.relays.remove(relay, mandate)
-    # -- the way out --------------------------------------------------------------------------
-
-    async def proxy_show(self) -> Json:
-        """The HTTP proxy that this node uses, and how it does."""
-        return self._node.proxy.view()
-
-    async def proxy_set(self, url: str, password: str | None) -> Json:
-        """Use a proxy from now on."""
-        return await self._node.proxy.set(url, password)
-
-    async def proxy_clear(self) -> Json:
-        """Forget the proxy that was set."""
-        return await self._node.proxy.clear()
-

@@ -156,7 +156,7 @@ def test_the_report_tells_what_was_done(home_only: CommandLine, file: Path, tmp_
     for word in ("Anna", "Ben", "Dupont SA", "a.ecf", "What is proven", "What is not proven"):
         assert word in text
     again = home_only("audit", "report", str(file), "-o", str(out), "--json")
-    assert (again.code, again.error["code"]) == (3, "audit-output-exists")
+    assert (again.code, again.error["code"]) == (3, "not-overwritten")
     french = home_only("audit", "report", str(file), "-o", str(out), "--force", "--lang", "fr")
     assert french.code == 0 and "Ce qui est prouvé" in out.read_text("utf-8")
     assert home_only("audit", "report", str(file), "-o", "r.doc").code == 2

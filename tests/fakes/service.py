@@ -97,6 +97,44 @@ class FakeService:
             "heads": [{"log": "a" * 64, "seq": 2, "entry": "e" * 64}],
         }
 
+    async def bundle_export(
+        self, mandate: str, output: str, member: str | None, since: str | None
+    ) -> JsonObject:
+        self.calls.append(("bundle_export", mandate, output, member, since))
+        found = self._find(mandate)
+        return {
+            "path": output,
+            "mandate": found["id"],
+            "name": found["name"],
+            "at": NOW,
+            "partial": bool(member or since),
+            "for": member,
+            "entries": 12,
+            "contents": 2,
+            "lacking": [],
+            "bytes": 48_213,
+        }
+
+    async def bundle_import(self, path: str) -> JsonObject:
+        self.calls.append(("bundle_import", path))
+        self._fail()
+        found = next(iter(self.mandates.values()))
+        return {
+            "mandate": found["id"],
+            "name": found["name"],
+            "from": "Ana",
+            "machine": "desk",
+            "device": "d" * 64,
+            "at": NOW,
+            "partial": False,
+            "entries": 12,
+            "new": 5,
+            "admitted": False,
+            "files": ["sales.ecf"],
+            "gaps": 0,
+            "lacking": [],
+        }
+
     async def status(self) -> JsonObject:
         self._fail()
         return {
@@ -157,6 +195,7 @@ class FakeService:
                     "role": "owner",
                     "online": True,
                     "reached": None,
+                    "pace": None,
                     "last_seen": NOW,
                 }
             ],
@@ -902,6 +941,17 @@ class FakeService:
         self.stopping.set()
         return {"stopping": True}
 
+    async def proxy_show(self) -> JsonObject:
+        return dict(PROXY)
+
+    async def proxy_set(self, url: str, password: str | None) -> JsonObject:
+        self.calls.append(("proxy_set", url, password))
+        return dict(PROXY)
+
+    async def proxy_clear(self) -> JsonObject:
+        self.calls.append(("proxy_clear",))
+        return {**PROXY, "proxy": None, "source": None, "state": "off"}
+
     async def relay_list(self) -> JsonObject:
         return {"relays": [RELAY]}
 
@@ -919,6 +969,15 @@ class FakeService:
         return {"peer": RELAY["peer"], "own": mandate is not None, "mandates": named}
 
 
+PROXY: JsonObject = {
+    "proxy": "http://office@proxy.example.ch:8080",
+    "source": "setting",
+    "password": True,
+    "exempt": [],
+    "state": "password-refused",
+    "since": "2025-04-01T10:00:00Z",
+    "cause": "it does not take the user name or the password",
+}
 RELAY: JsonObject = {
     "peer": "12D3KooWRelay",
     "address": "/dns4/relay.example.ch/tcp/4001",
@@ -928,24 +987,4 @@ RELAY: JsonObject = {
     "state": "unreachable",
     "since": "2025-04-01T10:00:00Z",
     "cause": "connection refused",
-}
-    async def proxy_show(self) -> JsonObject:
-        return dict(PROXY)
-
-    async def proxy_set(self, url: str, password: str | None) -> JsonObject:
-        self.calls.append(("proxy_set", url, password))
-        return dict(PROXY)
-
-    async def proxy_clear(self) -> JsonObject:
-        self.calls.append(("proxy_clear",))
-        return {**PROXY, "proxy": None, "source": None, "state": "off"}
-
-PROXY: JsonObject = {
-    "proxy": "http://office@proxy.example.ch:8080",
-    "source": "setting",
-    "password": True,
-    "exempt": [],
-    "state": "password-refused",
-    "since": "2025-04-01T10:00:00Z",
-    "cause": "it does not take the user name or the password",
 }

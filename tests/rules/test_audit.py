@@ -10,7 +10,7 @@ import trio
 
 from p2psync.audit.account import account
 from p2psync.audit.verify import Verification, Wanted, read_heads, verify
-from p2psync.errors import AuditOutputExists, FileInMandateFolder, IdentityLocked
+from p2psync.errors import FileInMandateFolder, IdentityLocked, NotOverwritten
 from tests.audit.book import SCRIPT
 from tests.node.rig import CRP, V1, V2, Machine, founded, in_step, linked, running
 from tests.rules.offices import meet, office
@@ -129,7 +129,7 @@ async def test_b_his_2_an_export_overwrites_nothing_and_is_private(tmp_path: Pat
         path = await exported(anna)
         assert path.stat().st_mode & 0o777 == 0o600
         before = path.read_bytes()
-        with pytest.raises(AuditOutputExists):
+        with pytest.raises(NotOverwritten):
             await exported(anna)
         inside = str(anna.opened().folder / "x.p2psync-audit")
         with pytest.raises(FileInMandateFolder):

@@ -163,7 +163,7 @@ def report(
     if kind not in (".html", ".htm", ".pdf"):
         raise errors.ReportKindUnknown(path=out)
     if place.exists() and not force:
-        raise errors.AuditOutputExists(path=place)
+        raise errors.NotOverwritten(path=place)
     wanted = _wanted(pin, heads, authorities)
     found = _verified(file, wanted, records=True)
     if not found.sound:
