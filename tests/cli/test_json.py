@@ -33,7 +33,7 @@ def test_mandate_show(acme: CommandLine) -> None:
         "problems",
     }
     assert set(shown["members"][0]) == {
-        *("device", "name", "machine", "role", "online", "reached", "last_seen"),
+        *("device", "name", "machine", "role", "online", "reached", "pace", "last_seen"),
     }
 
 
