@@ -100,6 +100,8 @@ class Connection:
         self._scope = trio.CancelScope()
         self._reason = _CLOSED_HERE
         self._sent_at = trio.current_time()
+        self.read_at = self._sent_at
+        """When the last message came in that was really the peer's."""
         self._doubted = doubted
         self._asked = trio.Event()
         """Set when data was sent since it was last made; an answer to a ping is none."""
@@ -213,6 +215,7 @@ class Connection:
             if not messages:
                 self.abort("the peer closed the connection")
                 return
+            self.read_at = trio.current_time()
             small = 0
             for message in messages:
                 before = self._muxer.small_frames
@@ -299,6 +302,9 @@ class Connection:
             heard_at = max(self._session.stream.heard_at, excused_at)
             if now - heard_at > config.silence_seconds:
                 raise LinkBroken("the peer fell silent")
+            if now - max(self.read_at, excused_at) > config.unread_seconds:
+                # Who is in between can make bytes come for ever, of which none is the peer's.
+                raise LinkBroken("nothing that came could be read")
             if now - min(heard_at, self._sent_at) >= config.keepalive_seconds:
                 self._muxer.ping()
             if self._muxer.streams or self._holds or now < self._kept_until:
@@ -311,15 +317,19 @@ class Connection:
         while True:
             self._asked = trio.Event()
             await self._asked.wait()
-            asked_at = trio.current_time()
             if not self._muxer.pinging:
                 self._muxer.ping()
-            # A peer that is far is given more time.
-            planned = asked_at + max(self._config.doubt_seconds, 3 * self._muxer.rtt)
-            await trio.sleep_until(planned)
-            held_up = trio.current_time() - planned > self._config.doubt_seconds / 2
-            if self._session.stream.heard_at < asked_at and not held_up:
-                doubted()
+            since = trio.current_time()
+            while self._muxer.pinging:
+                # A peer that is far is given more time.
+                planned = since + max(self._config.doubt_seconds, 3 * self._muxer.rtt)
+                await trio.sleep_until(planned)
+                held_up = trio.current_time() - planned > self._config.doubt_seconds / 2
+                if self._session.stream.heard_at > since or held_up:
+                    since = trio.current_time()
+                elif self._muxer.pinging:
+                    doubted()
+                    break
 
     async def _say_why(self, reason: str) -> None:
         self._reason = reason

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import trio
@@ -12,8 +13,8 @@ from p2psync import limits
 from p2psync.engine.ports import Link, LinkBroken, LinkEnded
 from p2psync.errors import PeerNotExpected, PeerUnreachable
 from p2psync.network import access, circuit
+from p2psync.network import circuits as keeping
 from p2psync.network.circuit import Answer, Connect, Reservation, Status
-from p2psync.network.circuits import RESERVATION_SECONDS_MAX
 from p2psync.network.config import TransportConfig
 from p2psync.network.connection import Connection
 from p2psync.network.link import PROTOCOL
@@ -23,7 +24,8 @@ from tests.network.virtual import Device, Net, circuits
 
 SEEDS = 4
 FRAMES = [f"posting {number} of Acme".encode() * (1 + number % 50) for number in range(60)]
-MET_SECONDS = 30.0
+MET_SECONDS = 45.0
+"""Who passes on bytes that are no message is told from one that is slow only after a while."""
 HANDSHAKE_BYTES = 600
 """About what goes each way before the first frame."""
 
@@ -104,27 +106,24 @@ async def test_b_net_2_an_honest_relay_beside_it_carries_all(
         other.kept(bad.address, good.address),
     ):
         began = trio.current_time()
-        calls = 0
-        ways = circuits([bad.address, good.address])
-        while True:
+        both = circuits([bad.address, good.address])
+        ways, calls, heard = both, 0, "nothing"
+        while heard != "all":
             calls += 1
-            try:
-                link = await one.transport.dial(other.device, ways)
-            except PeerUnreachable:
-                continue
-            if await carries(link, one, other):
-                break
+            link = await one.transport.dial(other.device, ways)
+            heard = await carries(link, one, other)
             await link.abort()
-            avoided = [each for each in ways if each.endswith(link.remote_address)]
-            ways = [*(each for each in ways if each not in avoided), *avoided]
+            apart = [each for each in both if not each.endswith(link.remote_address)]
+            ways = apart if heard == "nothing" else both
         assert trio.current_time() - began < MET_SECONDS
         assert calls <= 3
 
 
-async def carries(link: Link, one: Device, other: Device) -> bool:
-    """Whether a link carries all frames before it is doubted or cut."""
+async def carries(link: Link, one: Device, other: Device) -> Literal["all", "nothing", "cut"]:
+    """What comes of a link on which all frames are sent: it is not heard on it, or it is cut."""
     doubted = len(one.doubts)
     arrived: list[bytes] = []
+    cut = trio.Event()
 
     async def receive() -> None:
         while True:
@@ -133,20 +132,21 @@ async def carries(link: Link, one: Device, other: Device) -> bool:
                 while True:
                     arrived.append(await theirs.receive())
             except (LinkBroken, LinkEnded):
-                pass
+                cut.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(receive)
         try:
             for frame in FRAMES:
                 await link.send(frame)
-            with trio.move_on_after(5):
-                while len(arrived) < len(FRAMES) and len(one.doubts) == doubted:
-                    await trio.sleep(0.01)
+            while arrived != FRAMES and len(one.doubts) == doubted and not cut.is_set():
+                await trio.sleep(0.01)
         except LinkBroken:
-            pass
+            cut.set()
         nursery.cancel_scope.cancel()
-    return arrived == FRAMES
+    if arrived == FRAMES:
+        return "all"
+    return "cut" if cut.is_set() else "nothing"
 
 
 # -- who meets whom ------------------------------------------------------------------------------
@@ -295,9 +295,9 @@ QUIET = TransportConfig(
     known=lambda _: True,
     keepalive_seconds=600,
     silence_seconds=1_800,
-    idle_seconds=RESERVATION_SECONDS_MAX,
+    idle_seconds=86_400,
 )
-"""Half a day takes less than a second so."""
+"""Hours take less than a second so."""
 NOW = int(time.time())
 RESERVATIONS = {
     "in the past": Reservation(NOW - 10_000),
@@ -311,9 +311,10 @@ RESERVATIONS = {
 
 @pytest.mark.parametrize("name", RESERVATIONS)
 async def test_b_net_2_an_absurd_reservation_is_asked_for_anew_neither_all_the_time_nor_never(
-    name: str, autojump_clock: MockClock
+    name: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = 3_600 if RESERVATIONS[name].expires <= NOW else RESERVATION_SECONDS_MAX
+    # A day takes long also on a clock that jumps: an hour stands for it.
+    monkeypatch.setattr(keeping, "RESERVATION_SECONDS_MAX", 3_600)
     asked: list[float] = []
 
     async def reserve(stream: Stream) -> None:
@@ -328,9 +329,9 @@ async def test_b_net_2_an_absurd_reservation_is_asked_for_anew_neither_all_the_t
         one.kept(bad.address),
     ):
         assert one.transport.addresses() == (bad.address.circuit,), "nothing but our own words"
-        await trio.sleep(seconds)
+        await trio.sleep(3_601)
         assert one.states() == ["reserved"]
-        assert 2 <= len(asked) <= 2 + seconds / 30
+        assert 2 <= len(asked) <= 2 + 3_600 / 30
 
 
 async def test_b_net_2_a_relay_that_grants_and_cuts_is_tried_ever_more_seldom(
@@ -361,7 +362,7 @@ async def test_b_net_2_endless_calls_of_a_relay_hold_little_and_keep_out_nobody(
     autojump_clock: MockClock,
 ) -> None:
     """It opens calls and fills each as far as it may, for ever; an honest relay's calls come in."""
-    net = Net()
+    net = Net(way_seconds=0.02)
     hostile = HostileRelay()
     async with (
         net.relay(1, hostile.serve) as bad,
@@ -379,8 +380,10 @@ async def test_b_net_2_endless_calls_of_a_relay_hold_little_and_keep_out_nobody(
             try:
                 stream = await connection.open_stream(circuit.STOP)
                 await circuit.write_message(stream, circuit.stop_bytes(Connect(said)))
-                while True:
-                    await stream.write(b"\xff" * 65_536)
+                if number % 4 == 0:
+                    while True:
+                        await stream.write(b"\xff" * 65_536)
+                await stream.wait_end()
             except LinkBroken:
                 pass
 
@@ -388,10 +391,12 @@ async def test_b_net_2_endless_calls_of_a_relay_hold_little_and_keep_out_nobody(
             nonlocal opened
             while True:
                 connection = hostile.devices[other.device]
-                for _ in range(20):
-                    opened += 1
-                    nursery.start_soon(call, connection, opened)
-                await trio.sleep(0.25)
+                if connection.ended.is_set():
+                    await trio.sleep(0.05)
+                    continue
+                opened += 1
+                nursery.start_soon(call, connection, opened)
+                await trio.sleep(0.01)
 
         async def watch() -> None:
             nonlocal most_bytes, most_upgrading
@@ -404,7 +409,7 @@ async def test_b_net_2_endless_calls_of_a_relay_hold_little_and_keep_out_nobody(
 
         nursery.start_soon(flood)
         nursery.start_soon(watch)
-        for _ in range(8):
+        for _ in range(4):
             ours, theirs = await one.link_to(other, good.address)
             await ours.send(b"still")
             assert await theirs.receive() == b"still"
@@ -412,7 +417,7 @@ async def test_b_net_2_endless_calls_of_a_relay_hold_little_and_keep_out_nobody(
             await theirs.abort()
             await trio.sleep(0.5)
         nursery.cancel_scope.cancel()
-    assert opened >= 320
+    assert opened >= 200
     assert most_upgrading <= limits.CONNECTIONS_UPGRADING_PER_ADDRESS_MAX + 2
     assert most_bytes <= limits.CIRCUITS_INBOUND_MAX * limits.LINK_WINDOW_START_BYTES
 

@@ -6,6 +6,7 @@ an end was given up meanwhile.
 
 import errno
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,15 @@ class End:
         self._closed = False
         self._lost: list[bytes | None] = []
         """What did not get through; ``None`` is the end."""
+        self._under_way: deque[tuple[float, bytes | None]] = deque()
         self._changed = trio.lowlevel.ParkingLot()
+
+    async def _travel(self) -> None:
+        while self._under_way:
+            due, data = self._under_way[0]
+            await trio.sleep_until(due)
+            self._under_way.popleft()
+            self._put(data)
 
     def _arrives(self, data: bytes | None) -> None:
         if data is None:
@@ -57,6 +66,14 @@ class End:
         elif not self._closed:
             self._inbox += data
         self._changed.unpark_all()
+
+    def _send(self, data: bytes | None) -> None:
+        if not self._net.way_seconds:
+            self._put(data)
+            return
+        self._under_way.append((trio.current_time() + self._net.way_seconds, data))
+        if len(self._under_way) == 1:
+            trio.lowlevel.spawn_system_task(self._travel)
 
     def _put(self, data: bytes | None) -> None:
         if self._place in self._net.dark:
@@ -104,9 +121,10 @@ class End:
         if self._closed or (self.other._closed and self._place not in self._net.dark):
             raise LinkBroken("the connection was lost")
         waiting = len(self.other._inbox) + sum(len(each or b"") for each in self._lost)
+        waiting += sum(len(each or b"") for _, each in self._under_way)
         count = max(0, min(len(data), ROOM_BYTES - waiting))
         if count:
-            self._put(bytes(data[:count]))
+            self._send(bytes(data[:count]))
         return count
 
     async def writable(self) -> None:
@@ -123,12 +141,12 @@ class End:
         await self.send(data)
 
     def end(self) -> None:
-        self._put(None)
+        self._send(None)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._put(None)
+            self._send(None)
             self._changed.unpark_all()
 
 
@@ -156,6 +174,8 @@ class VirtualTransport(Libp2pTransport):
 class Net:
     """Who listens, and whose packets are lost."""
 
+    way_seconds: float = 0.0
+    """How long bytes are on their way."""
     listeners: dict[TcpAddress, Libp2pTransport] = field(default_factory=dict)
     dark: set[TcpAddress] = field(default_factory=set)
     calls: list[tuple[float, TcpAddress]] = field(default_factory=list)
