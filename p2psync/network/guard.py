@@ -41,6 +41,12 @@ class Guard:
         self._strangers_max = strangers_max
         self._slots: list[Slot] = []
 
+    def admit(self, device: bytes) -> None:
+        """A device has shown that it is no stranger; its connections are not sent away for one."""
+        for slot in self._slots:
+            if slot.device == device:
+                slot.member = True
+
     def resize(self, inbound_max: int, strangers_max: int) -> None:
         """Have other bounds from now on; who is here stays."""
         self._inbound_max = inbound_max

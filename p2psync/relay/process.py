@@ -103,7 +103,7 @@ async def _main(
         stopping = trio.Event()
         async with trio.open_nursery() as nursery:
             relay = RelayProcess(seed, config)
-            relay.restore(state.load(home.root))
+            relay.restore(state.load(home.root), time.time())
             kept = state.StateFile(home.root, relay.snapshot)
             relay.changed = kept.touch
             relay.state_kept = lambda: not kept.failed

@@ -42,6 +42,11 @@ async def _refuse_links(link: Link) -> None:
     await link.close()
 
 
+def _inbound_max(config: RelayConfig) -> int:
+    """Devices that are called, as many that only call, and who has not shown anything yet."""
+    return 2 * config.devices_max + limits.CONNECTIONS_STRANGERS_MAX
+
+
 class RelayProcess:
     """One relay: its transport with the protocols that it serves."""
 
@@ -67,8 +72,8 @@ class RelayProcess:
             config=TransportConfig(
                 known=lambda device: self.policy.granted(device) is not None,
                 streams_inbound_max=limits.CIRCUITS_INBOUND_MAX,
-                strangers_max=config.devices_max,
-                inbound_max=config.devices_max + limits.CONNECTIONS_STRANGERS_MAX,
+                strangers_max=limits.CONNECTIONS_STRANGERS_MAX,
+                inbound_max=_inbound_max(config),
                 ground=GroundConfig(
                     certificate=self.certificate.context,
                     reverse_proxies=frozenset(config.reverse_proxies),
@@ -126,6 +131,7 @@ class RelayProcess:
         if connection not in known:
             known.append(connection)
         if connection.relay is None:
+            self.transport.guard.admit(connection.device)
             self.relay.came_back(connection)
 
     # -- where it is
@@ -169,9 +175,7 @@ class RelayProcess:
         self.config = config
         self.relay.reservation_seconds = config.reservation_seconds
         self.relay.circuits_max = config.circuits_max
-        self.transport.guard.resize(
-            config.devices_max + limits.CONNECTIONS_STRANGERS_MAX, config.devices_max
-        )
+        self.transport.guard.resize(_inbound_max(config), limits.CONNECTIONS_STRANGERS_MAX)
         for device in self.policy.reload(config):
             self.relay.drop(device)
             self.board.forget(device)
@@ -214,11 +218,10 @@ class RelayProcess:
         )
         return State(tuple(places), used)
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: State, now: float) -> None:
         """Keep the places that devices had, for as long as they may take to come back."""
         open_to_all = [Token("", "")] if self.config.open else []
         tokens = {self._mark(each.secret): each for each in (*self.config.tokens, *open_to_all)}
-        now = time.time()
         for kept in state.places:
             expires = min(kept.expires, now + limits.RELAY_RETURN_SECONDS_MAX)
             token = tokens.get(kept.token)

@@ -7,6 +7,7 @@ and a digest; without a file that holds the relay begins anew.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,7 +113,6 @@ def load(home: Path) -> State:
     """What the last process remembered; nothing where there is no file, or one that is damaged."""
     try:
         with Folder.open(home) as folder:
-            folder.remove_leftovers()
             data, _found = folder.read(FILE, limits.RELAY_STATE_BYTES_MAX)
         return decode(data)
     except FileAbsent:
@@ -123,17 +123,24 @@ def load(home: Path) -> State:
 
 
 class StateFile:
-    """Writes the file when something changed, at most once in ``pause_seconds``.
+    """Writes the file when something changed, at most once in ``pause_seconds``, and again after
+    ``again_seconds`` when the disk failed.
 
     ``snapshot`` gives what is to be remembered.
     """
 
     def __init__(
-        self, home: Path, snapshot: Callable[[], State], *, pause_seconds: float = 0.2
+        self,
+        home: Path,
+        snapshot: Callable[[], State],
+        *,
+        pause_seconds: float = 0.2,
+        again_seconds: float = 5.0,
     ) -> None:
         self._home = home
         self._snapshot = snapshot
         self._pause_seconds = pause_seconds
+        self._again_seconds = again_seconds
         self._changed = trio.Event()
         self.failed = False
         """Whether the last write came to nothing."""
@@ -144,18 +151,26 @@ class StateFile:
 
     async def run(self) -> None:
         """Write until cancelled, and then once more."""
+        await trio.to_thread.run_sync(self._clear_up)
         try:
             while True:
                 await self._changed.wait()
                 self._changed = trio.Event()
                 await self.write()
-                await trio.sleep(self._pause_seconds)
+                if self.failed:
+                    self.touch()
+                await trio.sleep(self._again_seconds if self.failed else self._pause_seconds)
         finally:
             with trio.CancelScope(shield=True):
                 await self.write()
 
+    def _clear_up(self) -> None:
+        """Remove what a process left that was killed while it wrote."""
+        with suppress(P2PSyncError), Folder.open(self._home) as folder:
+            folder.remove_leftovers()
+
     async def write(self) -> None:
-        """Write now. A disk that fails is told of once, and tried again with the next change."""
+        """Write now; a disk that fails is told of once."""
         state = self._snapshot()
         try:
             await trio.to_thread.run_sync(self._replace, state)
