@@ -79,7 +79,7 @@ def import_(
 def _show_exported(said: Mapping[str, Any]) -> None:
     output.say(
         _(
-            "{path}: {entries} log entries and {contents} contents of {name} ({size})",
+            "{path} ({size}) holds {name}: log entries: {entries}, contents: {contents}",
             path=said["path"],
             entries=said["entries"],
             contents=said["contents"],
