@@ -53,7 +53,7 @@ class TransportConfig:
     """So long a relayed link stands before a hole is punched: a direct call may do as well."""
     punch_seconds: float = 5.0
     """How long both sides of one try call."""
-    punch_again_seconds: float = 30.0
+    punch_again_seconds: float = 10.0
     punch_again_seconds_max: float = 3600.0
     """The wait after three tries; it doubles."""
     reach_again_seconds: float = 900.0

@@ -152,6 +152,7 @@ class Reaching:
         self._mapper.look_again()
         for witness in list(self._witnesses.values()):
             if not witness.connection.ended.is_set():
+                witness.asked = ()
                 self._host.spawn(partial(self._hear, witness))
         self._look()
 

@@ -194,6 +194,22 @@ async def test_the_relay_says_where_it_sees_us_and_that_it_can_call() -> None:
         )
 
 
+async def test_in_another_network_the_relay_is_asked_anew_and_members_are_told() -> None:
+    async with house(config=RELAY_CONFIG) as relay, peer(1, relay) as one:
+        reaching = one.transport.reaching
+        told: list[tuple[str, ...]] = []
+        reaching.told_changed = lambda: told.append(reaching.told())
+        await until(lambda: reaching.reach() == "public")
+        reaching.outside.mapped = (TcpAddress("ip4", "203.0.113.9", 4001),)
+        reaching.moved()
+        assert reaching.reach() == "unknown"
+        assert told[-1] == ("/ip4/203.0.113.9/tcp/4001",)
+        await until(lambda: reaching.reach() == "public")
+        reaching.moved()
+        assert reaching.reach() == "unknown"
+        await until(lambda: reaching.reach() == "public")
+
+
 async def test_strangers_are_not_told_where_we_are() -> None:
     stranger = TransportConfig(
         known=lambda device: False, public=lambda _: True, punch_after_seconds=0.01
