@@ -47,6 +47,18 @@ class Machine:
         """Run ``ip`` inside."""
         _ip("-n", self.namespace, *arguments)
 
+    def slow(self, device: str, rate: str) -> None:
+        """Send at most so much out of a device, such as ``16mbit``; empty: as fast as it goes."""
+        verb = "replace" if rate else "del"
+        shape = ("tbf", "rate", rate, "burst", "256kb", "latency", "50ms") if rate else ()
+        inside = ("ip", "netns", "exec", self.namespace)
+        subprocess.run(
+            [*inside, "tc", "qdisc", verb, "dev", device, "root", *shape],
+            check=True,
+            capture_output=True,
+            timeout=20,
+        )
+
     def readdress(self, host: str) -> None:
         """Give the machine another address, as a change of network does."""
         self.ip("addr", "flush", "dev", self.device, "scope", "global")

@@ -1,6 +1,7 @@
 """B-NET-2: two offices, each behind a NAT of its own, and a relay on the "Internet"."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from tests.e2e.homes import CRP, Home, eventually, example, found_mandate, invite, same, save
 from tests.e2e.test_relay import RelayHome, state_of
-from tests.netns import HARD_NAT, PLAIN_NAT, Nat, Office, internet
+from tests.netns import HARD_NAT, PLAIN_NAT, Machine, Nat, Office, internet
 
 V1 = example("atelier_2025_v1.ecf")
 V2 = example("atelier_2025_v2.ecf")
@@ -22,6 +23,7 @@ class Offices:
     accountant: Home
     clerk: Home
     networks: tuple[Office, ...]
+    middle: Machine
 
     def start(self) -> None:
         """Run all three at once."""
@@ -70,7 +72,7 @@ def two_offices(tmp_path: Path, *nats: Nat, start: bool = True) -> Iterator[Offi
         relay, accountant, clerk = homes
         assert isinstance(relay, RelayHome)
         try:
-            offices = Offices(relay, accountant, clerk, networks)
+            offices = Offices(relay, accountant, clerk, networks, middle)
             if start:
                 offices.start()
             yield offices
@@ -100,6 +102,27 @@ def test_offices_sync_through_the_relay_and_then_through_a_hole(tmp_path: Path) 
         save(sales, V1)
         eventually(same(copy, V1), what="the office comes back")
         eventually(lambda: offices.how() == ["punched", "punched"], what="a direct way again")
+
+
+def test_a_large_file_on_its_way_goes_on_over_the_direct_link(tmp_path: Path) -> None:
+    """B-NET-2: it began through the relay, slowly, and is whole in the end."""
+    large = os.urandom(48 * 1024 * 1024)
+    with two_offices(tmp_path, PLAIN_NAT, PLAIN_NAT) as offices:
+        accountant, clerk = offices.accountant, offices.clerk
+        found_mandate(accountant, NAME)
+        accountant("attach", NAME, accountant.put("annexes.bin", large), "--kind", "other")
+        accountant("relay", "add", offices.relay.address(RELAY))
+        eventually(lambda: state_of(accountant) == "reserved", what="a reservation")
+        ticket = invite(accountant, clerk, NAME)
+        offices.middle.slow("office2", "24mbit")  # alone through the relay it would take 17 s
+        joined = clerk("subscribe", ticket)
+        eventually(lambda: reached(accountant) == "relayed", what="a way through the relay")
+        eventually(lambda: offices.how() == ["punched", "punched"], what="a direct way")
+        offices.middle.slow("office2", "")
+        eventually(same(Path(joined["folder"]) / "annexes.bin", large))
+        assert clerk("wait", NAME, "--timeout", "30")["synced"]
+        carried = offices.relay("relay", "status")["carried_bytes"]
+        assert 0 < carried < len(large), "the rest came directly"
 
 
 def test_where_no_hole_can_be_punched_the_relay_goes_on_passing_on(tmp_path: Path) -> None:
