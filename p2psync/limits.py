@@ -74,8 +74,8 @@ RECORD_TEXT_CHARS_MAX = 500
 FILE_PROBLEMS_MAX = 1_000
 INSPECTED_AT_ONCE_BYTES_MAX = 16 * MIB
 """A larger file is inspected block by block."""
-INSPECTED_CURRENCIES_MAX = 64
-"""Currencies of one file that are summed up apart."""
+SUMMED_CURRENCIES_MAX = 64
+"""Currencies of one file that are summed up apart, or shown."""
 INSPECTED_RECORDS_LISTED = 20
 """Records, changes and problems that are listed unless more or fewer are asked for."""
 INSPECTED_CHANGES_MAX = 20_000

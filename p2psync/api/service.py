@@ -246,12 +246,16 @@ class Service(Protocol):
     ) -> JsonObject:
         """List what waits to be posted, by file and period (B-POS-1, B-POS-2, B-POS-8).
 
-        ``{"added", "deleted", "groups": {"added", "deleted"}, "changed", "amount", "left_out",
-        "files": [{"name", "kind", "period", "added", "deleted", "groups", "changed", "amount",
-        "amount_added", "amount_deleted", "saved_by", "machine", "saved", "records": [{"change":
-        "added"|"deleted", "changed"?, "text", "amount", "date", …}], "left_out", "problems"}]}``.
+        ``{"added", "deleted", "groups": {"added", "deleted"}, "changed", "amount", "amounts",
+        "left_out", "files": [{"name", "kind", "period", "added", "deleted", "groups", "changed",
+        "amount", "amounts", "amount_added", "amount_deleted", "saved_by", "machine", "saved",
+        "records": [{"change": "added"|"deleted", "changed"?, "text", "amount", "date", …}],
+        "left_out", "problems"}]}``.
         The numbers are complete; at most ``records`` records are listed, ``left_out`` are not.
-        ``period`` is ``None`` for dates in no accounting period. No ``files`` means all.
+        ``amounts`` is ``{CURRENCY: {"amount", "added", "deleted"}}`` with an empty name where none
+        is said; a balanced entry counts once, and ``amount`` and the like are ``None`` where there
+        are several currencies. ``period`` is ``None`` for dates in no accounting period. No
+        ``files`` means all.
         """
 
     async def post(

@@ -104,6 +104,15 @@ def counts(pending: object) -> str:
     return f"+{added} -{deleted}" if added or deleted else ""
 
 
+def amounts(said: Mapping[str, Any]) -> str:
+    """Return the sums of each currency: ``12.50 CHF, 3.00 EUR``."""
+    told = []
+    for currency, each in said["amounts"].items():
+        amount = each["amount"] if isinstance(each, Mapping) else each
+        told.append(f"{amount} {currency}".rstrip())
+    return ", ".join(told) or str(said["amount"])
+
+
 def short(identifier: object) -> str:
     """Return the beginning of an id, enough to name it on a terminal; whole when piped."""
     text = "" if identifier is None else str(identifier)

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 
 from p2psync.core.ops import OpId
-from p2psync.core.records import Record, Segment
+from p2psync.core.records import Record, Segment, Side, side_of
 
 _EXACT = Context(prec=64)
 """No sum of a file's amounts is rounded: what is taken away again leaves nothing behind."""
 _ZERO = Decimal(0)
+Amounts = dict[str, Decimal]
+"""Sums by currency (empty: none is named); none of them is zero."""
 NO_DAY = 0
 """The day of what has no date; others count from 0001-01-01."""
 
@@ -25,19 +27,24 @@ NO_DAY = 0
 class Sums:
     """What is to be added and deleted in the accounting: records, their amounts, and the segments
     (single lines and groups) that they stand in.
+
+    Of a balanced entry whose lines name one account each, the debits are its amount.
     """
 
     added: int = 0
     deleted: int = 0
-    added_amount: Decimal = _ZERO
-    deleted_amount: Decimal = _ZERO
+    added_amounts: Amounts = field(default_factory=dict)
+    deleted_amounts: Amounts = field(default_factory=dict)
     added_groups: int = 0
     deleted_groups: int = 0
 
     @property
-    def amount(self) -> Decimal:
+    def amounts(self) -> Amounts:
         """What is to be added less what is to be deleted."""
-        return _EXACT.subtract(self.added_amount, self.deleted_amount)
+        amounts = dict(self.added_amounts)
+        for currency, amount in self.deleted_amounts.items():
+            _add(amounts, currency, amount, -1)
+        return amounts
 
     @property
     def empty(self) -> bool:
@@ -48,10 +55,28 @@ class Sums:
         """Add what another one counts."""
         self.added += other.added
         self.deleted += other.deleted
-        self.added_amount = _EXACT.add(self.added_amount, other.added_amount)
-        self.deleted_amount = _EXACT.add(self.deleted_amount, other.deleted_amount)
+        for currency, amount in other.added_amounts.items():
+            _add(self.added_amounts, currency, amount, 1)
+        for currency, amount in other.deleted_amounts.items():
+            _add(self.deleted_amounts, currency, amount, 1)
         self.added_groups += other.added_groups
         self.deleted_groups += other.deleted_groups
+
+
+def add_side(amounts: Amounts, side: Side, change: int) -> None:
+    """Add what one record counts for (1), or take it away again (-1)."""
+    once = side.once
+    if once is not None:
+        _add(amounts, side.currency, once, change)
+
+
+def _add(amounts: Amounts, currency: str, amount: Decimal, change: int) -> None:
+    move = _EXACT.add if change > 0 else _EXACT.subtract
+    total = move(amounts.get(currency, _ZERO), amount)
+    if total:
+        amounts[currency] = total
+    else:
+        amounts.pop(currency, None)
 
 
 def day_of(date: datetime.date | None) -> int:
@@ -71,15 +96,13 @@ class Measure:
     def hold(self, segment: Segment, change: int) -> None:
         """The file holds a segment once more, or once less."""
         first = True
-        for date, amount in segment.amounts:
-            day = day_of(date)
+        for side in segment.sides:
+            day = day_of(side.date)
             cell = self.days.get(day)
             if cell is None:
                 cell = self.days[day] = Sums()
             cell.added += change
-            if amount is not None:
-                add = _EXACT.add if change > 0 else _EXACT.subtract
-                cell.added_amount = add(cell.added_amount, amount)
+            add_side(cell.added_amounts, side, change)
             if first:
                 cell.added_groups += change
                 first = False
@@ -147,12 +170,11 @@ class Balance:
         cell.added += added
         cell.deleted += deleted
         if record.amount is not None:
+            side = side_of(record)
             if added:
-                move = _EXACT.add if added > 0 else _EXACT.subtract
-                cell.added_amount = move(cell.added_amount, record.amount)
+                add_side(cell.added_amounts, side, added)
             if deleted:
-                move = _EXACT.add if deleted > 0 else _EXACT.subtract
-                cell.deleted_amount = move(cell.deleted_amount, record.amount)
+                add_side(cell.deleted_amounts, side, deleted)
         if cell.empty:
             del self.days[day]
 

@@ -43,6 +43,11 @@ class Side(NamedTuple):
     credit: bool
     currency: str
 
+    @property
+    def once(self) -> Decimal | None:
+        """Its amount in a sum that counts a balanced entry once: a credit alone adds nothing."""
+        return None if self.credit and not self.debit else self.amount
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

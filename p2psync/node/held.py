@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from p2psync.core.balance import Sums, day_of
+from p2psync.core.balance import Amounts, add_side, day_of
 from p2psync.core.crdt import Element, Value
 from p2psync.core.files import FileState
 from p2psync.core.ops import Answer, Hold
-from p2psync.core.records import Record
+from p2psync.core.records import Record, side_of
 from p2psync.node import views
 from p2psync.node.copies import Copy
 from p2psync.node.looking import Records, Whole
@@ -26,10 +26,9 @@ def describe(
     if isinstance(found, Records):
         after = [record for segment in found.document.segments for record in segment.records]
     gone = _without(before, after)
-    sums = Sums()
+    amounts: Amounts = {}
     for record in gone:
-        if record.amount is not None:
-            sums.include(Sums(added_amount=record.amount))
+        add_side(amounts, side_of(record), 1)
     days = [day_of(record.date) for record in gone if record.date is not None]
     return Hold(
         file,
@@ -40,7 +39,7 @@ def describe(
         len(after),
         len(gone),
         len(_without(after, before)),
-        _short(views.amount(sums.amount)) if gone else "",
+        _short(views.told_amounts(amounts)) if gone else "",
         min(days, default=None),
         max(days, default=None),
     )

@@ -132,7 +132,8 @@ def _file(state: Mandate, file: FileState, name: str) -> Json:
         "pending": {
             "added": added,
             "deleted": deleted,
-            "amount": views.amount(sums.amount),
+            "amount": views.one_amount(sums.amounts),
+            "amounts": views.amounts(sums.amounts),
         },
     }
 

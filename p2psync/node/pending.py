@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -10,7 +11,7 @@ from p2psync.core.files import FileState
 from p2psync.core.records import Problem
 from p2psync.errors import P2PSyncError
 from p2psync.formats.cresus_settings import Settings
-from p2psync.limits import PENDING_LISTED_MAX
+from p2psync.limits import PENDING_LISTED_MAX, SUMMED_CURRENCIES_MAX
 from p2psync.node import find, views
 from p2psync.node.findings import Content
 from p2psync.node.node import Node
@@ -69,7 +70,7 @@ class Pending:
             "deleted": every.deleted,
             "groups": {"added": every.added_groups, "deleted": every.deleted_groups},
             "changed": sum(row["changed"] for row in rows),
-            "amount": views.amount(every.amount),
+            **_sums(every),
             "left_out": sum(row["left_out"] for row in rows),
             "files": rows,
         }
@@ -138,13 +139,14 @@ class Pending:
             data={
                 "added": sums.added,
                 "deleted": sums.deleted,
-                "amount": views.amount(sums.amount),
+                "amount": views.one_amount(sums.amounts),
+                "amounts": views.amounts(sums.amounts),
                 "periods": [_counts(period, part.sums) for period, part in parts.items()],
                 "saved": views.iso_of(latest.hlc),
             },
             added=str(sums.added),
             deleted=str(sums.deleted),
-            amount=views.amount(sums.amount),
+            amount=views.told_amounts(sums.amounts),
             periods=_told(parts),
             who=views.person(opened.state, latest.device),
             when=views.iso_of(latest.hlc)[:16].replace("T", " "),
@@ -208,9 +210,9 @@ def _rows(
             "deleted": sums.deleted,
             "groups": {"added": sums.added_groups, "deleted": sums.deleted_groups},
             "changed": part.changed,
-            "amount": views.amount(sums.amount),
-            "amount_added": views.amount(sums.added_amount),
-            "amount_deleted": views.amount(sums.deleted_amount),
+            **_sums(sums),
+            "amount_added": views.one_amount(sums.added_amounts),
+            "amount_deleted": views.one_amount(sums.deleted_amounts),
             "saved_by": None if latest is None else views.person(opened.state, latest.device),
             "machine": None if latest is None else views.machine(opened.state, latest.device),
             "saved": None if latest is None else views.iso_of(latest.hlc),
@@ -229,7 +231,25 @@ def _counts(period: str | None, sums: Sums) -> Json:
         "period": period,
         "added": sums.added,
         "deleted": sums.deleted,
-        "amount": views.amount(sums.amount),
+        "amount": views.one_amount(sums.amounts),
+        "amounts": views.amounts(sums.amounts),
+    }
+
+
+def _sums(sums: Sums) -> Json:
+    """The sum where there is one currency, and the sums of each."""
+    currencies = sorted({*sums.added_amounts, *sums.deleted_amounts})[:SUMMED_CURRENCIES_MAX]
+    net, zero = sums.amounts, Decimal(0)
+    return {
+        "amount": None if len(currencies) > 1 else views.one_amount(net),
+        "amounts": {
+            each: {
+                "amount": views.amount(net.get(each, zero)),
+                "added": views.amount(sums.added_amounts.get(each, zero)),
+                "deleted": views.amount(sums.deleted_amounts.get(each, zero)),
+            }
+            for each in currencies
+        },
     }
 
 
@@ -237,7 +257,7 @@ def _told(parts: Mapping[str | None, Part]) -> str:
     """Each period in few words, the same in every language."""
     told = [
         f"{period or '?'}: +{part.sums.added} -{part.sums.deleted} = "
-        f"{views.amount(part.sums.amount)}"
+        f"{views.told_amounts(part.sums.amounts)}"
         for period, part in islice(parts.items(), _PERIODS_TOLD_MAX)
     ]
     return "; ".join([*told, "…"] if len(parts) > _PERIODS_TOLD_MAX else told)

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from p2psync.core import crypto
-from p2psync.core.balance import Sums, day_of
+from p2psync.core.balance import Amounts, Sums, day_of
 from p2psync.core.body import PendingRecord
 from p2psync.core.crdt import measured
 from p2psync.core.files import FileState
@@ -35,7 +35,7 @@ Listed = tuple[int, Json]
 Route = Callable[[int], str | None]
 """Tells the period of a day."""
 
-_VERSION = 3
+_VERSION = 4
 """Rises when the same file gives another tally."""
 _NOTE = b"pending"
 _AT_ONCE_RECORDS = 5_000
@@ -303,12 +303,12 @@ def _from_note(mark: bytes, note: Any) -> Tally | None:
     )
 
 
-def _noted_sums(sums: Sums) -> list[int | str]:
+def _noted_sums(sums: Sums) -> list[int | dict[str, str]]:
     return [
         sums.added,
         sums.deleted,
-        str(sums.added_amount),
-        str(sums.deleted_amount),
+        {currency: str(amount) for currency, amount in sums.added_amounts.items()},
+        {currency: str(amount) for currency, amount in sums.deleted_amounts.items()},
         sums.added_groups,
         sums.deleted_groups,
     ]
@@ -316,4 +316,8 @@ def _noted_sums(sums: Sums) -> list[int | str]:
 
 def _sums(noted: Any) -> Sums:
     added, deleted, more, less, groups, gone = noted
-    return Sums(added, deleted, Decimal(more), Decimal(less), groups, gone)
+    return Sums(added, deleted, _amounts(more), _amounts(less), groups, gone)
+
+
+def _amounts(noted: dict[str, str]) -> Amounts:
+    return {currency: Decimal(amount) for currency, amount in noted.items()}

@@ -3,7 +3,7 @@ docs/spec/api.md.
 """
 
 import datetime
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +12,7 @@ from p2psync.core.files import FileState, PendingRecord, Receipt, Version
 from p2psync.core.mandate import Mandate
 from p2psync.core.records import Problem, Record
 from p2psync.formats import registry
+from p2psync.limits import SUMMED_CURRENCIES_MAX
 from p2psync.node.opened import Opened
 
 Json = dict[str, Any]
@@ -198,6 +199,24 @@ def amount(value: Decimal) -> str:
     cents = cents.rstrip("0").ljust(2, "0") if point else "00"
     digits = f"{whole}.{cents}"
     return digits.removeprefix("-") if not value else digits
+
+
+def amounts(sums: Mapping[str, Decimal]) -> Json:
+    """Sums by currency as text."""
+    shown = sorted(sums.items())[:SUMMED_CURRENCIES_MAX]
+    return {currency: amount(each) for currency, each in shown}
+
+
+def one_amount(amounts: Mapping[str, Decimal]) -> str | None:
+    """A sum as text, without its currency; ``None`` where there is more than one."""
+    return None if len(amounts) > 1 else amount(next(iter(amounts.values()), Decimal(0)))
+
+
+def told_amounts(amounts: Mapping[str, Decimal]) -> str:
+    """A sum in few words, the same in every language: ``12.50 CHF, 3.00 EUR``."""
+    shown = sorted(amounts.items())[:SUMMED_CURRENCIES_MAX]
+    told = [f"{amount(each)} {currency}".rstrip() for currency, each in shown]
+    return ", ".join([*told, "…"] if len(amounts) > len(told) else told or ["0.00"])
 
 
 def posted_count(file: FileState) -> int:

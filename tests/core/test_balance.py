@@ -18,12 +18,20 @@ from tests.core.lines import read
 
 DAYS = (None, datetime.date(2025, 3, 1), datetime.date(2026, 1, 1))
 AMOUNTS = (None, Decimal("0.05"), Decimal("-12.5"), Decimal("99999999999999999999.99999999"))
+SIDES: tuple[dict[str, str], ...] = (
+    {},
+    {"debit": "1000", "credit": "3000"},
+    {"debit": "1000", "credit": "...", "currency": "CHF"},
+    {"debit": "", "credit": "3000", "currency": "CHF"},
+    {"currency": "EUR"},
+)
 ELEMENTS: list[OpId] = [(b"e" * 32, number) for number in range(3)]
 
 
 def _record(number: int) -> Record:
     key = bytes([number]) * 16
-    return Record(key, key, f"r{number}", DAYS[number % 3], AMOUNTS[number // 3 % 4])
+    day, amount, fields = DAYS[number % 3], AMOUNTS[number // 3 % 4], SIDES[number % 5]
+    return Record(key, key, f"r{number}", day, amount, fields)
 
 
 def _segment(numbers: Iterable[int]) -> Segment:
@@ -50,19 +58,26 @@ def _naive(held: Counter[int], posted: Counter[int]) -> dict[int, Sums]:
     for adds, (here, there) in ((True, sides), (False, sides[::-1])):
         for key, count in (here[0] - there[0]).items():
             cell = days.setdefault(day_of(by_key[key].date), Sums())
-            amount = (by_key[key].amount or Decimal(0)) * count
+            record = by_key[key]
+            currency = record.fields.get("currency", "")
+            once = not (record.fields.get("credit") == "3000" and not record.fields["debit"])
+            amount = (record.amount or Decimal(0)) * count if once else Decimal(0)
             if adds:
                 cell.added += count
-                cell.added_amount += amount
+                cell.added_amounts[currency] = cell.added_amounts.get(currency, 0) + amount
             else:
                 cell.deleted += count
-                cell.deleted_amount += amount
+                cell.deleted_amounts[currency] = cell.deleted_amounts.get(currency, 0) + amount
         for key, count in (here[1] - there[1]).items():
             cell = days.setdefault(day_of(groups[key].records[0].date), Sums())
             if adds:
                 cell.added_groups += count
             else:
                 cell.deleted_groups += count
+    for cell in days.values():
+        for amounts in (cell.added_amounts, cell.deleted_amounts):
+            for currency in [each for each, amount in amounts.items() if not amount]:
+                del amounts[currency]
     return days
 
 
@@ -177,3 +192,26 @@ def test_what_was_removed_leaves_no_trace_in_the_order_and_can_come_back() -> No
     segments.apply(Change(edits=[((later, 0), (entry, 7), b"007 | edited\n")]), 3)
     assert segments.emit().startswith(b"007 | edited\n390 | x\n")
     assert segments.record_count() == 11
+
+
+def test_b_pos_1_a_balanced_entry_counts_once_and_currencies_are_summed_apart() -> None:
+    fields = (
+        ({"debit": "1020", "credit": "...", "currency": "CHF"}, 100),
+        ({"debit": "...", "credit": "3000", "currency": "CHF"}, 90),
+        ({"debit": "...", "credit": "2200", "currency": "CHF"}, 10),
+        ({"debit": "1021", "credit": "3000", "currency": "EUR"}, 7),
+        ({"currency": "USD"}, -3),
+    )
+    records = tuple(
+        Record(bytes([place]) * 16, b"", "", None, Decimal(amount), each)
+        for place, (each, amount) in enumerate(fields)
+    )
+    segment = Segment(b"raw", bytes(16), bytes(16), records)
+    measure, balance = Measure(), Balance()
+    measure.hold(segment, 1)
+    balance.hold(ELEMENTS[0], segment, 1)
+    for days in (measure.days, balance.days):
+        assert total(days).amounts == {"CHF": 100, "EUR": 7, "USD": -3}
+        assert total(days).added == 5
+    balance.post(segment, 1)
+    assert total(balance.days).amounts == {}

@@ -502,6 +502,7 @@ class FakeService:
             "groups": {"added": 1, "deleted": 0},
             "changed": 0,
             "amount": "1200.50",
+            "amounts": {"CHF": {"amount": "1200.50", "added": "1200.50", "deleted": "0.00"}},
             "left_out": 1 - len(listed),
             "files": [
                 {
@@ -513,6 +514,9 @@ class FakeService:
                     "groups": {"added": 1, "deleted": 0},
                     "changed": 0,
                     "amount": "1200.50",
+                    "amounts": {
+                        "CHF": {"amount": "1200.50", "added": "1200.50", "deleted": "0.00"}
+                    },
                     "amount_added": "1200.50",
                     "amount_deleted": "0.00",
                     "saved_by": self.name,
@@ -693,7 +697,12 @@ class FakeService:
                     "changed": NOW,
                     "by": self.name,
                     "posted": 10,
-                    "pending": {"added": 2, "deleted": 0, "amount": "20.00"},
+                    "pending": {
+                        "added": 2,
+                        "deleted": 0,
+                        "amount": "20.00",
+                        "amounts": {"": "20.00"},
+                    },
                 }
             ],
             "receipts": [

@@ -94,12 +94,12 @@ def test_a_large_file_is_read_block_by_block_and_seen_the_same(
 
 def test_currencies_beyond_the_limit_are_summed_up_together() -> None:
     counts = surveyed("a.bin", b"").counts
-    for number in range(limits.INSPECTED_CURRENCIES_MAX + 9):
+    for number in range(limits.SUMMED_CURRENCIES_MAX + 9):
         fields = {"currency": f"X{number}"}
         record = Record(b"k" * 16, b"m" * 16, "", None, Decimal(1), fields)
         counts.take(Segment(b"x", b"k" * 16, b"m" * 16, (record,)))
     totals = counts.totals()
-    assert len(totals) == limits.INSPECTED_CURRENCIES_MAX + 1
+    assert len(totals) == limits.SUMMED_CURRENCIES_MAX + 1
     assert totals["…"].plus == 9
 
 

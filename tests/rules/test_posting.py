@@ -85,21 +85,50 @@ async def test_b_pos_1_the_accounting_hears_of_each_save_how_much_it_is_who_and_
             assert [each["period"] for each in told["data"]["periods"]] == [YEAR, None]
             assert told["data"]["periods"][1]["amount"] == "2340.00"
             assert "8 added and 0 deleted" in told["text"]
-            assert f"({YEAR}: +7 -0 = 8335.47; ?: +1 -0 = 2340.00)" in told["text"]
+            assert f"({YEAR}: +7 -0 = 7405.81; ?: +1 -0 = 2340.00)" in told["text"]
             one_period = (await events(ben, "records-waiting"))[0]["text"]
-            assert "8335.47 in all; saved by" in one_period
+            assert "7405.81 in all; saved by" in one_period
             assert "Ben" in told["text"]
             assert await anna.service.pending("Books") == await ben.service.pending("Books")
         found = await anna.service.pending("Books")
         inside, outside = sorted(found["files"], key=lambda row: row["period"] is None)
         assert (inside["name"], inside["period"], inside["added"]) == ("a.ecf", YEAR, 7)
         assert inside["groups"] == {"added": 5, "deleted": 0}  # one group of three lines
-        assert (inside["amount"], inside["amount_deleted"]) == ("8335.47", "0.00")
+        assert (inside["amount"], inside["amount_deleted"]) == ("7405.81", "0.00")
         assert inside["saved_by"] == "Ben"
         assert datetime.datetime.fromisoformat(inside["saved"]).tzinfo is not None
         assert (outside["period"], outside["added"], outside["amount"]) == (None, 1, "2340.00")
         assert [problem["code"] for problem in outside["problems"]] == ["no-period"]
-        assert found["amount"] == "10675.47"
+        assert found["amount"] == "9745.81"
+
+
+async def test_b_pos_1_a_balanced_entry_counts_once_and_currencies_are_summed_apart(
+    tmp_path: Path,
+) -> None:
+    entries = (
+        b'2025-03-01 * "Sale"\n  Assets:Bank  100.00 CHF\n  Income:Sales  -90.00 CHF\n'
+        b"  Liabilities:VAT  -10.00 CHF\n\n"
+        b'2025-03-02 * "Sale"\n  Assets:Bank  20.00 EUR\n  Income:Sales  -20.00 EUR\n'
+    )
+    async with office(tmp_path) as (anna, ben), linked(anna, ben):
+        path = ben.file("books.beancount", entries)
+        await ben.service.attach("Books", [path], "invoicing", None, None)
+        await in_step(anna, ben)
+        found = await anna.service.pending("Books", ["books.beancount"])
+        assert (found["added"], found["amount"]) == (5, None)
+        assert found["amounts"] == {
+            "CHF": {"amount": "100.00", "added": "100.00", "deleted": "0.00"},
+            "EUR": {"amount": "20.00", "added": "20.00", "deleted": "0.00"},
+        }
+        (row,) = found["files"]
+        assert (row["amount"], row["amount_added"], row["amounts"]) == (
+            None,
+            None,
+            found["amounts"],
+        )
+        told = (await events(anna, "records-waiting"))[-1]
+        assert "100.00 CHF, 20.00 EUR in all; saved by" in told["text"]
+        assert told["data"]["amounts"] == {"CHF": "100.00", "EUR": "20.00"}
 
 
 async def test_b_pos_1_numbers_are_complete_however_few_records_are_listed(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def _show_state(said: Mapping[str, Any]) -> None:
                     each["records"],
                     each["posted"],
                     output.counts(each["pending"]),
-                    each["pending"]["amount"] if output.counts(each["pending"]) else "",
+                    output.amounts(each["pending"]) if output.counts(each["pending"]) else "",
                     each["bytes"],
                 )
                 for each in state["files"]

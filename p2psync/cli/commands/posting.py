@@ -162,7 +162,7 @@ def _show_pending(said: Mapping[str, Any], *, lists: bool) -> None:
                 file["deleted"],
                 output.counts(file["groups"]),
                 file["changed"] or None,
-                file["amount"],
+                output.amounts(file),
                 file["saved_by"],
                 local_time(file["saved"]),
             )
@@ -174,7 +174,7 @@ def _show_pending(said: Mapping[str, Any], *, lists: bool) -> None:
             "in all {added} added and {deleted} deleted records, {amount}",
             added=said["added"],
             deleted=said["deleted"],
-            amount=said["amount"],
+            amount=output.amounts(said),
         )
     )
     if lists:

@@ -15,9 +15,9 @@ from p2psync.limits import (
     FILE_HEAD_BYTES,
     FILE_PROBLEMS_MAX,
     INSPECTED_AT_ONCE_BYTES_MAX,
-    INSPECTED_CURRENCIES_MAX,
     RECORD_FILE_BYTES_MAX,
     SEGMENT_BYTES_MAX,
+    SUMMED_CURRENCIES_MAX,
 )
 
 Blocks = Callable[[], Iterable[bytes]]
@@ -26,7 +26,7 @@ Evidence = Literal["content", "name", "told"]
 """``told``: a person said so."""
 Month = tuple[int, int]
 MORE_CURRENCIES = "…"
-"""Stands for all currencies beyond ``INSPECTED_CURRENCIES_MAX``."""
+"""Stands for all currencies beyond ``SUMMED_CURRENCIES_MAX``."""
 
 WHY_WHOLE_TEXTS = {
     "format": "files of this format are kept whole",
@@ -80,7 +80,7 @@ class Counts:
 
     def _bucket(self, date: datetime.date | None, currency: str) -> Sums:
         if currency not in self.currencies:
-            if len(self.currencies) < INSPECTED_CURRENCIES_MAX:
+            if len(self.currencies) < SUMMED_CURRENCIES_MAX:
                 self.currencies.add(currency)
             else:
                 currency = MORE_CURRENCIES
