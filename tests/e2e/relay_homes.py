@@ -23,7 +23,7 @@ class RelayHome(Home):
     @property
     def port(self) -> int:
         """Where it listens."""
-        return 4000 + self.number
+        return 4001 + 10 * (self.number - 1)
 
     def host(self, network: int) -> str:
         """Its address in one of the two networks."""
@@ -31,15 +31,18 @@ class RelayHome(Home):
         return f"10.78.{network}.{1 + 10 * (self.number - 1)}"
 
     def launch(self, *options: str) -> None:
-        """Run the relay."""
+        """Run the relay; ``options`` replace those that keep several on one machine apart."""
         self.root.mkdir(parents=True, exist_ok=True)
-        config = self.root / "relay.toml"
-        config.write_text(
-            f'listen = ["/ip4/0.0.0.0/tcp/{self.port}"]\nmonitor = "127.0.0.1:{self.port + 1000}"\n'
-        )
+        if self.number > 1 and not options:
+            config = self.root / "relay.toml"
+            config.write_text(
+                f'listen = ["/ip4/0.0.0.0/tcp/{self.port}"]\n'
+                f'monitor = "127.0.0.1:{self.port + 1}"\n'
+            )
+            options = ("--config", str(config))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command("relay", "run", "--config", str(config), *options),
+                self._command("relay", "run", *options),
                 cwd=self.root,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -75,12 +78,18 @@ class Offices:
         """The first relay."""
         return self.relays[0]
 
+    def start(self) -> None:
+        """Run both nodes."""
+        for home in (self.accountant, self.clerk):
+            home.launch()
+        for home in (self.accountant, self.clerk):
+            home.await_ready()
+
     def use(self, *relays: RelayHome) -> None:
         """Have both use some relays, each by the address that it has in their network."""
         for relay in relays:
             self.accountant("relay", "add", relay.address(relay.host(1)))
             self.clerk("relay", "add", relay.address(relay.host(2)))
-        self.reserved(self.accountant)  # the clerk shares nothing yet, and waits for no call
 
     def reserved(self, *homes: Home) -> None:
         """Wait until both, or these, are reached through all relays that they use."""
