@@ -60,6 +60,7 @@ class ProxyUse:
         self._environment: Mapping[str, str] = {}
         self._proxy: Proxy | None = None
         self._source: Source | None = None
+        self.grace_seconds = GRACE_SECONDS
         self.changed: Callable[[], None] = lambda: None
         """Called when there is another way out."""
         self._forget()
@@ -199,11 +200,12 @@ class ProxyUse:
                 return  # It opens other ways.
         else:
             self._working.clear()
+        before = self._state
         self._now(news.trouble, news.cause)
         error = self._error(self._proxy, news)
         if news.trouble == "password-refused":
             self._tell(error)
-        else:
+        elif news.trouble != before:
             self._node.start_soon(partial(self._tell_later, self._since_ms, error))
 
     def _error(self, proxy: Proxy, news: ProxyNews) -> P2PSyncError:
@@ -221,7 +223,7 @@ class ProxyUse:
         self._state, self._cause = state, cause
 
     async def _tell_later(self, since_ms: int, error: P2PSyncError) -> None:
-        await trio.sleep(GRACE_SECONDS)
+        await trio.sleep(self.grace_seconds)
         if self._since_ms == since_ms and self._state != "works":
             self._tell(error)
 
