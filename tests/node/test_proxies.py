@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import trio
+from trio.testing import wait_all_tasks_blocked
 
 from p2psync.errors import ProxyInvalid, ProxySettingUnreadable
 from p2psync.network.address import parse_address
 from p2psync.network.ground_config import ProxyNews
 from p2psync.network.proxy import Trouble
 from p2psync.node.proxies import FILE, ProxyUse
+from tests.network.rig import until
 from tests.node.rig import Machine, running
 
 RELAY = parse_address("/ip4/203.0.113.1/tcp/443/tls/ws")
@@ -116,12 +117,12 @@ async def test_a_proxy_that_opens_one_way_refuses_nothing(tmp_path: Path) -> Non
         use.on_news(news(use, "refused", "403", at="4001"))
         use.on_news(news(use, None))
         use.on_news(news(use, "refused", "403", at="4001"))
-        await trio.sleep(0.05)
+        await wait_all_tasks_blocked(0.05)
         assert use.view()["state"] == "works"
         assert await machine.alerts() == []
         use.on_news(news(use, "refused", "it does not call 203.0.113.1:443: 403"))
         assert use.view()["state"] == "refused"
-        await machine.until(lambda: machine.node.notices.holds("proxy-refused"))
+        await until(lambda: machine.node.notices.holds("proxy-refused"))
         assert await machine.alerts() == ["proxy-refused"]
 
 
