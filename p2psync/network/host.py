@@ -1,6 +1,5 @@
 """The transport: listens, calls and authenticates (docs/decisions/0010-network-host.md)."""
 
-import contextlib
 import errno
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -39,10 +38,11 @@ from p2psync.network.guard import Guard
 from p2psync.network.identity import DEVICE_BYTES, key_pair, peer_id_text
 from p2psync.network.link import PROTOCOL, StreamLink, circuit_of
 from p2psync.network.noise import NoiseSession
-from p2psync.network.portreuse import connect_shared, share_port
+from p2psync.network.portreuse import share_port
 from p2psync.network.reaching import Reaching
 from p2psync.network.relayed import StreamChannel
 from p2psync.network.stream import Stream
+from p2psync.network.to_relay import RelayCalls
 
 if TYPE_CHECKING:
     # libp2p installs trio-typing, whose stubs hide trio's own types from mypy.
@@ -53,8 +53,6 @@ logger = logging.getLogger(__name__)
 _BACKLOG = 1024
 """A burst of connections must not make the kernel forget an honest one for a second or more."""
 _ACCEPT_PAUSE_SECONDS = 0.1
-_STEADY_SECONDS = 10.0
-_UNSTEADY_SECONDS = 300.0
 
 
 class Libp2pTransport:
@@ -93,13 +91,12 @@ class Libp2pTransport:
             circuit.STOP: self._serve_call,
         }
         self.ground = Ground(self._config.ground, self._config.silence_seconds)
+        self._relay_calls = RelayCalls(self, self._keys, self.ground, self._config)
         self.reaching = Reaching(self, self._config)
         self.handle(dcutr.PROTOCOL, self.reaching.serve)
         self.handle(autonat.PROTOCOL, self.reaching.answerer.serve)
         self.circuits = Circuits(self._connect_relay, relays_changed)
         self._doubted = doubted
-        self._unsteady: dict[tuple[bytes, TcpAddress], float] = {}
-        """Addresses of relays where a connection was soon cut, and until when others go first."""
 
     @property
     def peer_id(self) -> str:
@@ -379,75 +376,24 @@ class Libp2pTransport:
     # -- relays
 
     async def _connect_relay(self, address: TcpAddress, relay: bytes) -> Connection:
-        """Open a connection to a relay, on which it may open many streams.
+        """Open a connection to a relay; ``address`` goes before its others."""
+        addresses = (address, *self.circuits.places_of(relay))
 
-        All its addresses are tried at once, ``address`` first; raises ``LinkBroken``.
-        """
-        nursery = self._nursery
-        if nursery is None:
+        def met(connection: Connection, exact: bool) -> None:
+            self.reaching.met(connection, exact=exact, trusted=True)
+
+        return await self._relay_calls.connect(relay, addresses, met)
+
+    def running(self) -> trio.Nursery:
+        """Where connections run; raises ``LinkBroken`` when the transport does not."""
+        if self._nursery is None:
             raise LinkBroken("this transport was stopped")
+        return self._nursery
+
+    def connection_to_relay(self, session: NoiseSession) -> Connection:
+        """The connection over a secured channel to a relay, on which it may open many streams."""
         config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
-        turn = Turn(self._config.late_seconds)
-
-        async def attempt(target: Target) -> tuple[Connection, bool]:
-            assert isinstance(target, Way)
-            raw, exact = await self._ground_to_relay(target)
-            try:
-                session = await upgrade_outbound(raw, self._keys, relay)
-                async with turn.taken():
-                    connection = Connection(session, "outbound", self._handlers, self.spawn, config)
-                    await nursery.start(self._run_to_relay, connection, target)
-            except BaseException:
-                raw.close()
-                raise
-            return connection, exact
-
-        def late(target: Target) -> bool:
-            assert isinstance(target, Way)
-            until = self._unsteady.get((relay, target.address), 0.0)
-            return target.proxy is not None or trio.current_time() < until
-
-        race = Race(
-            relay,
-            attempt,
-            lambda won: won[0].abort(),
-            self._config,
-            late,
-            partial(self.ground.ways, relay=True),
-        )
-        connection, exact = await race.run_to((address, *self.circuits.places_of(relay)))
-        self.reaching.met(connection, exact=exact, trusted=True)
-        return connection
-
-    async def _run_to_relay(
-        self,
-        connection: Connection,
-        way: Way,
-        *,
-        task_status: "TaskStatus[None]" = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        """Run a connection to a relay; a way on which it is soon cut gives others precedence.
-
-        There are networks that let a connection begin, and cut it once they know it.
-        """
-        began = trio.current_time()
-        await connection.run(task_status)
-        place = (connection.device, way.address)
-        self._unsteady.pop(place, None)
-        if connection.was_cut and trio.current_time() - began < _STEADY_SECONDS:
-            self._unsteady[place] = trio.current_time() + _UNSTEADY_SECONDS
-            if len(self._unsteady) > limits.RELAYS_MAX * limits.RELAY_ADDRESSES_MAX:
-                del self._unsteady[next(iter(self._unsteady))]
-
-    async def _ground_to_relay(self, way: Way) -> tuple[Channel, bool]:
-        """The same, if possible from the port on which we listen (then true): what the relay sees
-        of it is where calls from outside come in."""
-        if way.proxy is None and not way.address.web:
-            with contextlib.suppress(OSError):
-                stream = await connect_shared(way.address, self._listening)
-                tune(stream, self._config.silence_seconds)
-                return ByteStream(stream), True
-        return await self.ground.open(way), False
+        return Connection(session, "outbound", self._handlers, self.spawn, config)
 
     async def _serve_call(self, connection: Connection, stream: Stream) -> None:
         """Be called through a relay: the same upgrade as for who calls directly."""
