@@ -8,9 +8,9 @@ PLACE = "/dns4/relay.example.ch/tcp/4001/p2p/12D3KooWRelay"
 
 def test_a_relay_is_named_for_this_node_or_for_all_members(acme: CommandLine) -> None:
     acme("relay", "add", PLACE)
-    assert acme.service.calls[-1] == ("relay_add", PLACE, None)
+    assert list(acme.service.calls[-1]) == ["relay_add", PLACE, None]
     said = acme("relay", "add", PLACE, "--mandate", "Acme")
-    assert acme.service.calls[-1] == ("relay_add", PLACE, "Acme")
+    assert list(acme.service.calls[-1]) == ["relay_add", PLACE, "Acme"]
     assert "12D3KooWRelay" in said.out
 
 
@@ -23,11 +23,11 @@ def test_the_list_says_who_named_each(acme: CommandLine) -> None:
 
 def test_removing_says_who_names_it_still(acme: CommandLine) -> None:
     said = acme("relay", "remove", "relay.example.ch")
-    assert acme.service.calls[-1] == ("relay_remove", "relay.example.ch", None)
+    assert list(acme.service.calls[-1]) == ["relay_remove", "relay.example.ch", None]
     assert "Acme names 12D3KooWRelay for all its members" in said.out
     assert "p2psync relay remove --mandate Acme ends that" in said.out
     said = acme("relay", "remove", "relay.example.ch", "--mandate", "Acme")
-    assert acme.service.calls[-1] == ("relay_remove", "relay.example.ch", "Acme")
+    assert list(acme.service.calls[-1]) == ["relay_remove", "relay.example.ch", "Acme"]
     assert "this node goes on using 12D3KooWRelay: it was added here" in said.out
 
 
