@@ -41,6 +41,8 @@ class Sizes:
     starts: int = 10
     idle_seconds: float = 60.0
     transport_bytes: int = 512 << 20
+    relay_devices: int = 1_000
+    relay_idle_seconds: float = 20.0
     repeats: int = 3
     limit_seconds: float = 1.0
 
@@ -64,6 +66,8 @@ class Sizes:
             starts=3,
             idle_seconds=10.0,
             transport_bytes=128 << 20,
+            relay_devices=20,
+            relay_idle_seconds=1.0,
             repeats=2,
             limit_seconds=0.3,
         )

@@ -10,6 +10,10 @@ from scripts.benchmarks.working import Worker
 NAME = "relay"
 TITLE = "one link through a relay, end-to-end encrypted, three processes"
 GOAL = Goal("≥", 150)
+MEMORY_GOAL = Goal("≤", 250)
+IDLE_GOAL = Goal("≤", 5)
+WHOLE = 1_000
+"""So many devices the goals are for."""
 
 
 def run(context: Context) -> Iterator[Figure]:
@@ -42,3 +46,31 @@ def run(context: Context) -> Iterator[Figure]:
     )
     yield Figure(NAME, OURS, "processor time for 1 GB, both ends", statistics.median(ends), "s")
     yield Figure(NAME, OURS, "processor time for 1 GB, relay", statistics.median(relays), "s")
+    yield from _crowd(context)
+
+
+def _crowd(context: Context) -> Iterator[Figure]:
+    """Measures what a relay takes for devices that are connected and say nothing."""
+    count, seconds = context.sizes.relay_devices, context.sizes.relay_idle_seconds
+    with context.fresh(NAME) as folder:
+        relay = Worker(context, "relay", "hold", str(count), str(seconds), folder=folder)
+        where = relay.line()
+        crowd = Worker(
+            *(context, "relay", "crowd", str(count), where["address"], where["device"]),
+            folder=folder,
+        )
+        crowd.line()
+        taken = relay.line()
+    memory, share = taken["memory"] / 1e6, 100 * taken["share"]
+    tell(f"{NAME}: {count:,} devices: {memory:.0f} MB, {share:.1f} % of a core")
+    whole = count >= WHOLE
+    yield Figure(
+        *(NAME, OURS, f"memory with {count:,} devices", memory, "MB"),
+        goal=MEMORY_GOAL if whole else None,
+        compared=whole,
+    )
+    yield Figure(
+        *(NAME, OURS, f"idle with {count:,} devices", share, "% of a core"),
+        goal=IDLE_GOAL if whole else None,
+        compared=whole,
+    )

@@ -1,8 +1,9 @@
 """A relay, or one end of a link through it.
 
 ``pass``, ``serve BYTES RELAY DEVICE``, ``dial BYTES ADDRESS DEVICE``: the dialling end sends so
-many bytes in frames of 256 KiB and waits for one byte that says that all came. Each prints JSON
-objects, in a process of its own.
+many bytes in frames of 256 KiB and waits for one byte that says that all came. ``hold COUNT
+SECONDS`` and ``crowd COUNT RELAY DEVICE``: a relay with so many devices, and those. Each prints
+JSON objects, in a process of its own.
 """
 
 import json
@@ -100,11 +101,77 @@ async def dial(count: int, address: str, device: str) -> None:
         await link.close()
 
 
+async def hold(count: int, seconds: float) -> None:
+    """Is a relay for everybody; tells what it takes when so many devices have been here a while."""
+    process = RelayProcess(
+        RELAY_SEED,
+        RelayConfig(
+            listen=(LOOPBACK,), open=True, devices_max=count, devices_per_address_max=count
+        ),
+    )
+    all_here = trio.Event()
+
+    def look() -> None:
+        if len(process.relay.reserved) >= count:
+            all_here.set()
+
+    process.changed = look
+    async with process.transport.open() as relay, trio.open_nursery() as nursery:
+        nursery.start_soon(process.look_after)
+        say(address=relay.addresses()[0], device=relay.device.hex())
+        await all_here.wait()
+        await trio.sleep(seconds / 4)
+        used, began = time.process_time(), time.perf_counter()
+        await trio.sleep(seconds)
+        share = (time.process_time() - used) / (time.perf_counter() - began)
+        say(memory=resident_bytes(), share=share)
+        nursery.cancel_scope.cancel()
+
+
+def resident_bytes() -> int:
+    """What of this process is in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def crowd(count: int, relay: str, device: str) -> None:
+    """Are so many devices with a reservation, until the relay goes away."""
+
+    async def refuse(link: Link) -> None:
+        await link.abort()
+
+    address = RelayAddress(parse_address(relay), bytes.fromhex(device))
+    came, gone = trio.Event(), trio.Event()
+    transports: list[Libp2pTransport] = []
+
+    def look() -> None:
+        if transports[-1].addresses():
+            came.set()
+        if came.is_set() and not transports[0].addresses():
+            gone.set()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            came = trio.Event()
+            seed = number.to_bytes(32, "big")
+            transports.append(Libp2pTransport(seed, [], refuse, config=CONFIG, relays_changed=look))
+            await nursery.start(transports[-1].run)
+            nursery.start_soon(transports[-1].circuits.keep, [address])
+            await came.wait()
+        say(devices=count)
+        await gone.wait()
+        nursery.cancel_scope.cancel()
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["pass"]:
             trio.run(pass_on)
         case ["serve", size, *where]:
             trio.run(serve, int(size), *where)
+        case ["hold", count, seconds]:
+            trio.run(hold, int(count), float(seconds))
+        case ["crowd", count, *where]:
+            trio.run(crowd, int(count), *where)
         case ["dial", size, *where]:
             trio.run(dial, int(size), *where)
