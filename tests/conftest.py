@@ -3,9 +3,11 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 from p2psync.i18n import set_language
+from tests.longest import LONGEST
 
 # A deadline asserts how long an example takes, which depends on what else the machine does.
 settings.register_profile("p2psync", deadline=None)
@@ -24,3 +26,9 @@ def pytest_configure() -> None:
 def pytest_runtest_setup() -> None:
     """Begin each test in English: command lines that ran in this process chose a language."""
     set_language("en")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, and leave the others in their order."""
+    places = {path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))

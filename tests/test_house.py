@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from p2psync import errors
+from tests.longest import LONGEST
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = (
@@ -116,6 +117,10 @@ def test_locks_hold_what_the_project_asks_for() -> None:
     )
     build = {canonical(each) for each in groups["build"]}
     assert build <= locked("requirements-build.lock"), "run scripts/lock"
+
+
+def test_files_that_are_begun_first_are_there() -> None:
+    assert [path for path in LONGEST if not (ROOT / path).is_file()] == []
 
 
 def test_every_module_says_what_it_is_for() -> None:
