@@ -18,7 +18,9 @@ from p2psync.api.address import read_address
 from tests.kills.faults import Faults
 from tests.kills.meter import Meter
 
-READY_SECONDS_MAX = 60.0
+READY_SECONDS_MAX = 180.0
+"""For a node that hangs: one that ends is noticed at once, and the first of all waits until the
+process that it is forked from has imported everything, a minute on a machine with much to do."""
 ASK_SECONDS_MAX = 60.0
 MEET_SECONDS_MAX = 90.0
 POLL_SECONDS = 0.01
