@@ -42,6 +42,8 @@ logger = logging.getLogger("p2psync.relay")
 
 ADDRESS_FILE = "relay.json"
 """In the home: where the running relay's monitor is."""
+HANDED_OUT_FILE = "addresses"
+"""In the home: the addresses to hand out, as of the last start."""
 TOKEN_FILE = "relay-token"  # noqa: S105 - the name of a file
 FLUSH_SECONDS = 5.0
 _TOKEN_BYTES = 20
@@ -118,7 +120,9 @@ async def _main(
             note = home.root / ADDRESS_FILE
             note.write_text(json.dumps({"monitor": f"http://{_url_host(host)}:{port}"}))
             logger.info("running as %s", peer_id_text(relay.transport.device))
-            on_ready(relay.ready())
+            ready = relay.ready()
+            _keep_addresses(home, ready)
+            on_ready(ready)
             try:
                 await stopping.wait()
                 relay.state = "stopping"
@@ -129,6 +133,15 @@ async def _main(
                 with suppress(OSError):
                     note.unlink()
             nursery.cancel_scope.cancel()
+
+
+def _keep_addresses(home: Home, ready: Mapping[str, Any]) -> None:
+    """Leave the addresses to hand out where the operator alone reads them: they hold tokens."""
+    path = home.root / HANDED_OUT_FILE
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    lines = [f"{each['token']}: {each['address']}\n" for each in ready["addresses"]]
+    path.write_text("".join(lines), "utf-8")
 
 
 def _url_host(host: str) -> str:

@@ -29,6 +29,7 @@ from p2psync.relay.rendezvous import Board
 from p2psync.relay.state import MARK_BYTES, Kept, KeptUse, State
 
 _MARK = b"p2psync.relmark"
+_KEEPALIVE_SECONDS = 6.0
 _LATER = ("listen", "monitor", "reverse_proxies")
 """Settings that are read at the start alone."""
 
@@ -74,6 +75,9 @@ class RelayProcess:
                 streams_inbound_max=limits.CIRCUITS_INBOUND_MAX,
                 strangers_max=limits.CONNECTIONS_STRANGERS_MAX,
                 inbound_max=_inbound_max(config),
+                # Devices ask for a sign of life themselves; a thousand need not be looked at twice.
+                keepalive_seconds=_KEEPALIVE_SECONDS,
+                silence_seconds=2 * _KEEPALIVE_SECONDS,
                 ground=GroundConfig(
                     certificate=self.certificate.context,
                     reverse_proxies=frozenset(config.reverse_proxies),

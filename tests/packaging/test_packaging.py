@@ -69,6 +69,7 @@ def test_the_unit_stops_reloads_and_starts_as_the_relay_wants() -> None:
     (start,) = said["ExecStart"]
     assert start.endswith("relay run --config /etc/p2psync/relay.toml")
     assert f"--home /var/lib/{HARDENED['StateDirectory']} " in start
+    assert said["StandardOutput"] == ["null"]  # the addresses hold tokens
     assert said["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     assert int(said["TimeoutStopSec"][0]) > 5  # circuits have so long to end
     assert int(said["LimitNOFILE"][0]) > 4 * RelayConfig().devices_max

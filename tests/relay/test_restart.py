@@ -160,6 +160,9 @@ async def test_a_place_outlives_a_kill_even_at_a_full_relay(tmp_path: Path) -> N
         assert len(state.load(tmp_path / "home").places) == 1
         text = relay.log
         assert ONE not in text and "127.0.0.1" not in text
+        handed_out = tmp_path / "home" / "addresses"
+        assert f"{ONE}: {relay.ready['addresses'][0]['address']}\n" in handed_out.read_text("utf-8")
+        assert handed_out.stat().st_mode & 0o077 == 0
 
 
 async def test_settings_are_read_again_and_who_may_stay_stays(tmp_path: Path) -> None:
