@@ -33,7 +33,8 @@ EXAMPLES = ROOT / "docs" / "examples"
 SAMPLES = ROOT.parent / "shared" / "samples" / "cresus-synthetic"
 LOOPBACK = ("--listen", "/ip4/127.0.0.1/tcp/0", "--no-lan")
 COMMAND_SECONDS_MAX = 60.0
-READY_SECONDS_MAX = 30.0
+READY_SECONDS_MAX = 120.0
+"""For a node that hangs: one that ends is noticed at once."""
 STOP_SECONDS_MAX = 20.0
 MEET_SECONDS_MAX = 60.0
 """How long two nodes may take to agree before a test gives up."""
