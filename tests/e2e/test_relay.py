@@ -1,7 +1,5 @@
 """B-NET-2: two offices that reach a relay and nothing else of one another."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,42 +17,12 @@ from tests.e2e.homes import (
     same,
     save,
 )
+from tests.e2e.relay_homes import NO_LAN, RelayHome
 from tests.netns import apart
 
+__all__ = ["NO_LAN", "RelayHome", "state_of"]
 V1 = example("atelier_2025_v1.ecf")
 V2 = example("atelier_2025_v2.ecf")
-NO_LAN = ("--no-lan",)
-
-
-@dataclass
-class RelayHome(Home):
-    """The process of a relay."""
-
-    def launch(self, *options: str) -> None:
-        """Run the relay."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command("relay", "run", *options),
-                cwd=self.root,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-
-    def await_ready(self) -> None:
-        """Return when it says that it is ready."""
-        self.ready = json.loads(self._ready_line())
-
-    def address(self, host: str) -> str:
-        """Its address at one of its hosts, with the token."""
-        (found,) = [
-            each["address"]
-            for each in self.ready["addresses"]
-            if each["address"].startswith(f"/ip4/{host}/")
-        ]
-        return str(found)
 
 
 @dataclass

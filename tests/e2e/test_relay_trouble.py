@@ -85,6 +85,7 @@ def test_b_net_2_of_two_relays_one_dies_or_falls_silent_and_work_goes_on(tmp_pat
         content = (V2, V1)
         for turn in range(2):
             used = eventually(lambda: both.relay_between(NAME), what="a relayed link")
+            assert used is not None
             if turn == 0:
                 used.kill()
             else:
