@@ -211,7 +211,6 @@ def word(value: object) -> str:
         "valid": _("valid"),
         "trial": _("trial version"),
         "no-updates": _("no right to updates"),
-        "unknown": _("unknown"),
         "new": _("new"),
         "failing": _("failing"),
         "off": _("off"),

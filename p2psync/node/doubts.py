@@ -38,9 +38,7 @@ class Doubts:
             if now - looked_at >= AGAIN_SECONDS:
                 del self._looked_at[known]
         others = [
-            each
-            for each in self._node.engine.known_addresses(device)
-            if not each.endswith(address)
+            each for each in self._node.engine.known_addresses(device) if not each.endswith(address)
         ]
         if not others or device in self._looked_at or not self._node.known(device):
             return

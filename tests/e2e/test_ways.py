@@ -157,6 +157,7 @@ def test_an_office_behind_an_http_proxy_syncs_once_its_password_is_right(tmp_pat
 
         url = "http://clerk@192.168.77.1:3128"
         shown = clerk.run("network", "proxy", "set", "http://clerk:geheim@192.168.77.1:3128")
+        assert shown.error is not None
         assert shown.error["code"] == "proxy-password-shown"
         set_proxy = ("network", "proxy", "set", url, "--password-file")
         clerk(*set_proxy, clerk.put("wrong", b"falsch\n"))
