@@ -16,7 +16,14 @@ from tests.fakes.service import FakeService
 
 
 def run(
-    home: Path, listen: list[str], lan: bool, on_ready: Callable[[dict[str, Any]], None]
+    home: Path,
+    listen: list[str],
+    lan: bool,
+    on_ready: Callable[[dict[str, Any]], None],
+    *,
+    upnp: bool = False,
+    proxy: str | None = None,
+    ca: Path | None = None,
 ) -> int:
     """Serve until stopped; a ``--listen broken`` ends at once, as a taken port would."""
     if "broken" in listen:
