@@ -392,7 +392,13 @@ class Libp2pTransport:
 
     def connection_to_relay(self, session: NoiseSession) -> Connection:
         """The connection over a secured channel to a relay, on which it may open many streams."""
-        config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
+        # A relay has a thousand such, and what is passed on asks for signs of life by itself.
+        config = replace(
+            self._config,
+            streams_inbound_max=limits.CIRCUITS_INBOUND_MAX,
+            keepalive_seconds=2 * self._config.keepalive_seconds,
+            silence_seconds=2 * self._config.silence_seconds,
+        )
         return Connection(session, "outbound", self._handlers, self.spawn, config)
 
     async def _serve_call(self, connection: Connection, stream: Stream) -> None:

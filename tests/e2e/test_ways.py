@@ -162,6 +162,7 @@ def test_an_office_behind_an_http_proxy_syncs_once_its_password_is_right(tmp_pat
         set_proxy = ("network", "proxy", "set", url, "--password-file")
         clerk(*set_proxy, clerk.put("wrong", b"falsch\n"))
         state = eventually(lambda: refused(clerk), what="a refusal")
+        assert state is not None
         assert state["cause"] == "it does not take the user name or the password"
         [alert] = eventually(lambda: clerk.alerts("proxy-refused"), what="an alert")
         assert "192.168.77.1:3128" in alert["text"]

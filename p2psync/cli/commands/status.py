@@ -59,7 +59,9 @@ def _outside(outside: object) -> str:
     if not isinstance(outside, Mapping):
         return ""
     seen = ", ".join(map(str, outside.get("addresses") or ()))
-    told = output.word(outside.get("reach"))
+    told = {"public": _("yes"), "private": _("no")}.get(
+        str(outside.get("reach")), _("nobody could be asked yet")
+    )
     return f"{told} ({seen})" if seen else told
 
 
