@@ -3,17 +3,14 @@
 import datetime
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Context, Decimal
 
 from p2psync.audit.verify import Verification, hlc_words
+from p2psync.core.balance import Amounts, add_side
 from p2psync.core.body import Pair
 from p2psync.core.files import FileState, Receipt, Version
 from p2psync.core.mandate import Applied, Mandate
 from p2psync.core.ops import Admit, Post, keyed
 from p2psync.core.words import key_phrase
-
-EXACT = Context(prec=64)
-"""Adds amounts without rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ class VersionTold:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptTold:
-    """One posting; the amounts are ``None`` where the records were not read."""
+    """One posting; the sums by currency are ``None`` where the records were not read."""
 
     at: str
     name: str
@@ -74,8 +71,8 @@ class ReceiptTold:
     files: tuple[str, ...]
     added: int
     deleted: int
-    amount_added: Decimal | None
-    amount_deleted: Decimal | None
+    amounts_added: Amounts | None
+    amounts_deleted: Amounts | None
     state: str
 
 
@@ -219,20 +216,19 @@ def _receipt(state: Mandate, receipt: Receipt, post: Post | None) -> ReceiptTold
         tuple(names),
         receipt.added,
         receipt.deleted,
-        None if post is None else _amount(state, keyed(post.adds)),
-        None if post is None else _amount(state, keyed(post.drops)),
+        None if post is None else _amounts(state, keyed(post.adds)),
+        None if post is None else _amounts(state, keyed(post.drops)),
         state.receipt_state(receipt.id),
     )
 
 
-def _amount(state: Mandate, taken: Iterable[tuple[bytes, tuple[bytes, int], bytes]]) -> Decimal:
-    """The sum of the amounts of records that a receipt names."""
-    total = Decimal()
+def _amounts(state: Mandate, taken: Iterable[tuple[bytes, tuple[bytes, int], bytes]]) -> Amounts:
+    """The sums of the records that a receipt names, as ``pending`` shows them."""
+    total: Amounts = {}
     for file_id, element, key in taken:
         pair: Pair = (element, key)
         file = state.files.get(file_id)
         segment = None if file is None else file.segments.segment_of(*pair)
-        for _, amount in () if segment is None else segment.amounts:
-            if amount is not None:
-                total = EXACT.add(total, amount)
+        for side in () if segment is None else segment.sides:
+            add_side(total, side, 1)
     return total

@@ -43,7 +43,7 @@ class Sums:
         """What is to be added less what is to be deleted."""
         amounts = dict(self.added_amounts)
         for currency, amount in self.deleted_amounts.items():
-            _add(amounts, currency, amount, -1)
+            add_amount(amounts, currency, amount, -1)
         return amounts
 
     @property
@@ -56,9 +56,9 @@ class Sums:
         self.added += other.added
         self.deleted += other.deleted
         for currency, amount in other.added_amounts.items():
-            _add(self.added_amounts, currency, amount, 1)
+            add_amount(self.added_amounts, currency, amount, 1)
         for currency, amount in other.deleted_amounts.items():
-            _add(self.deleted_amounts, currency, amount, 1)
+            add_amount(self.deleted_amounts, currency, amount, 1)
         self.added_groups += other.added_groups
         self.deleted_groups += other.deleted_groups
 
@@ -67,10 +67,11 @@ def add_side(amounts: Amounts, side: Side, change: int) -> None:
     """Add what one record counts for (1), or take it away again (-1)."""
     once = side.once
     if once is not None:
-        _add(amounts, side.currency, once, change)
+        add_amount(amounts, side.currency, once, change)
 
 
-def _add(amounts: Amounts, currency: str, amount: Decimal, change: int) -> None:
+def add_amount(amounts: Amounts, currency: str, amount: Decimal, change: int) -> None:
+    """Add an amount to the sum of its currency (1), or take it away again (-1)."""
     move = _EXACT.add if change > 0 else _EXACT.subtract
     total = move(amounts.get(currency, _ZERO), amount)
     if total:

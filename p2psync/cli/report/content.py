@@ -6,11 +6,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from p2psync import __version__
-from p2psync.audit.account import EXACT, Account, account
+from p2psync.audit.account import Account, account
 from p2psync.audit.findings import Finding
 from p2psync.audit.verify import Verification, hlc_words, stamp_words, words
 from p2psync.cli.output import counts, safe, word
 from p2psync.cli.report.model import Report, Section, Table
+from p2psync.core.balance import Amounts, add_amount
 from p2psync.core.words import key_phrase
 from p2psync.i18n import _, fill, language, translate
 from p2psync.limits import AUDIT_REPORT_ROWS_MAX
@@ -145,8 +146,8 @@ def _receipts(told: Account) -> Section:
             ", ".join(each.files),
             str(each.added),
             str(each.deleted),
-            _amount(each.amount_added),
-            _amount(each.amount_deleted),
+            _amounts(each.amounts_added),
+            _amounts(each.amounts_deleted),
             word(each.state),
         )
         for each in told.receipts
@@ -155,8 +156,8 @@ def _receipts(told: Account) -> Section:
     total = (
         *("", _("in all, without retracted ones"), "", ""),
         *(str(sum(each.added for each in counting)), str(sum(each.deleted for each in counting))),
-        _amount(_sum(each.amount_added for each in counting)),
-        _amount(_sum(each.amount_deleted for each in counting)),
+        _amounts(_sum(each.amounts_added for each in counting)),
+        _amounts(_sum(each.amounts_deleted for each in counting)),
         "",
     )
     headings = (
@@ -216,19 +217,24 @@ def _cut(text: str) -> str:
     return text if len(text) <= _CELL_CHARS_MAX else text[: _CELL_CHARS_MAX - 1] + "…"
 
 
-def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
-    total = Decimal()
-    for each in amounts:
+def _sum(parts: Iterable[Amounts | None]) -> Amounts | None:
+    total: Amounts = {}
+    for each in parts:
         if each is None:
             return None
-        total = EXACT.add(total, each)
+        for currency, amount in each.items():
+            add_amount(total, currency, amount, 1)
     return total
 
 
-def _amount(value: Decimal | None) -> str:
-    """An amount with at least two digits after the point."""
+def _amounts(value: Amounts | None) -> str:
+    """A sum for each currency, with at least two digits after the point."""
     if value is None:
         return ""
-    text = f"{value:f}"
-    whole, _point, cents = text.partition(".")
+    shown = [f"{_amount(value[currency])} {currency}".rstrip() for currency in sorted(value)]
+    return ", ".join(shown) or _amount(Decimal())
+
+
+def _amount(value: Decimal) -> str:
+    whole, _point, cents = f"{value:f}".partition(".")
     return f"{whole}.{cents.rstrip('0').ljust(2, '0')}"
