@@ -903,7 +903,7 @@ class Replica:
                 return epochs.open_sealed(self.signing, each.sealed, self.mandate, operation.epoch)
         return None
 
-    def _take_key(self, key: bytes) -> None:
+    def _take_key(self, key: bytes, room: int = EPOCHS_MAX) -> None:
         """Use a key when its epoch was started, or entries wait for it; else it may turn out to be
         one later."""
         epoch = entry.epoch_id(key)
@@ -911,7 +911,7 @@ class Replica:
             return
         if self._is_started(epoch) or epoch in self._waiters:
             self._activate(key)
-        elif len(self._offered) < EPOCHS_MAX:
+        elif len(self._offered) < room:
             self._offered[epoch] = key
 
     def _opens_more(self) -> bool:
@@ -935,10 +935,13 @@ class Replica:
         """
         return tuple(self._epochs.values())
 
-    def learn(self, keys: Iterable[bytes]) -> list[Effect]:
-        """Take the keys that a member told of."""
+    def learn(self, keys: Iterable[bytes], *, known: bool = True) -> list[Effect]:
+        """Take the keys that a peer told of; who is not ``known`` as a member has less room for
+        such that may be needed later. A key names its epoch, so nobody can tell a wrong one.
+        """
+        room = EPOCHS_MAX if known else EPOCHS_MAX // 2
         for key in keys:
-            self._take_key(key)
+            self._take_key(key, room)
         changes = self._deliver_opened()
         effects = self._keep_learnt()
         if effects:

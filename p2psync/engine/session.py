@@ -527,9 +527,12 @@ class Exchange:
             self.desk.out.append(Dismissed(self.mandate, session.device, by, hlc))
 
     def on_keys(self, session: Session, keys: Sequence[bytes]) -> None:
-        """A member tells the keys of all epochs."""
-        if self.newcomer or self.replica.is_member(session.device):
-            self._take(self.replica.learn(keys))
+        """A peer tells the keys of all epochs.
+
+        One that is no member here may be one by entries that only these keys open.
+        """
+        known = self.newcomer or self.replica.is_member(session.device)
+        self._take(self.replica.learn(keys, known=known))
 
     def on_refusal(self, session: Session, reason: str) -> None:
         """A member does not admit this device, or knows that it was removed."""

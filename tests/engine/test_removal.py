@@ -8,7 +8,7 @@ from p2psync.engine import wire
 from p2psync.engine.effects import Changed, Dismissed, Refused, Sighted
 from p2psync.engine.replica import Replica
 from p2psync.errors import CryptoError, DeviceRemoved, TicketRevoked
-from p2psync.limits import CHUNK_BYTES
+from p2psync.limits import CHUNK_BYTES, EPOCHS_MAX
 from tests.engine.joined import Network, Port, mandate_of_two
 from tests.engine.machine import WALL_MS, Disk, Machine, key_of
 from tests.engine.test_transfer import FILE, attach, content_of
@@ -234,6 +234,40 @@ def test_who_is_readmitted_goes_on_and_what_it_wrote_meanwhile_counts() -> None:
         assert replica_of(machine, mandate).epoch_key == replica_of(anna, mandate).epoch_key
     changed = [each for each in ben.log if isinstance(each, Changed)]
     assert any(MemberReadmitted(carl.device) in each.changes for each in changed)
+
+
+def test_who_is_readmitted_hears_it_from_a_member_whom_it_does_not_know_yet() -> None:
+    """The newcomer alone is there to tell of the epoch in which all of it is written."""
+    network = Network()
+    network.apart |= {frozenset(("carl", "ben")), frozenset(("carl", "dora"))}
+    anna, _, carl, mandate = three(network)
+    anna.remove(mandate, carl.device)
+    network.settle(2)
+    network.apart.add(frozenset(("carl", "anna")))
+    for number in network.links_of("carl"):
+        network.cut(number)
+    dora = network.machine("dora")
+    dora.subscribe(anna.invite(mandate))
+    network.settle(5)
+    anna.readmit(mandate, carl.device)
+    network.settle(2)
+    network.stop("anna")
+    network.stop("ben")
+    network.apart.discard(frozenset(("carl", "dora")))
+    network.settle(200)
+    assert replica_of(carl, mandate).is_member(dora.device)
+    assert replica_of(carl, mandate).tips() == replica_of(dora, mandate).tips()
+
+
+def test_keys_of_strangers_leave_room_for_those_of_members() -> None:
+    network = Network()
+    anna, _, _, mandate = three(network)
+    replica = replica_of(anna, mandate)
+    junk = [number.to_bytes(32, "big") for number in range(EPOCHS_MAX)]
+    assert replica.learn(junk, known=False) == []
+    assert len(replica._offered) == EPOCHS_MAX // 2
+    replica.learn([b"k" * 32])
+    assert entry.epoch_id(b"k" * 32) in replica._offered
 
 
 def test_two_removals_apart_end_in_one_epoch_that_neither_of_the_two_can_read() -> None:

@@ -7,6 +7,7 @@ healed, and within a bounded time every member has the same.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -219,6 +220,8 @@ class Place:
         if wake is None:
             return
         when = max(wake + self.started, self.world.now)
+        while when - self.started < wake:  # rounded down: the machine would wake too early
+            when = math.nextafter(when, math.inf)
         if self.wake is not None and self.wake <= when:
             return
         self.wake = when
@@ -229,7 +232,7 @@ class Place:
                 self.wake = None
                 self.receive(Tick())
 
-        self.world.after(when - self.world.now, tick)
+        self.world.at(when, tick)
 
     # -- the port ---------------------------------------------------------------------------------
 
