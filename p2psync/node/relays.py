@@ -140,6 +140,7 @@ class Relays:
         (known,) = found
         if mandate is None:
             known.kept, known.own, known.tickets = [], False, set()
+            self.look_again()  # before others have their turn: it may have no address any more
             await self._keep()
         else:
             opened = find.mandate(self._node.opened.values(), mandate)
@@ -276,6 +277,7 @@ class Relays:
         for device, known in list(self._known.items()):
             if not known.is_needed:
                 del self._known[device]
+                known.state = None  # nobody is to be told of it later
                 self._settle(known)
 
     def usable(self, addresses: Sequence[str]) -> Sequence[str]:

@@ -240,6 +240,52 @@ async def test_b_net_2_a_relay_that_stays_away_is_told_once_a_while(tmp_path: Pa
             nursery.cancel_scope.cancel()
 
 
+async def test_a_relay_that_is_removed_while_it_is_away_is_told_of_no_more(tmp_path: Path) -> None:
+    """It has no address then that could be named, and the node goes on."""
+    async with running(tmp_path / "anna") as anna:
+        await founded(anna)
+        await anna.service.mandate_share("Books")
+        relays = anna.node.relays
+        circuits = FakeCircuits(relays.on_states)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relays.run, circuits)
+            await anna.service.relay_add(OLD)
+            await until(anna, lambda: RELAY in circuits.kept)
+            circuits.say(RELAY, "unreachable", "no route to host")
+            known = relays._known[RELAY]
+            await anna.service.relay_remove("old.example")
+            relays._unreachable_seconds = 0.0
+            await relays._tell_later(known, known.absences)
+            assert not anna.node.notices.holds(f"relay-away:{RELAY.hex()}")
+            nursery.cancel_scope.cancel()
+
+
+async def test_relays_can_be_looked_at_and_refuse_while_one_is_being_removed(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "anna") as anna:
+        await founded(anna)
+        await anna.service.mandate_share("Books")
+        relays = anna.node.relays
+        circuits = FakeCircuits(relays.on_states)
+        seen: list[object] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relays.run, circuits)
+            await anna.service.relay_add(OLD)
+            await until(anna, lambda: RELAY in circuits.kept)
+            put = anna.store.put_setting
+
+            async def meanwhile(key: str, value: str) -> None:
+                circuits.say(RELAY, "refused", "its token has expired")
+                seen.append(relays.view())
+                await put(key, value)
+
+            anna.store.put_setting = meanwhile  # type: ignore[method-assign]  # only looks
+            await anna.service.relay_remove("old.example")
+            nursery.cancel_scope.cancel()
+        assert seen == [{"relays": []}]
+
+
 def test_the_persons_own_word_goes_before_the_mandates_and_that_before_tickets() -> None:
     (own,), (named,) = readable(RELAY, [OLD]), readable(RELAY, [NEW])
     known = Known(RELAY, kept=[own], tickets={b"m"}, named={b"m": [named]})
