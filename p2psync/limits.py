@@ -349,6 +349,8 @@ BUNDLE_CHUNKS_MAX = 4_000_000
 # -- WebSocket and proxies (docs/spec/websocket.md)
 HTTP_HEAD_BYTES_MAX = 8 * KIB
 """Of a request or an answer, up to the empty line."""
+HTTP_INTERIM_ANSWERS_MAX = 8
+"""Answers of the kind "go on" (1xx) that a proxy may give ahead of its own."""
 WEBSOCKET_FRAME_BYTES_MAX = 16 * MIB
 """That a frame may announce; its bytes are passed on as they come."""
 WEBSOCKET_FRAMES_BURST_MAX = 4096

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import trio
+
 from p2psync import limits
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.bytestream import Channel
@@ -21,6 +23,8 @@ async def read_head(channel: Channel) -> bytes:
 
     Raises ``HeadRefused`` as soon as it cannot become one, and ``LinkBroken``.
     """
+    # Who sends head after head without a pause must not keep everybody else waiting.
+    await trio.lowlevel.checkpoint()
     head = bytearray()
     # Byte by byte: what follows is no HTTP and is read by others.
     with memoryview(bytearray(1)) as byte:

@@ -152,9 +152,12 @@ async def open_tunnel(channel: Channel, proxy: Proxy, address: TcpAddress) -> No
         lines.append(f"Proxy-Authorization: Basic {said}")
     await channel.send("\r\n".join([*lines, "", ""]).encode())
     try:
-        answer = read_answer(await read_head(channel))
-        while answer.status // 100 == 1:
+        for _ in range(limits.HTTP_INTERIM_ANSWERS_MAX + 1):
             answer = read_answer(await read_head(channel))
+            if answer.status // 100 != 1:
+                break
+        else:
+            raise HeadRefused("it answers that it will answer, again and again")
     except HeadRefused as error:
         raise ProxyRefused("unreachable", f"what answers there is no proxy: {error}") from None
     if answer.status // 100 == 2:

@@ -13,6 +13,7 @@ from wsproto.events import AcceptConnection, Request
 from wsproto.handshake import H11Handshake
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
+from p2psync import limits
 from p2psync.engine.ports import LinkBroken
 from p2psync.network.address import TcpAddress, address_of
 from p2psync.network.bytestream import Channel
@@ -20,6 +21,8 @@ from p2psync.network.http_head import HeadRefused, read_answer, read_head
 
 _TEXT = b"This port speaks WebSocket, and nothing else.\n"
 _GOODBYE_SECONDS = 1.0
+_UNREAD_BYTES_MAX = 16 * limits.HTTP_HEAD_BYTES_MAX
+"""Who sends more after its request loses the answer."""
 _WRONG = (RemoteProtocolError, LocalProtocolError, ValueError, KeyError)
 """What the package raises for what a peer may send; bad text raises a ``ValueError``."""
 
@@ -83,10 +86,13 @@ async def _refuse(channel: Channel, status: bytes) -> None:
         )
         channel.end()
         # Closed while something is unread, a connection takes back what was answered.
+        left = _UNREAD_BYTES_MAX
         with memoryview(bytearray(4096)) as scratch:
-            while (count := channel.receive_now(scratch)) != 0:
+            while left > 0 and (count := channel.receive_now(scratch)) != 0:
                 if count is None:
                     await channel.readable()
+                else:
+                    left -= count
 
 
 def _forwarded(request: Request, channel: Channel, trusted: Collection[str]) -> TcpAddress | None:

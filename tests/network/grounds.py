@@ -89,6 +89,52 @@ class FakeProxy:
                     nursery.cancel_scope.cancel()
 
 
+class EndlessChannel:
+    """A channel on which the same bytes come again and again, always before they are read.
+
+    More than ``room`` bytes are not to be read.
+    """
+
+    def __init__(self, data: bytes, room: int) -> None:
+        self.remote = None
+        self.heard_at = 0.0
+        self._data = data
+        self._at = 0
+        self._room = room
+
+    def receive_now(self, buffer: memoryview) -> int | None:
+        at = self._at % len(self._data)
+        part = self._data[at : at + len(buffer)]
+        self._at += len(part)
+        assert self._at <= self._room, "it is listened to for ever"
+        buffer[: len(part)] = part
+        return len(part)
+
+    async def readable(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def read_exactly(self, count: int) -> bytes:
+        raise NotImplementedError
+
+    def send_now(self, data: memoryview) -> int:
+        return len(data)
+
+    async def writable(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def send(self, data: bytes | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def write(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def end(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 async def _pass_on(one: trio.SocketStream, other: trio.SocketStream) -> None:
     try:
         while data := await one.receive_some(65_536):

@@ -15,12 +15,13 @@ from p2psync.network.host import Libp2pTransport
 from p2psync.network.proxy import (
     Proxy,
     ProxyRefused,
+    open_tunnel,
     parse_proxy,
     proxy_of_environment,
     read_exempt,
     with_password,
 )
-from tests.network.grounds import FakeProxy, running
+from tests.network.grounds import EndlessChannel, FakeProxy, running
 from tests.network.rig import CALLED_SEED, CALLER_SEED, hold
 
 FAR = parse_address("/ip4/203.0.113.9/tcp/443/ws")
@@ -229,6 +230,20 @@ async def test_endless_headers_of_a_proxy_end() -> None:
     async with running(FakeProxy(answer=b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000)) as proxy:
         said, _ = await through(proxy)
     assert "no proxy" in said
+
+
+async def test_a_proxy_that_says_go_on_for_ever_is_not_listened_to_for_ever() -> None:
+    """It might send quicker than is read, so that no deadline would ever come up."""
+    channel = EndlessChannel(b"HTTP/1.1 100 Continue\r\n\r\n", room=100_000)
+    with pytest.raises(ProxyRefused, match="again and again"):
+        await open_tunnel(channel, Proxy("p", 1), FAR)
+
+
+async def test_a_few_answers_ahead_of_the_last_are_skipped() -> None:
+    answer = b"100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 403 Forbidden"
+    async with running(answering(answer)) as proxy:
+        said, _ = await through(proxy)
+    assert "403 Forbidden" in said
 
 
 def test_only_the_proxy_sees_the_password() -> None:

@@ -24,7 +24,7 @@ from p2psync.network.websocket import WebSocket
 from p2psync.network.websocket_frames import Close, close_frame, frame
 from p2psync.network.websocket_opening import accept_websocket, open_websocket
 from tests.certificates import Authority
-from tests.network.grounds import both, close_ends, ends
+from tests.network.grounds import EndlessChannel, both, close_ends, ends
 from tests.network.rig import CALLED_SEED, CALLER_SEED, hold, until
 
 Pair = tuple[Channel, Channel]
@@ -234,6 +234,13 @@ def test_no_request_raises_anything_else(data: bytes, begun: bool) -> None:
         assert outcome is None or isinstance(outcome, LinkBroken)
 
     trio.run(play)
+
+
+async def test_who_asks_for_something_else_and_sends_for_ever_is_soon_left_alone() -> None:
+    """It might send quicker than is read, so that no deadline would ever come up."""
+    channel = EndlessChannel(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n", room=1 << 20)
+    with pytest.raises(LinkBroken, match="no WebSocket was asked for"):
+        await accept_websocket(channel)
 
 
 @pytest.mark.parametrize(
