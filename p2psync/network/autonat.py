@@ -1,8 +1,8 @@
 """AutoNAT: asking others whether this node can be called from outside, and answering them.
 
 Source: libp2p specs, autonat/README.md (version 1). Who answers calls only the IP address that
-asks, proves that the same device is there before it says so, and calls few at a time: it cannot be
-made to knock at other people's doors.
+asks, and only a public one, proves that the same device is there before it says so, and calls few
+at a time: it cannot be made to knock at other people's doors.
 """
 
 from collections import Counter, deque
@@ -135,17 +135,20 @@ class Answerer:
     """Answers those who ask to be called back.
 
     ``call`` tries one address and raises ``OSError`` or ``LinkBroken`` unless that device is
-    there; ``allowed`` says who may ask at all; ``now`` is a monotonic clock in seconds.
+    there; ``allowed`` says who may ask at all; ``public`` whether an IP address means the same
+    machine for everybody; ``now`` is a monotonic clock in seconds.
     """
 
     def __init__(
         self,
         call: Callable[[TcpAddress, bytes], Awaitable[None]],
         allowed: Callable[[bytes], bool],
+        public: Callable[[str], bool],
         now: Callable[[], float],
     ) -> None:
         self._call = call
         self._allowed = allowed
+        self._public = public
         self._now = now
         self._under_way: Counter[str] = Counter()
         self._asked: deque[tuple[float, bytes, str]] = deque()
@@ -167,6 +170,9 @@ class Answerer:
         if remote is None or connection.relay is not None or not self._allowed(asked.device):
             return Answer(Status.DIAL_REFUSED)
         addresses = [each for each in asked.addresses if each.host == remote.host]
+        # Behind a web server everybody comes from this machine: nobody is to knock at its doors.
+        if not self._public(remote.host):
+            return Answer(Status.DIAL_REFUSED)
         if not addresses or not self._has_room(asked.device, remote.host):
             return Answer(Status.DIAL_REFUSED)
         self._under_way[remote.host] += 1

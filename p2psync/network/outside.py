@@ -23,11 +23,13 @@ _INSIDE = tuple(
         (
             *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
             *("100.64.0.0/10", "0.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4"),
-            *("fc00::/7", "fe80::/10", "::1/128", "::/128", "ff00::/8"),
+            *("fc00::/7", "fe80::/10", "::/96", "ff00::/8"),
         ),
     )
 )
 """Private, shared, link-local, loopback, multicast and reserved (RFC 1918, 6598, 3927, 4193)."""
+_HOLDING_IPV4 = (ipaddress.IPv6Network("::ffff:0:0/96"), ipaddress.IPv6Network("64:ff9b::/96"))
+"""An IPv4 address is in their last 32 bits (RFC 4291, 6052), and it is what is called."""
 
 
 def is_public(host: str) -> bool:
@@ -36,6 +38,8 @@ def is_public(host: str) -> bool:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return False
+    if any(ip in network for network in _HOLDING_IPV4):
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
     return not any(ip in network for network in _INSIDE)
 
 

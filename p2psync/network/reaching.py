@@ -100,7 +100,9 @@ class Reaching:
         self._host = host
         self._config = config
         self.outside = Outside(trio.current_time, config.public)
-        self.answerer = autonat.Answerer(host.call_back, config.known, trio.current_time)
+        self.answerer = autonat.Answerer(
+            host.call_back, config.known, config.public, trio.current_time
+        )
         self._mapper = PortMapper(self._port, self._on_mapped)
         self._witnesses: dict[bytes, _Witness] = {}
         self._punches: dict[bytes, _Punch] = {}

@@ -98,7 +98,9 @@ class Rig:
     called: list[TcpAddress] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.answerer = Answerer(self._call, lambda each: self.allowed(each), lambda: self.now)
+        self.answerer = Answerer(
+            self._call, lambda each: self.allowed(each), is_public, lambda: self.now
+        )
 
     async def _call(self, address: TcpAddress, device: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -132,6 +134,17 @@ async def test_who_asks_is_called_at_its_own_address_alone() -> None:
 async def test_nobody_is_called_for_another(caller: Caller, status: Status) -> None:
     rig = Rig()
     assert (await rig.ask(HERE, caller=caller)).status == status
+    assert not rig.called
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.168.1.9", "::1", "fe80::9"])
+async def test_nobody_has_this_machine_or_network_called(host: str) -> None:
+    """Who comes by a web server or a tunnel comes from this very machine."""
+    rig = Rig()
+    family = "ip6" if ":" in host else "ip4"
+    caller = Caller(remote=TcpAddress(family, host, 50_000))
+    asked = TcpAddress(family, host, 22)
+    assert (await rig.ask(asked, caller=caller)).status == Status.DIAL_REFUSED
     assert not rig.called
 
 
@@ -240,6 +253,13 @@ def test_the_words_of_so_many_devices_are_kept() -> None:
         said.observe(number.to_bytes(32, "big"), HERE, exact=False, trusted=False)
         said.tried(number.to_bytes(32, "big"), None, trusted=False)
     assert len(said._seen) == len(said._tried) == limits.OBSERVERS_MAX
+
+
+@pytest.mark.parametrize("prefix", ["::ffff:", "64:ff9b::", "::"])
+def test_an_ipv4_address_inside_an_ipv6_address_is_looked_at(prefix: str) -> None:
+    assert not is_public(f"{prefix}127.0.0.1")
+    assert not is_public(f"{prefix}192.168.1.9")
+    assert is_public(f"{prefix}203.0.113.9") == (prefix != "::"), "what nobody uses is not public"
 
 
 @given(st.text(max_size=20))
