@@ -31,6 +31,7 @@ from p2psync.errors import (
     BundleNothing,
     ChunkMissing,
     CryptoError,
+    MandateUnknown,
     NotAdmitting,
 )
 from p2psync.limits import (
@@ -109,11 +110,13 @@ class _Plan:
 
     ids: list[bytes]
     tips: tuple[Tip, ...]
-    contents: list[tuple[bytes, tuple[bytes, ...]]]
+    versions: list[tuple[bytes, Version]]
+    """The contents that are wanted there, each with its file."""
     opening: tuple[bytes, ...]
-    lacking: dict[bytes, None]
     partial: bool
     needed_bytes: int
+    contents: list[tuple[bytes, tuple[bytes, ...]]] = field(default_factory=list)
+    lacking: dict[bytes, None] = field(default_factory=dict)
     entries: int = 0
     chunks: int = 0
 
@@ -154,7 +157,8 @@ class Bundles:
         await node.runner.flushed()
         partial = device is not None or since is not None
         ids = opened.replica.causal(self._paths(opened, known))
-        plan = await trio.to_thread.run_sync(self._plan, opened, ids, partial, wanted)
+        plan = self._plan(opened, ids, partial, wanted)
+        await trio.to_thread.run_sync(self._find_chunks, opened.id, plan)
         if not plan.ids and not plan.contents:
             raise BundleNothing(mandate=opened.name)
         now = wall_ms()
@@ -169,7 +173,9 @@ class Bundles:
                 except StopAsyncIteration:
                     break
                 yield sealer.seal(frame)
-            yield sealer.finish(self._manifest(opened, plan, now), node.identity.signer)
+            # The members and keys belong to the event loop.
+            manifest = trio.from_thread.run_sync(self._manifest, opened, plan, now)
+            yield sealer.finish(manifest, node.identity.signer)
 
         async with aclosing(frames):
             size = await trio.to_thread.run_sync(bundles.write, place, blocks(), plan.needed_bytes)
@@ -218,32 +224,32 @@ class Bundles:
         return [path for path in paths if path]
 
     def _plan(self, opened: Opened, ids: list[bytes], partial: bool, wanted: set[bytes]) -> _Plan:
-        """What goes into a bundle; blocks."""
-        replica, node = opened.replica, self._node
-        new = set(ids)
-        contents: list[tuple[bytes, tuple[bytes, ...]]] = []
-        lacking: dict[bytes, None] = {}
-        size = 0
-        for file in opened.state.present_files():
-            versions = [each for each in file.heads.values() if each.content is not None]
-            for version in versions:
-                if partial and version.id[0] not in new and file.id not in wanted:
-                    continue
-                addresses = self._addresses(opened.id, version)
-                size += version.size_bytes
-                if addresses is None:
-                    lacking[file.id] = None
-                contents.append((file.id, addresses or ()))
-        newcomer = not replica.is_member(node.identity.device)
+        """What goes into a bundle, but for the chunks, which are looked for on the disk."""
+        replica, new = opened.replica, set(ids)
+        versions = [
+            (file.id, version)
+            for file in opened.state.present_files()
+            for version in file.heads.values()
+            if version.content is not None
+            and (not partial or version.id[0] in new or file.id in wanted)
+        ]
+        newcomer = not replica.is_member(self._node.identity.device)
         return _Plan(
             ids,
             replica.tips()[:FRONTIER_TIPS_MAX],
-            contents,
+            versions,
             replica.opening() if newcomer and replica.has_ticket else (),
-            lacking,
             partial,
-            size + 512 * len(ids),
+            sum(version.size_bytes for _, version in versions) + 512 * len(ids),
         )
+
+    def _find_chunks(self, mandate: bytes, plan: _Plan) -> None:
+        """Learn of which chunks the contents are; blocks."""
+        for file, version in plan.versions:
+            addresses = self._addresses(mandate, version)
+            if addresses is None:
+                plan.lacking[file] = None
+            plan.contents.append((file, addresses or ()))
 
     def _addresses(self, mandate: bytes, version: Version) -> tuple[bytes, ...] | None:
         """The chunks of a version, those that list others first; ``None`` when a list is not
@@ -321,7 +327,8 @@ class Bundles:
         """Take in a bundle: all of it is checked before anything of it is taken.
 
         Raises ``BundleInvalid``, ``BundleForeign``, ``BundleFromRemoved``, ``BundleFromStranger``,
-        ``BundleNotAdmitted`` and storage errors.
+        ``BundleNotAdmitted`` and storage errors; ``MandateUnknown`` when the mandate is removed
+        meanwhile.
         """
         node = self._node
         node.check_writable()
@@ -330,9 +337,11 @@ class Bundles:
         candidates = [_candidate(opened) for opened in node.opened.values()]
         file = await trio.to_thread.run_sync(BundleFile.open, path, candidates)
         with file:
-            opened = node.opened[file.mandate]
+            opened = find.mandate(node.opened.values(), file.mandate.hex())
             found = _Found(opened.id)
             manifest = await trio.to_thread.run_sync(file.check, found.look)
+            if not self._is_here(opened):
+                raise MandateUnknown(mandate=opened.name)
             self._check_writer(opened, path, manifest, found)
             before = _versions(opened)
             told = _Telling(node, opened.id, path.name, "importing", file.size_bytes)
@@ -373,8 +382,9 @@ class Bundles:
         numbers: list[int] = []
 
         def done() -> bool:
-            ended = carried.mistake or carried.refusal is not None
-            return bool(ended) or (carried.heard and node.engine.exhausted(numbers[0], opened.id))
+            if carried.mistake or carried.refusal is not None or not self._is_here(opened):
+                return True
+            return carried.heard and node.engine.exhausted(numbers[0], opened.id)
 
         async with trio.open_nursery() as nursery:
 
@@ -386,6 +396,10 @@ class Bundles:
             await node.links.serve(link, carried, numbers.append)
             nursery.cancel_scope.cancel()
 
+    def _is_here(self, opened: Opened) -> bool:
+        """Whether the mandate was not removed meanwhile."""
+        return self._node.opened.get(opened.id) is opened
+
     def _raise(self, opened: Opened, path: Path, carried: Courier, link: BundleLink) -> None:
         if carried.refusal is not None:
             raise BundleNotAdmitted(path=str(path), cause=carried.refusal.text)
@@ -395,6 +409,8 @@ class Bundles:
             raise link.error
         if self._node.runner.broken is not None:
             raise self._node.runner.broken
+        if not self._is_here(opened):
+            raise MandateUnknown(mandate=opened.name)
 
     async def _keep(self, opened: Opened, manifest: Manifest, found: _Found) -> None:
         """Remember what the writer has: what is written for it leaves that out."""

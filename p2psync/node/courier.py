@@ -9,7 +9,7 @@ import trio
 from p2psync.engine import wire
 from p2psync.engine.courier import HANDLE
 from p2psync.engine.ports import LinkEnded
-from p2psync.errors import BundleInvalid
+from p2psync.errors import P2PSyncError
 from p2psync.storage.bundles import BundleFile, Spot
 
 
@@ -36,8 +36,8 @@ class BundleLink:
         """``tell`` hears how many bytes of the file were taken; ``idle`` is called when all that
         was asked for was given."""
         self.device = device
-        self.error: BundleInvalid | None = None
-        """What was wrong with the file after all: it changed since it was checked."""
+        self.error: P2PSyncError | None = None
+        """Why it ended early: the file changed since it was checked, or its disk is gone."""
         self._file = file
         self._chunks = chunks
         self._ahead = deque(ahead)
@@ -68,7 +68,7 @@ class BundleLink:
                 self._work = trio.Event()
                 self._idle()
                 await self._work.wait()
-        except BundleInvalid as error:
+        except P2PSyncError as error:
             self.error = error
         raise LinkEnded
 

@@ -1,10 +1,16 @@
 """B-NET-4: the same encrypted log as a file, both ways, any number of times, in any order."""
 
+import errno
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from p2psync.core.mandate import Mandate
+from p2psync.engine.replica import Replica
 from p2psync.errors import (
     BundleForeign,
     BundleFromRemoved,
@@ -12,10 +18,25 @@ from p2psync.errors import (
     BundleInvalid,
     BundleNotAdmitted,
     BundleNothing,
+    DiskFailed,
+    MandateUnknown,
     NotOverwritten,
 )
 from p2psync.node import tickets
-from tests.node.rig import CRP, V1, V2, Machine, founded, in_step, invited, linked, running
+from p2psync.storage.bundles import BundleFile, Spot
+from p2psync.storage.disk import disk_error
+from tests.node.rig import (
+    CRP,
+    PATIENCE_SECONDS,
+    V1,
+    V2,
+    Machine,
+    founded,
+    in_step,
+    invited,
+    linked,
+    running,
+)
 
 BIG = bytes(range(256)) * 2048
 
@@ -238,3 +259,82 @@ async def test_a_bundle_of_somebody_whom_nobody_admitted_is_refused(tmp_path: Pa
             await ben.service.bundle_import(str(await export(carl)))
         await take(ben, await export(anna))
         assert (await take(ben, await export(carl, "c2")))["gaps"] == 0
+
+
+async def test_a_stick_that_is_pulled_out_is_told_and_the_rest_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        await acquainted(anna, ben)
+        await anna.service.attach("Books", [anna.file("large.bin", BIG)], "other", None, None)
+        await anna.rest()
+        bundle = await export(anna)
+
+        def gone(file: BundleFile, spot: Spot) -> bytes:
+            raise disk_error(OSError(errno.EIO, "no such device"), str(file.path))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BundleFile, "frame", gone)
+            with pytest.raises(DiskFailed):
+                await ben.service.bundle_import(str(bundle))
+        assert (await take(ben, bundle))["lacking"] == []
+        await ben.until(lambda: ben.copy("large.bin").exists())
+
+
+async def test_an_import_ends_when_its_mandate_is_removed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        await acquainted(anna, ben)
+        await anna.service.attach("Books", [anna.file("a.ecf", V1)], "invoicing", None, None)
+        await anna.rest()
+        bundle = await export(anna)
+        reads, goes_on = threading.Event(), threading.Event()
+        frames = BundleFile.frames
+
+        def slowly(file: BundleFile) -> Iterator[bytes]:
+            reads.set()
+            goes_on.wait()
+            yield from frames(file)
+
+        monkeypatch.setattr(BundleFile, "frames", slowly)
+        caught: list[MandateUnknown] = []
+
+        async def take_in() -> None:
+            try:
+                await ben.service.bundle_import(str(bundle))
+            except MandateUnknown as error:
+                caught.append(error)
+
+        with trio.fail_after(PATIENCE_SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(take_in)
+                await trio.to_thread.run_sync(reads.wait)
+                await ben.service.mandate_remove("Books")
+                goes_on.set()
+        assert caught
+
+
+async def test_what_an_export_tells_is_looked_up_in_the_event_loop_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entries may come meanwhile: a thread would see half of what they change."""
+    here = threading.get_ident()
+    threads: set[int] = set()
+
+    def noting(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*arguments: Any) -> Any:
+            threads.add(threading.get_ident())
+            return inner(*arguments)
+
+        return note
+
+    async with running(tmp_path / "anna") as anna, running(tmp_path / "ben") as ben:
+        await acquainted(anna, ben)
+        await anna.service.attach("Books", [anna.file("a.ecf", V1)], "invoicing", None, None)
+        await anna.rest()
+        for kind, names in ((Replica, ("tips", "is_member")), (Mandate, ("present_files",))):
+            for name in names:
+                monkeypatch.setattr(kind, name, noting(getattr(kind, name)))
+        await export(anna)
+    assert threads == {here}
