@@ -154,15 +154,22 @@ class Rendezvous:
             return
         try:
             for opened in mandates:
-                await self._leave(connection, relay, opened)
+                if self._is_here(opened):
+                    await self._leave(connection, relay, opened)
             if trio.current_time() >= self._looked.get(relay, -inf) + 0.7 * self._look_seconds:
-                wanted = [(opened, self._missing(opened)) for opened in mandates]
+                here = filter(self._is_here, mandates)
+                wanted = [(opened, self._missing(opened)) for opened in here]
                 await self._look(connection, relay, [each for each in wanted if each[1]])
                 self._looked[relay] = trio.current_time()
         except NotSpoken:
             self._later[relay] = trio.current_time() + SILENT_SECONDS
         except rendezvous.Refused:
             self._later[relay] = trio.current_time() + self._look_seconds
+
+    def _is_here(self, opened: Opened) -> bool:
+        """Whether a mandate was not removed while a relay was waited for."""
+        is_listed = self._node.opened.get(opened.id) is opened
+        return is_listed and self._node.engine.holds(opened.id)
 
     async def _leave(self, connection: Connection, relay: bytes, opened: Opened) -> None:
         """Have the relay keep where this device is, unless it does."""

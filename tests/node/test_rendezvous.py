@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import trio
 
 from p2psync.network import access, rendezvous
-from p2psync.network.address import RelayAddress, parse_address
+from p2psync.network.address import RelayAddress, TcpAddress, parse_address
+from p2psync.network.circuits import Circuits
 from p2psync.network.config import TransportConfig
+from p2psync.network.connection import Connection
 from p2psync.network.host import Libp2pTransport
 from p2psync.network.stream import Stream
 from p2psync.node.rendezvous import Rendezvous
@@ -181,3 +184,30 @@ async def test_a_removed_member_does_not_find_who_went_on(tmp_path: Path) -> Non
 
         assert tag in tags(anna)
         assert tag not in tags(ben)
+
+
+async def test_a_mandate_that_goes_while_a_relay_is_waited_for_is_left_out(tmp_path: Path) -> None:
+    """Nothing of it is told any more, and the network goes on."""
+    async with running(tmp_path / "anna") as anna:
+        await founded(anna)
+        await invited(anna)
+        node = anna.node
+        relay = RelayAddress(parse_address("/ip4/203.0.113.9/tcp/4001"), bytes(32), "")
+        await anna.service.relay_add(str(relay))
+        opened = anna.opened()
+
+        class Waiting(Circuits):
+            def standing(self, relay: bytes) -> TcpAddress | None:
+                return parse_address("/ip4/203.0.113.9/tcp/4001")
+
+            async def connection(self, address: TcpAddress, relay: bytes) -> Connection:
+                await node.forget(opened)
+                return cast(Connection, "a connection that nobody uses")
+
+        circuits = Waiting(nobody, lambda: None)
+        assert node.relays.of(opened.id)
+        await node.rendezvous._visit(circuits, relay.device)
+
+
+async def nobody(address: TcpAddress, relay: bytes) -> Connection:
+    raise OSError("there is no network")
