@@ -142,18 +142,18 @@ class Whereabouts:
         return 0 if record is None else record.sequence
 
     def on_sequences(self, link: int, known: Iterable[tuple[bytes, int]]) -> None:
-        """A peer says what it has: it gets what it lacks, and each record once a link."""
+        """A peer says what it has: it gets what it lacks, however often it says so at a time."""
         peer = self._peers.setdefault(link, _Peer())
         common = self.common(link)
-        lacking: list[bytes] = []
+        lacking: dict[bytes, None] = {}
         for device, sequence in known:
             if device not in peer.has and len(peer.has) >= ADDRESS_RECORDS_MAX:
                 continue
             peer.has[device] = sequence
             # It may know of more members than this device does, for now.
             if device in common and sequence < self._sequence(device):
-                lacking.append(device)
-        self._send(link, peer, lacking)
+                lacking[device] = None
+        self._send(link, peer, tuple(lacking))
 
     def _send(self, link: int, peer: _Peer, devices: Sequence[bytes]) -> None:
         self._count(peer)

@@ -13,7 +13,7 @@ from p2psync.engine import wire
 from p2psync.engine.effects import CloseLink, FrameReceived
 from p2psync.engine.whereabouts import AGAIN_SECONDS
 from p2psync.errors import AddressRecordInvalid
-from p2psync.limits import ADDRESSES_PER_PEER_MAX
+from p2psync.limits import ADDRESSES_PER_PEER_MAX, SEQUENCES_PER_FRAME_MAX
 from tests.engine.joined import Network, Port, join, mandate_of_two
 from tests.engine.machine import WALL_MS, Machine, key_of
 
@@ -183,6 +183,18 @@ def test_who_passes_on_what_nobody_signed_loses_the_link(fault: str) -> None:
     tell(network, anna, carl, raw)
     assert len(mistakes(carl)) == 1
     assert carl.engine.known_addresses(ben.device) == before
+
+
+def test_who_asks_for_one_record_many_times_at_once_gets_it_once() -> None:
+    """A short question must not bring a long answer."""
+    network = Network()
+    anna, ben, _, _ = three(network)
+    (link,) = set(network.links_of("anna")) & set(network.links_of("carl"))
+    since = len(network.sent)
+    question = wire.Sequences(((ben.device, 0),) * SEQUENCES_PER_FRAME_MAX)
+    anna.handle(FrameReceived(link, wire.encode(question)))
+    network.settle(1)
+    assert [each.device for each in sent(network, "anna", since)] == [ben.device]
 
 
 def test_strangers_and_removed_devices_hear_of_nobody() -> None:
