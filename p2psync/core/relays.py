@@ -70,5 +70,6 @@ class NamedRelays:
 
     def dropped(self) -> frozenset[bytes]:
         """The relays that are not to be used, whoever's ticket names them."""
-        every = {each.said.relay for each in self.namings.values()}
-        return frozenset(relay for relay in every if not self.of(relay))
+        said = [each.said for each in self.namings.values()]
+        used = {each.relay for each in said if each.addresses}
+        return frozenset(each.relay for each in said if each.relay not in used)
