@@ -1,7 +1,6 @@
 """How each member is reached, for people (B-NET): on the LAN, directly, through a hole that was
 punched, or through which relay; and whether this node can be called from outside."""
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any
 
@@ -18,17 +17,6 @@ from p2psync.node import views
 from p2psync.node.runner import wall_ms
 
 Json = dict[str, Any]
-
-_LOCAL = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
-            *("fc00::/7", "fe80::/10", "::1/128"),
-        ),
-    )
-)
-"""Private, link-local and loopback addresses (RFC 1918, 3927, 4193, 4291)."""
 
 
 def reached(peer: PeerStatus, relay_host: Callable[[bytes], str]) -> Json | None:
@@ -60,7 +48,7 @@ def _way(address: str, relay_host: Callable[[bytes], str]) -> Json:
     if parts[-1] == "p2p-circuit":
         return {"how": "relayed", "relay": relay_host(device_of_peer_id(parts[-2]))}
     try:
-        ip = ipaddress.ip_address(parse_address(address).host)
-    except (BadInputError, ValueError):
+        found = parse_address(address)
+    except BadInputError:
         return {"how": "direct"}  # an address that this transport does not show
-    return {"how": "lan" if any(ip in network for network in _LOCAL) else "direct"}
+    return {"how": "lan" if found.is_local else "direct"}
