@@ -107,6 +107,8 @@ class Reaching:
         self._witnesses: dict[bytes, _Witness] = {}
         self._punches: dict[bytes, _Punch] = {}
         self._room = trio.CapacityLimiter(limits.PUNCHES_MAX)
+        self._followed: set[bytes] = set()
+        """Devices that lead us to a direct link now."""
         self._changed = trio.Event()
         self._ask = trio.Event()
         self._own: tuple[TcpAddress, ...] = ()
@@ -298,7 +300,9 @@ class Reaching:
     async def serve(self, connection: Connection, stream: Stream) -> None:
         """Follow a member that we called through a relay; raises ``LinkBroken``."""
         relayed = connection.relay is not None and connection.direction == "outbound"
-        if not relayed or not self._config.known(connection.device):
+        device = connection.device
+        # One at a time of each: who opens many must not take the room of all others.
+        if not relayed or not self._config.known(device) or device in self._followed:
             stream.reset()
             return
         try:
@@ -306,10 +310,12 @@ class Reaching:
         except trio.WouldBlock:
             stream.reset()
             return
+        self._followed.add(device)
         try:
-            punch = partial(self._punch, connection.device, client=True)
+            punch = partial(self._punch, device, client=True)
             await dcutr.respond(stream, self.candidates, punch)
         finally:
+            self._followed.discard(device)
             self._room.release_on_behalf_of(stream)
 
     async def _punch(self, device: bytes, addresses: Sequence[TcpAddress], *, client: bool) -> bool:

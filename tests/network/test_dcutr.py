@@ -231,6 +231,25 @@ async def test_strangers_are_not_told_where_we_are() -> None:
             raise AssertionError("a stranger was led to a direct link")
 
 
+async def test_a_member_that_leads_many_times_at_once_leaves_room_for_others() -> None:
+    async with (
+        house(config=RELAY_CONFIG) as relay,
+        peer(1, relay) as caller,
+        peer(2, relay, replace(QUICK, punch_after_seconds=60)) as called,
+    ):
+        _, answered = await called_through_the_relay(caller, called)
+        back = answered._connection  # type: ignore[attr-defined]  # the test leads itself
+        first = await back.open_stream(dcutr.PROTOCOL)
+        await until(lambda: caller.transport.reaching._room.borrowed_tokens == 1)
+        with pytest.raises(LinkBroken):
+            second = await back.open_stream(dcutr.PROTOCOL)
+            await dcutr.initiate(second, lambda: (), _no_punch)
+        assert caller.transport.reaching._room.borrowed_tokens == 1
+        first.reset()
+        await until(lambda: caller.transport.reaching._room.borrowed_tokens == 0)
+        assert not caller.transport.reaching._followed
+
+
 async def _no_punch(addresses: object) -> bool:
     return False
 
