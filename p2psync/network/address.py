@@ -4,6 +4,7 @@ Source: https://github.com/multiformats/multiaddr, the parts that TCP and WebSoc
 """
 
 import ipaddress
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ import ifaddr
 from p2psync import limits
 from p2psync.errors import BadAddress, BadInputError
 from p2psync.network.identity import device_of_peer_id, peer_id_text
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?")
 
@@ -246,17 +249,28 @@ def interface_hosts() -> tuple[str, ...]:
     """The IP addresses of this machine's interfaces, loopback last.
 
     Link-local IPv6 addresses are left out: they mean nothing without a zone, and a zone means
-    nothing on another machine.
+    nothing on another machine. While the system cannot tell (it is out of descriptors), what it
+    told last counts.
     """
     hosts: list[str] = []
-    for adapter in ifaddr.get_adapters():
+    try:
+        adapters = tuple(ifaddr.get_adapters())
+    except OSError as error:
+        logger.warning("the addresses of this machine cannot be read: %s", error)
+        return _told_last[0]
+    for adapter in adapters:
         for entry in adapter.ips:
             host = entry.ip if isinstance(entry.ip, str) else entry.ip[0]
             ip = ipaddress.ip_address(host.partition("%")[0])
             link_local_6 = ip.version == 6 and ip.is_link_local
             if not (link_local_6 or ip.is_unspecified or ip.is_multicast):
                 hosts.append(str(ip))
-    return tuple(sorted(dict.fromkeys(hosts), key=_preference))
+    _told_last[0] = tuple(sorted(dict.fromkeys(hosts), key=_preference))
+    return _told_last[0]
+
+
+_told_last: list[tuple[str, ...]] = [()]
+"""What ``interface_hosts`` returned last."""
 
 
 def _preference(host: str) -> tuple[bool, bool]:

@@ -1,5 +1,8 @@
 """Addresses, peer IDs, slots and negotiation lines."""
 
+import errno
+
+import ifaddr
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,6 +129,19 @@ def test_a_wildcard_stands_for_the_interfaces_of_its_family() -> None:
         "/ip6/::1/tcp/2",
     )
     assert "127.0.0.1" in interface_hosts()
+
+
+def test_addresses_that_cannot_be_read_are_those_that_were_read_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Out of descriptors, a node must neither end nor take itself for one without a network."""
+    before = interface_hosts()
+
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(ifaddr, "get_adapters", fail)
+    assert interface_hosts() == before
 
 
 # -- slots
