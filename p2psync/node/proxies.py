@@ -35,6 +35,7 @@ from p2psync.network.proxy import (
 )
 from p2psync.node import views
 from p2psync.node.runner import wall_ms
+from p2psync.storage.disk import sync_names
 
 if TYPE_CHECKING:
     from p2psync.node.node import Node
@@ -127,17 +128,14 @@ class ProxyUse:
             proxy = with_password(proxy, password)
         text = NONE if proxy is None else proxy.url
         secret = "" if proxy is None else proxy.password
-        self._write(json.dumps({"proxy": text, "password": secret}))
+        said = json.dumps({"proxy": text, "password": secret})
+        await trio.to_thread.run_sync(self._write, said)
         return self._changed()
 
     async def clear(self) -> Json:
         """Forget the proxy that was set; that of the environment counts again."""
         self._node.check_writable()
-        assert self._path is not None
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as error:
-            raise self._unusable(error.strerror or error) from None
+        await trio.to_thread.run_sync(self._remove)
         return self._changed()
 
     def _changed(self) -> Json:
@@ -180,6 +178,15 @@ class ProxyUse:
             fresh.replace(self._path)
         except OSError as error:
             raise self._unusable(error.strerror or error) from None
+        sync_names(str(self._path.parent))
+
+    def _remove(self) -> None:
+        assert self._path is not None
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._unusable(error.strerror or error) from None
+        sync_names(str(self._path.parent))
 
     # -- what is heard of it ------------------------------------------------------------------
 

@@ -1,6 +1,9 @@
 """B-NET-2: which proxy a node uses, what it tells of it, and where the password is."""
 
 import json
+import os
+import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from p2psync.network.address import parse_address
 from p2psync.network.ground_config import ProxyNews
 from p2psync.network.proxy import Trouble
 from p2psync.node.proxies import FILE, ProxyUse
+from p2psync.storage import disk
 from tests.network.rig import until
 from tests.node.rig import Machine, running
 
@@ -67,6 +71,31 @@ async def test_the_password_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
         assert again is not None and again.password == "geheim"
         await machine.service.proxy_clear()
         assert not file.exists()
+
+
+async def test_what_was_set_outlasts_a_power_cut_and_so_does_that_it_was_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is synced, too, and the event loop does not wait for the disk."""
+    done: list[tuple[bool, bool]] = []
+    fsync, here = os.fsync, threading.get_ident()
+
+    def note(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append((is_folder, threading.get_ident() == here))
+        fsync(descriptor)
+
+    async with running(tmp_path) as machine:
+        used(machine)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", note)
+            patch.setattr(disk, "DISK_CALLS", disk.DiskCalls(fsync=note))
+            patch.setattr(disk.fsync_directory, "__defaults__", (disk.DISK_CALLS,))
+            await machine.service.proxy_set(URL, "geheim")
+            assert done == [(False, False), (True, False)]
+            done.clear()
+            await machine.service.proxy_clear()
+            assert done == [(True, False)]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"proxy": "ftp://x", "password": ""}', "\0"])
