@@ -275,7 +275,7 @@ async def test_relays_can_be_looked_at_and_refuse_while_one_is_being_removed(
             await until(anna, lambda: RELAY in circuits.kept)
             put = anna.store.put_setting
 
-            async def meanwhile(key: str, value: str) -> None:
+            async def meanwhile(key: str, value: str | None) -> None:
                 circuits.say(RELAY, "refused", "its token has expired")
                 seen.append(relays.view())
                 await put(key, value)
