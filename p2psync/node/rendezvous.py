@@ -25,6 +25,7 @@ from p2psync.network.address import TOKEN, parse_relay
 from p2psync.network.circuits import Circuits
 from p2psync.network.connection import Connection
 from p2psync.network.identity import device_of_peer_id, peer_id_text
+from p2psync.network.link import circuit_of
 from p2psync.network.negotiation import NotSpoken
 from p2psync.network.rendezvous import Record
 from p2psync.node import find
@@ -75,16 +76,25 @@ class Rendezvous:
     def groups(self, relay: bytes) -> tuple[bytes, ...]:
         """What the mandates here are called at a relay: those whose members use it.
 
-        At a relay that only a member named all count, for it is not known which of them do.
+        At a relay that only members named for themselves: those of which it has to do with one.
         """
         shared = [opened for opened in self._node.opened.values() if opened.shared]
         users = [each for each in shared if relay in self._node.relays.of(each.id)]
         found = {
             access.group(each.id, each.row.genesis, relay)
-            for each in users or shared
+            for each in users or [each for each in shared if self._leads_to_one(relay, each)]
             if each.row.genesis is not None
         }
         return tuple(sorted(found))[: limits.RELAY_GROUPS_PER_DEVICE_MAX]
+
+    def _leads_to_one(self, relay: bytes, opened: Opened) -> bool:
+        """Whether a device of a mandate is known to be reached through a relay."""
+        circuit, engine = circuit_of(relay), self._node.engine
+        return any(
+            circuit in address
+            for device in engine.expected(opened.id)
+            for address in engine.known_addresses(device)
+        )
 
     def group(self, mandate: str, relay: str) -> dict[str, str]:
         """What a mandate is called at a relay, for the relay's operator.

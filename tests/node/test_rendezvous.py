@@ -9,12 +9,16 @@ from typing import cast
 
 import trio
 
+from p2psync.core.crypto import SigningKey
+from p2psync.engine.effects import Sighted
 from p2psync.network import access, rendezvous
 from p2psync.network.address import RelayAddress, TcpAddress, parse_address
 from p2psync.network.circuits import Circuits
 from p2psync.network.config import TransportConfig
 from p2psync.network.connection import Connection
 from p2psync.network.host import Libp2pTransport
+from p2psync.network.identity import peer_id_text
+from p2psync.network.link import circuit_of
 from p2psync.network.stream import Stream
 from p2psync.node.rendezvous import Rendezvous
 from p2psync.relay.config import Group, RelayConfig, Token
@@ -152,8 +156,8 @@ async def test_a_relay_that_names_the_mandate_lets_its_members_in_without_a_toke
         named = RelayConfig(listen=(LOOPBACK,), groups=(Group("Books", group),))
         async with a_relay(named) as relay:
             for machine in (anna, ben):
-                assert machine.node.rendezvous.groups(device) == (group,)
                 await machine.service.relay_add(str(relay.address))
+                assert machine.node.rendezvous.groups(device) == (group,)
             async with online(ben), online(anna):
                 with trio.fail_after(20):
                     while not (anna.node.connected() and ben.node.connected()):
@@ -184,6 +188,25 @@ async def test_a_removed_member_does_not_find_who_went_on(tmp_path: Path) -> Non
 
         assert tag in tags(anna)
         assert tag not in tags(ben)
+
+
+async def test_a_relay_that_a_member_named_for_itself_is_shown_what_that_member_is_in_alone(
+    tmp_path: Path,
+) -> None:
+    """It may be the member's own: it is not told how many other mandates there are, and of whom."""
+    async with members(tmp_path) as (anna, ben):
+        books = anna.opened()
+        await anna.service.mandate_create("Others", None)
+        await anna.service.mandate_share("Others")
+        relay = SigningKey.from_seed(bytes(32)).public
+        groups = anna.node.rendezvous.groups
+        assert groups(relay) == ()
+        circuit = f"/dns4/relay.example/tcp/4001{circuit_of(relay)}"
+        await anna.node.runner.feed(Sighted(ben.device, (circuit,))).wait()
+        assert books.row.genesis is not None
+        assert groups(relay) == (access.group(books.id, books.row.genesis, relay),)
+        await anna.service.relay_add(f"/dns4/relay.example/tcp/4001/p2p/{peer_id_text(relay)}")
+        assert len(groups(relay)) == 2
 
 
 async def test_a_mandate_that_goes_while_a_relay_is_waited_for_is_left_out(tmp_path: Path) -> None:
