@@ -126,7 +126,7 @@ class AccessPolicy:
     def _holds(self, grant: Grant) -> Grant | None:
         """What is left of a grant now."""
         token = grant.token
-        if token is not None and self._is_over(token):
+        if token is _EVERYBODY or (token is not None and self._is_over(token)):
             token = None
         if token is None and self.config.open:
             token = _EVERYBODY

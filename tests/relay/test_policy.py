@@ -261,6 +261,21 @@ def test_who_may_stay_stays_when_the_settings_change() -> None:
     assert desk.show(CARL, b"other") is Access.GRANTED
 
 
+def test_a_relay_that_is_for_everybody_no_more_sends_away_who_has_no_token() -> None:
+    desk = Desk(RelayConfig(tokens=(OTHER,), open=True))
+    desk.let_in(ANNA, BEN, secret=b"")
+    desk.let_in(EVE, secret=b"other")
+    passage = desk.passage(ANNA, BEN)
+    passage.carried(1)
+    assert desk.policy.reload(RelayConfig(tokens=(OTHER,))) == [ANNA, BEN]
+    with pytest.raises(OverLimit):
+        passage.carried(1)
+    for device in (ANNA, BEN):
+        assert desk.policy.granted(device) is None
+        assert desk.policy.may_reserve(device, HERE) is Status.PERMISSION_DENIED
+    assert desk.policy.granted(EVE) is not None
+
+
 def test_lower_limits_refuse_new_ones_and_send_nobody_away() -> None:
     desk = a_desk()
     desk.let_in(ANNA, BEN, secret=b"other")
