@@ -211,6 +211,7 @@ async def _wait_for_signals(stopping: trio.Event) -> None:
 
 async def _watch(node: Node, nursery: trio.Nursery) -> None:
     watcher = Watcher()
+    node.unwatched = watcher.unwatched
     nursery.start_soon(watcher.run)
 
     async def retarget() -> None:

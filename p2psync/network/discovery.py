@@ -114,6 +114,11 @@ class LanDiscovery:
         self._changed.set()
         self._heard_some.set()
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is something to announce, and no way to do it on this network."""
+        return bool(self._mandates) and self._responder is None
+
     def look_again(self) -> None:
         """This machine may have other addresses: announce them now."""
         self._changed.set()

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -173,6 +173,8 @@ class Node:
         self.pulse = trio.Event()
         """Set, and replaced, whenever something changed that somebody may wait for."""
         self.watch_changed = trio.Event()
+        self.unwatched: Callable[[], Collection[Path]] = tuple
+        """The folders of which the system tells nothing, for it watches no more."""
         self._on_line = trio.Event()
         self._watched: dict[Path, dict[bytes, None]] = {}
         """The mandates with copies in each directory, as of the last ``targets``."""

@@ -136,9 +136,22 @@ def open_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _recognise(path: Path) -> None:
+def check_unused(path: Path) -> None:
+    """Look through a database that no node has open, and change nothing.
+
+    Raises ``DatabaseDamaged``, ``DatabaseForeign``, ``DatabaseNewer``, ``DatabaseBusy`` and other
+    storage errors. A large one is looked at for ``DATABASE_CHECK_SECONDS_MAX``.
+    """
+    with sqlite_errors(path):
+        _recognise(path, "ro")
+        uri = f"file:{quote(str(path))}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
+            check(connection, path)
+
+
+def _recognise(path: Path, mode: str = "rw") -> None:
     """Look whose database it is before anything in it is touched, journal mode included."""
-    uri = f"file:{quote(str(path))}?mode=rw"
+    uri = f"file:{quote(str(path))}?mode={mode}"
     with closing(sqlite3.connect(uri, uri=True, timeout=DATABASE_BUSY_SECONDS_MAX)) as connection:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = schema.version_of(connection)

@@ -127,6 +127,12 @@ class Watcher:
                 del self._hints[hint]
         self._work.set()
 
+    def unwatched(self) -> frozenset[Path]:
+        """The local folders of which the system tells nothing, for it watches no more."""
+        return frozenset(
+            each for each in self._unwatched - self._missing if not self._polled.get(each, True)
+        )
+
     def rescan(self) -> None:
         """Compare every target with what was last seen, for example after the machine slept."""
         self._to_scan.update(self._targets)
