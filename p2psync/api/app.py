@@ -13,6 +13,7 @@ from p2psync import __version__, errors, limits
 from p2psync.api import (
     auditing,
     bundles,
+    doctor,
     history,
     hooks,
     members,
@@ -266,6 +267,7 @@ _ROUTERS = (
     hooks.router,
     auditing.router,
     bundles.router,
+    doctor.router,
     posting.router,
     programs.router,
     relays.router,

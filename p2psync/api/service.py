@@ -31,6 +31,16 @@ class Service(Protocol):
         "deleted"}, "alerts"}``
         """
 
+    async def doctor(self, mandate: str | None) -> JsonObject:
+        """Say what is wrong with the node, and with one mandate or all (B-NET-5).
+
+        ``{"version", "at", "checks": [{"about", "state": "ok"|"note"|"fault"}], "findings":
+        [{"code", "severity": "note"|"fault", "about", "where", "mandate", "since", "template",
+        "hint_template", "params"}], "report"}``: causes before what follows from them; the report
+        holds no secrets or names. The API fills ``template`` and ``hint_template`` and hands them
+        out as ``text`` and ``hint``.
+        """
+
     async def identity_show(self) -> JsonObject:
         """Describe this device.
 

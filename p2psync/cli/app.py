@@ -9,6 +9,7 @@ from p2psync import __version__
 from p2psync.cli.commands import (
     audit,
     bundle,
+    doctor,
     files,
     formats,
     history,
@@ -97,5 +98,6 @@ app.add_typer(program.group, name="program")
 app.add_typer(relay.group, name="relay")
 app.add_typer(network.group, name="network")
 app.add_typer(status.group)
+app.add_typer(doctor.group)
 app.add_typer(inspect.group)
 app.add_typer(formats.group, name="format")

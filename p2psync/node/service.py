@@ -12,6 +12,7 @@ from p2psync.node import find, views
 from p2psync.node.attaching import Said
 from p2psync.node.auditing import Auditing
 from p2psync.node.bundles import Bundles
+from p2psync.node.doctor import Doctor
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
 from p2psync.node.opened import later_key
@@ -46,6 +47,7 @@ class NodeService:
         self._auditing = Auditing(node, self._mandates)
         self._bundles = Bundles(node, self._mandates)
         self._versions = Versions(node, self.posting)
+        self._doctor = Doctor(node, self._mandates.overview, self._telling.alerts)
 
     async def resume(self) -> None:
         """Go on with what was asked for before the node was stopped."""
@@ -85,6 +87,10 @@ class NodeService:
         if node.failure is not None:
             answer["read_only"] = {"text": node.failure.text, "hint": node.failure.hint}
         return answer
+
+    async def doctor(self, mandate: str | None) -> Json:
+        """Say what is wrong."""
+        return await self._doctor.examine(mandate)
 
     async def stop(self) -> Json:
         """Begin to end the node."""

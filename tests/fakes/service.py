@@ -46,6 +46,7 @@ class FakeService:
         self.receipts_made: list[JsonObject] = []
         self.invitations: list[JsonObject] = []
         self.hooks: list[JsonObject] = []
+        self.findings: list[JsonObject] = []
         self.policy: JsonObject = {"refuse": [], "minimums": {}}
         self.fail_with: Exception | None = None
 
@@ -148,6 +149,16 @@ class FakeService:
             "mandates": {"local": len(self.mandates), "shared": 0, "offline": 0},
             "pending": {"added": 0, "deleted": 0},
             "alerts": 0,
+        }
+
+    async def doctor(self, mandate: str | None) -> JsonObject:
+        self.calls.append(("doctor", mandate))
+        return {
+            "version": "0",
+            "at": NOW,
+            "checks": [{"about": each, "state": "ok"} for each in ("node", "disk")],
+            "findings": self.findings,
+            "report": {"report": "p2psync doctor", "findings": []},
         }
 
     async def identity_show(self) -> JsonObject:
