@@ -163,14 +163,14 @@ class Rendezvous:
         if trio.current_time() < self._later.get(relay, 0.0):
             return
         try:
-            for opened in mandates:
-                if self._is_here(opened):
-                    await self._leave(connection, relay, opened)
+            full = await self._leave_all(connection, relay, mandates)
             if trio.current_time() >= self._looked.get(relay, -inf) + 0.7 * self._look_seconds:
                 here = filter(self._is_here, mandates)
                 wanted = [(opened, self._missing(opened)) for opened in here]
                 await self._look(connection, relay, [each for each in wanted if each[1]])
                 self._looked[relay] = trio.current_time()
+            if full is not None:
+                raise full
         except NotSpoken:
             self._later[relay] = trio.current_time() + SILENT_SECONDS
         except rendezvous.Refused:
@@ -180,6 +180,20 @@ class Rendezvous:
         """Whether a mandate was not removed while a relay was waited for."""
         is_listed = self._node.opened.get(opened.id) is opened
         return is_listed and self._node.engine.holds(opened.id)
+
+    async def _leave_all(
+        self, connection: Connection, relay: bytes, mandates: Sequence[Opened]
+    ) -> rendezvous.Refused | None:
+        """Leave this device's addresses for each mandate; returns that the relay has no room."""
+        for opened in mandates:
+            try:
+                if self._is_here(opened):
+                    await self._leave(connection, relay, opened)
+            except rendezvous.Refused as error:
+                if error.status != rendezvous.Status.FULL:
+                    raise
+                return error  # what others left there can be read all the same
+        return None
 
     async def _leave(self, connection: Connection, relay: bytes, opened: Opened) -> None:
         """Have the relay keep where this device is, unless it does."""

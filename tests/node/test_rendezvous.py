@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+import pytest
 import trio
 
+from p2psync import limits
 from p2psync.core.crypto import SigningKey
 from p2psync.engine.effects import Sighted
 from p2psync.network import access, rendezvous
@@ -142,6 +144,24 @@ async def test_what_the_relay_gets_names_nobody_and_no_address(tmp_path: Path) -
         assert {len(each.record) for each in puts} == {rendezvous.RECORD_BYTES}
         for put in puts:
             assert not any(secret in put.tag + put.record for secret in secrets)
+
+
+async def test_a_relay_without_room_for_another_record_is_looked_at_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may fill a relay for everybody."""
+    async with a_relay() as relay, members(tmp_path) as (anna, ben):
+        for machine in (anna, ben):
+            await machine.service.relay_add(str(relay.address))
+        async with online(ben, LOOPBACK):
+            with trio.fail_after(20):
+                while not relay.process.board.count:
+                    await trio.sleep(0.01)
+            monkeypatch.setattr(limits, "RENDEZVOUS_RECORDS_MAX", 1)
+            async with online(anna, LOOPBACK):
+                await met(anna, ben)
+            assert relay.process.board.answered["full"]
+            assert relay.process.board.count == 1
 
 
 async def test_a_relay_that_names_the_mandate_lets_its_members_in_without_a_token(
