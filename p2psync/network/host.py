@@ -12,7 +12,7 @@ import trio
 
 from p2psync import limits
 from p2psync.engine.ports import AcceptLink, LinkBroken, LinkEnded
-from p2psync.errors import BadAddress, PortTaken
+from p2psync.errors import BadAddress, PeerUnreachable, PortTaken
 from p2psync.network import autonat, circuit, dcutr, identify
 from p2psync.network.address import (
     CircuitAddress,
@@ -284,14 +284,15 @@ class Libp2pTransport:
     async def dial(self, device: bytes, addresses: Sequence[str]) -> StreamLink:
         """Race all addresses and return the first link whose peer proves to be ``device``.
 
-        Raises ``PeerUnreachable`` naming each address and cause, ``PeerNotExpected`` when only
-        other devices answer there, and ``RuntimeError`` when the transport is not running.
+        Raises ``PeerUnreachable`` naming each address and cause, or that the transport does not
+        run, and ``PeerNotExpected`` when only other devices answer there.
         """
-        nursery = self._nursery
-        if nursery is None:
-            raise RuntimeError("the transport is not running")
         if len(device) != DEVICE_BYTES:
             raise ValueError("a device key has 32 bytes")
+        nursery = self._nursery
+        if nursery is None:
+            # It may have failed a moment ago, and who calls has not heard of that.
+            raise PeerUnreachable(device=peer_id_text(device), causes="this transport was stopped")
         turn = Turn(self._config.late_seconds)
 
         async def attempt(target: Target) -> StreamLink:
@@ -392,13 +393,7 @@ class Libp2pTransport:
 
     def connection_to_relay(self, session: NoiseSession) -> Connection:
         """The connection over a secured channel to a relay, on which it may open many streams."""
-        # A relay has a thousand such, and what is passed on asks for signs of life by itself.
-        config = replace(
-            self._config,
-            streams_inbound_max=limits.CIRCUITS_INBOUND_MAX,
-            keepalive_seconds=2 * self._config.keepalive_seconds,
-            silence_seconds=2 * self._config.silence_seconds,
-        )
+        config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
         return Connection(session, "outbound", self._handlers, self.spawn, config)
 
     async def _serve_call(self, connection: Connection, stream: Stream) -> None:
