@@ -169,6 +169,9 @@ def _read(raw: bytes) -> Segment:
         problem = None
         if text.strip(b"\x1a"):
             problem = Problem("unreadable-line", "the line has no tag", start + 1)
+        if text.startswith(b"{") and not _is_shut(lines, start):
+            # What follows it in a merged file would be taken for its lines.
+            problem = Problem(_OPEN_PROBLEM, "the voucher has no end", start + 1)
         return Segment(raw, key, key, (), problem)
     return _read_tag(raw, read_line(lines[start]), start + 1)
 
@@ -245,6 +248,12 @@ def _read_voucher(raw: bytes, lines: Sequence[bytes], start: int) -> Segment:
         problem,
         identity,
     )
+
+
+def _is_shut(lines: Sequence[bytes], start: int) -> bool:
+    """Says whether a brace that begins a segment ends in it."""
+    last = next(line for line in reversed(lines) if line.strip())
+    return lines[start].rstrip().endswith(b"}") or last.lstrip().startswith(b"}")
 
 
 def _is_closed(lines: Sequence[bytes], start: int) -> bool:

@@ -38,6 +38,9 @@ class TransportConfig:
     """After this long without a byte sent or received a ping goes out."""
     silence_seconds: float = 9.0
     """After this long without a byte received the peer is taken for dead."""
+    rest_keepalive_seconds: float = 15.0
+    rest_silence_seconds: float = 45.0
+    """The same while a connection is only kept open, as to a relay that may pass on a call."""
     unread_seconds: float = 30.0
     """After this long with bytes and no whole message of the peer's it is taken for dead, too."""
     doubt_seconds: float = 1.5

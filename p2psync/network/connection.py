@@ -105,6 +105,8 @@ class Connection:
         self._doubted = doubted
         self._asked = trio.Event()
         """Set when data was sent since it was last made; an answer to a ping is none."""
+        self._stirred = trio.Event()
+        """Set when a stream was opened since it was last made."""
         self._ending = False
         self._writing = True
         """Whether the task that writes has something in hand."""
@@ -179,6 +181,7 @@ class Connection:
     async def open_stream(self, protocol: str) -> Stream:
         """Open a stream for ``protocol``; raises ``NotSpoken`` or ``LinkBroken``."""
         stream = self._muxer.open()
+        self._stirred.set()
         try:
             with trio.fail_after(self._config.negotiate_seconds):
                 await negotiation.propose(stream, protocol)
@@ -289,25 +292,43 @@ class Connection:
                 self._writing = False
                 await self._muxer.output()
 
+    @property
+    def _rests(self) -> bool:
+        """Whether it is only kept open: there may be a thousand such, for a call that may come."""
+        kept = self._holds or trio.current_time() < self._kept_until
+        return bool(kept) and not self._muxer.streams
+
     async def _watch(self) -> None:
         config = self._config
-        used_at = excused_at = trio.current_time()
+        used_at = excused_at = stirred_at = trio.current_time()
         self._muxer.ping()
         while True:
-            planned = trio.current_time() + config.keepalive_seconds / 2
-            await trio.sleep_until(planned)
+            # Whoever was needed and gave no sign since is not left alone.
+            resting = self._rests and self._session.stream.heard_at >= stirred_at
+            keepalive = config.rest_keepalive_seconds if resting else config.keepalive_seconds
+            silence = config.rest_silence_seconds if resting else config.silence_seconds
+            self._stirred = trio.Event()
+            planned = trio.current_time() + keepalive / 2
+            with trio.move_on_at(planned):
+                await self._stirred.wait()
             now = trio.current_time()
-            if now - planned > config.keepalive_seconds / 2:
+            if resting and not self._rests:
+                excused_at = stirred_at = now  # From now on it is to answer soon.
+                self._muxer.ping()
+                continue
+            if now < planned:
+                continue
+            if now - planned > keepalive / 2:
                 excused_at = now  # We were held up, and what the peer said may wait unread.
             heard_at = max(self._session.stream.heard_at, excused_at)
-            if now - heard_at > config.silence_seconds:
+            if now - heard_at > silence:
                 raise LinkBroken("the peer fell silent")
-            if now - max(self.read_at, excused_at) > config.unread_seconds:
+            if now - max(self.read_at, excused_at) > max(config.unread_seconds, silence):
                 # Who is in between can make bytes come for ever, of which none is the peer's.
                 raise LinkBroken("nothing that came could be read")
-            if now - min(heard_at, self._sent_at) >= config.keepalive_seconds:
+            if now - min(heard_at, self._sent_at) >= keepalive:
                 self._muxer.ping()
-            if self._muxer.streams or self._holds or now < self._kept_until:
+            if self._muxer.streams or self._rests:
                 used_at = now
             elif now - used_at > config.idle_seconds:
                 raise LinkBroken("nothing was asked for on this connection")
@@ -340,6 +361,7 @@ class Connection:
     # -- streams of the peer
 
     def _opened(self, stream: Stream) -> None:
+        self._stirred.set()
         self._spawn(partial(self._serve, stream))
 
     async def _serve(self, stream: Stream) -> None:

@@ -30,6 +30,7 @@ from p2psync.relay.state import MARK_BYTES, Kept, KeptUse, State
 
 _MARK = b"p2psync.relmark"
 _KEEPALIVE_SECONDS = 6.0
+_REST_KEEPALIVE_SECONDS = 30.0
 _LATER = ("listen", "monitor", "reverse_proxies")
 """Settings that are read at the start alone."""
 
@@ -78,6 +79,8 @@ class RelayProcess:
                 # Devices ask for a sign of life themselves; a thousand need not be looked at twice.
                 keepalive_seconds=_KEEPALIVE_SECONDS,
                 silence_seconds=2 * _KEEPALIVE_SECONDS,
+                rest_keepalive_seconds=_REST_KEEPALIVE_SECONDS,
+                rest_silence_seconds=2 * _REST_KEEPALIVE_SECONDS,
                 ground=GroundConfig(
                     certificate=self.certificate.context,
                     reverse_proxies=frozenset(config.reverse_proxies),

@@ -4,6 +4,7 @@ import os
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,11 @@ async def arrives(node: Home, mandate: str, contents: Sequence[bytes]) -> dict[s
     """Wait until all contents are in the mandate folder; return what it holds then."""
 
     def look() -> dict[str, bytes] | None:
-        there = {
-            path.name: path.read_bytes()
-            for path in folder(node, mandate).iterdir()
-            if path.is_file() and not path.is_symlink()
-        }
+        there: dict[str, bytes] = {}
+        for path in folder(node, mandate).iterdir():
+            with suppress(FileNotFoundError):  # it got its name meanwhile
+                if path.is_file() and not path.is_symlink():
+                    there[path.name] = path.read_bytes()
         return there if set(contents) <= set(there.values()) else None
 
     result: dict[str, bytes] = await until(look, what="all contents are there")

@@ -130,6 +130,8 @@ def test_unknown_tags_and_their_braces_are_kept() -> None:
         (b"#VER A 1 20250301\n{\n#TRANS 1 {} 0\n", "open-voucher"),
         (b"#VER A 1 20250301\n{\n#TRANS 1 {} 0\n#VER A 2 20250301\n{\n}\n", "open-voucher"),
         (b"#TRANS 1 {} 0\n", "open-voucher"),
+        (b"{\n", "open-voucher"),
+        (b"\n{ x\n#TRANS 1 {} 0\n", "open-voucher"),
         (b"#KSUMMA 12345\n", "checksum"),
         (b"#KONTO 1 x", "truncated-tail"),
         (b"#KONTO 1 \0\n", "nul"),

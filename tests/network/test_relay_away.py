@@ -93,6 +93,31 @@ async def test_b_net_2_a_relay_is_dark_and_comes_back(
         assert await theirs.receive() == b"after"
 
 
+async def test_b_net_2_a_relay_that_is_only_kept_open_is_asked_seldom_until_it_is_needed(
+    autojump_clock: MockClock,
+) -> None:
+    """A thousand devices wait at a relay for a call; who calls learns soon that it is away."""
+    net = Net()
+    async with (
+        net.relay() as relay,
+        net.device(1) as one,
+        net.device(2) as other,
+        one.kept(relay.address),
+        other.kept(relay.address),
+    ):
+        await reserved(one, other)
+        await trio.sleep(1000)
+        assert one.states() == other.states() == ["reserved"]
+        net.dark.add(relay.place)
+        dark_at = trio.current_time()
+        with pytest.raises(PeerUnreachable):
+            await one.transport.dial(other.device, [relay.address.circuit])
+        await trio.sleep_until(dark_at + NOTICED_SECONDS)
+        assert one.states() == ["unreachable"]
+        await trio.sleep_until(dark_at + USUAL.rest_silence_seconds + USUAL.rest_keepalive_seconds)
+        assert other.states() == ["unreachable"]
+
+
 async def test_b_net_2_who_reaches_the_relay_again_first_wakes_the_keeper(
     autojump_clock: MockClock,
 ) -> None:

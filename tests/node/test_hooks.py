@@ -102,7 +102,9 @@ async def desk(root: Path, clock: FakeClock | None = None) -> AsyncIterator[Desk
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """What was written so far, in whole lines."""
+    said = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
 
 
 # -- commands ---------------------------------------------------------------------------------
