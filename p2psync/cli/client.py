@@ -31,11 +31,20 @@ class NodeError(errors.P2PSyncError):
 class Client:
     """One node's API. Every method raises ``NodeNotRunning`` when nothing answers there."""
 
-    def __init__(self, settings: Settings, address: ApiAddress | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        address: ApiAddress | None = None,
+        *,
+        patience_seconds: float | None = None,
+    ) -> None:
+        """``patience_seconds``: so long an answer may take, else ``ApiAnswerInvalid``; without
+        it, as long as the work does."""
         found = address or read_address(settings.home)
         if found is None:
             raise errors.NodeNotRunning(home=settings.home)
         self._settings = settings
+        self._patience_seconds = patience_seconds
         self.address = found
 
     def get(self, *path: str, **query: str | int | Sequence[str] | None) -> dict[str, Any]:
@@ -117,9 +126,10 @@ class Client:
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps({k: v for k, v in body.items() if v is not None}).encode()
-        # Only the stream has heartbeats; an answer may take as long as the work does.
+        # Only the stream has heartbeats; an answer may take as long as the work does, unless told.
         streams = target.startswith("/v1/events")
-        connection.sock.settimeout(3 * API_HEARTBEAT_SECONDS if streams else None)
+        patience_seconds = 3 * API_HEARTBEAT_SECONDS if streams else self._patience_seconds
+        connection.sock.settimeout(patience_seconds)
         connection.request(method, target, body=content, headers=headers)
         return connection.getresponse()
 

@@ -14,6 +14,7 @@ from p2psync.node.anonymous import report
 from p2psync.node.diagnosis import checked, in_order, view
 from p2psync.node.faults import Finding, Subject, found, met
 from p2psync.storage.checkup import home_troubles
+from p2psync.storage.disk import disk_error
 
 LOG_FILE = "node.log"
 LOG_BYTES_READ = 16 * KIB
@@ -28,7 +29,7 @@ def examine_home(home: Path, answer: errors.P2PSyncError, language: str) -> dict
     ``answer`` is what came of asking its node. Nothing in the home is changed.
     """
     findings = in_order(_home(home))
-    is_held = any(each.code == errors.AlreadyRunning.code for each in findings)
+    is_held = any(each.code == "node-silent" for each in findings)
     if not (is_held and isinstance(answer, errors.NodeNotRunning)):
         findings.insert(0, met(answer, ""))
     checks = checked(findings, LOOKED_AT)
@@ -44,12 +45,20 @@ def examine_home(home: Path, answer: errors.P2PSyncError, language: str) -> dict
 
 
 def _home(home: Path) -> Iterator[Finding]:
-    if not os.path.lexists(home):
+    try:
+        os.lstat(home)
+    except (FileNotFoundError, NotADirectoryError):
         yield found("home-absent", str(home), {"home": str(home)})
+        return
+    except OSError as error:
+        yield met(disk_error(error, str(home)), str(home), otherwise="disk-failed")
         return
     troubles = home_troubles(home)
     for trouble in troubles:
-        yield met(trouble, str(home), otherwise="disk-failed")
+        if isinstance(trouble, errors.AlreadyRunning):
+            yield found("node-silent", "", trouble.params)
+        else:
+            yield met(trouble, str(home), otherwise="disk-failed")
     if not any(isinstance(each, errors.AlreadyRunning) for each in troubles):
         yield from _last_words(home / LOG_FILE)
 

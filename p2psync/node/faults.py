@@ -135,7 +135,17 @@ FAULTS: dict[str, Fault] = dict(
         _of("node", errors.NodeNotRunning),
         _of("node", errors.NodeStartFailed),
         _of("node", errors.ApiAnswerInvalid),
-        _of("node", errors.AlreadyRunning),
+        (
+            "node-silent",
+            Fault(
+                "node",
+                "fault",
+                template="process {pid} has the home {home} and does not answer: it is starting, "
+                "or hangs",
+                hint_template="wait a little; if it goes on, end that process, then start the "
+                "node again",
+            ),
+        ),
         (
             "home-absent",
             Fault(
@@ -156,8 +166,6 @@ FAULTS: dict[str, Fault] = dict(
         _of("home", errors.DatabaseForeign),
         _of("home", errors.DatabaseNewer),
         _of("home", errors.DatabaseBusy),
-        _of("home", errors.SystemTooOld),
-        _of("home", errors.ProxySettingUnreadable),
         _of("identity", errors.IdentityLocked),
         (
             "clock-set-back",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from p2psync.api.address import write_address
+from p2psync.cli.commands import doctor as doctor_module
 from p2psync.errors import DiskFull, DiskReadOnly
 from p2psync.node.faults import FAULTS
 from p2psync.storage import schema
@@ -60,8 +61,7 @@ def found(cli: CommandLine, code: str) -> dict[str, Any]:
 
 
 def test_doctor_names_node_not_running(stopped: CommandLine) -> None:
-    ended = stopped("doctor", "--json")
-    assert [each["code"] for each in ended.json["findings"]] == ["node-not-running"]
+    assert codes(stopped) == ["node-not-running"]
     assert "p2psync node start" in found(stopped, "node-not-running")["hint"]
     assert stopped("doctor").out.splitlines()[0].startswith("wrong: node")
     assert "n'est pas en marche" in stopped("doctor", "--lang", "fr").out
@@ -87,15 +87,37 @@ def test_doctor_names_answer_invalid(stopped: CommandLine) -> None:
         thread.join()
 
 
-def test_doctor_names_already_running(stopped: CommandLine) -> None:
-    """The process is there, and does not answer: it starts, or hangs."""
-    with (stopped.home / "lock").open("w") as lock:
+@contextmanager
+def held(cli: CommandLine) -> Iterator[None]:
+    """Have a process hold the home."""
+    with (cli.home / "lock").open("w") as lock:
         lock.write("4711\n")
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert "4711" in found(stopped, "already-running")["text"]
-        codes = [each["code"] for each in stopped("doctor", "--json").json["findings"]]
-        assert codes == ["already-running"]
+        yield
+
+
+def codes(cli: CommandLine) -> list[str]:
+    return [each["code"] for each in cli("doctor", "--json").json["findings"]]
+
+
+def test_doctor_names_node_silent(stopped: CommandLine) -> None:
+    """The process is there, and is not to be reached: it starts, or hangs."""
+    with held(stopped):
+        assert "process 4711" in found(stopped, "node-silent")["text"]
+        assert codes(stopped) == ["node-silent"]
+    assert codes(stopped) == ["node-not-running"]
+
+
+def test_doctor_names_node_silent__that_takes_the_question(
+    stopped: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs takes the connection, and no answer ever comes."""
+    monkeypatch.setattr(doctor_module, "PATIENCE_SECONDS", 0.1)
+    with held(stopped), socket.create_server(("127.0.0.1", 0)) as hangs:
+        url = f"http://127.0.0.1:{hangs.getsockname()[1]}"
+        write_address(stopped.home, url, 4711, "0", "token")
+        assert codes(stopped) == ["answer-invalid", "node-silent"]
 
 
 def test_doctor_names_node_start_failed__with_its_port_taken(tmp_path: Path) -> None:
@@ -142,6 +164,20 @@ def test_doctor_names_home_unsuitable(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_doctor_names_home_exposed(stopped: CommandLine) -> None:
     stopped.home.chmod(0o777)
     assert "chmod 700" in found(stopped, "home-exposed")["hint"]
+
+
+def test_doctor_names_access_denied__to_where_the_home_is(
+    stopped: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lstat = os.lstat
+
+    def refused(path: Any, **options: Any) -> os.stat_result:
+        if str(path) == str(stopped.home):
+            raise PermissionError(13, "Permission denied")
+        return lstat(path, **options)
+
+    monkeypatch.setattr(os, "lstat", refused)
+    assert codes(stopped) == ["node-not-running", "access-denied"]
 
 
 def test_doctor_names_access_denied__to_the_home(

@@ -1,5 +1,6 @@
 """B-NET-5: doctor names the cause, the thing and the next step, of faults that are played here."""
 
+import json
 import os
 import shutil
 import socket
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2psync.api.doctor import told
 from p2psync.core import ops
@@ -18,6 +21,7 @@ from p2psync.engine import wire
 from p2psync.engine.handshake import Handshake
 from p2psync.engine.ports import DiscoverableMandate
 from p2psync.errors import DiskFull, DiskReadOnly, FileBusy
+from p2psync.i18n import places
 from p2psync.network.address import parse_address
 from p2psync.network.circuits import Circuits
 from p2psync.network.connection import Connection
@@ -27,6 +31,7 @@ from p2psync.network.identity import peer_id_text
 from p2psync.network.proxy import Trouble
 from p2psync.node import doctor as doctor_module
 from p2psync.node import saving as saving_module
+from p2psync.node.anonymous import report
 from p2psync.node.diagnosis import (
     AlertFacts,
     FileFacts,
@@ -37,7 +42,7 @@ from p2psync.node.diagnosis import (
 )
 from p2psync.node.doctor import Doctor
 from p2psync.node.event_types import EVENT_TYPES
-from p2psync.node.faults import ALERTS, FAULTS, SUBJECTS
+from p2psync.node.faults import ALERTS, FAULTS, SUBJECTS, found
 from p2psync.node.online import Online
 from p2psync.node.proxies import FILE as PROXY_FILE
 from p2psync.node.runner import wall_ms
@@ -659,3 +664,30 @@ async def test_the_report_names_nobody_and_nothing(tmp_path: Path) -> None:
         assert len({each["text"] for each in missing}) == 1  # one folder, two files
         assert anna.device.hex() not in text
         nursery.cancel_scope.cancel()
+
+
+NAMES = st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x4FFF), min_size=2)
+
+
+@given(st.sampled_from(sorted(FAULTS)), NAMES, NAMES, st.data())
+def test_no_report_holds_what_fills_a_text(
+    code: str, where: str, mandate: str, data: st.DataObject
+) -> None:
+    """Whatever a fault is told with: only numbers and what the system says stay as they are."""
+    fault = FAULTS[code]
+    params = {
+        name: data.draw(NAMES)
+        for name in places(fault.template) | places(fault.hint_template) | {"cause", "version"}
+    }
+    one = found(code, where, params, mandate=mandate)
+    told_of = report([one], [], {}, ["Permission denied"])
+    text = json.dumps(told_of, ensure_ascii=False)
+    for name in (where, mandate, *params.values()):
+        assert name not in text
+    (again,) = report(
+        [replace(one, params={"cause": "Permission denied", "line": "7"})],
+        [],
+        {},
+        ["permission denied"],
+    )["findings"]
+    assert "Permission denied" in again["text"] or "{cause}" not in fault.template

@@ -9,8 +9,9 @@ import typer
 
 from p2psync import errors
 from p2psync.cli import output
+from p2psync.cli.client import Client
 from p2psync.cli.inputs import absolute
-from p2psync.cli.options import OptionalMandate, node
+from p2psync.cli.options import OptionalMandate
 from p2psync.cli.progress import shown_progress
 from p2psync.cli.settings import current
 from p2psync.cli.tree import command, new_group
@@ -19,6 +20,8 @@ from p2psync.i18n import _, ngettext
 group = new_group()
 
 WRONG_EXIT_CODE = 7
+PATIENCE_SECONDS = 60.0
+"""So long a node may take to answer; one that hangs never does."""
 
 
 @command(group, "doctor", example="p2psync doctor\np2psync doctor Acme --report doctor.json")
@@ -51,7 +54,8 @@ def doctor(
 
 def _examined(mandate: str | None) -> dict[str, Any]:
     try:
-        return node().get("doctor", mandate=mandate)
+        client = Client(current(), patience_seconds=PATIENCE_SECONDS)
+        return client.get("doctor", mandate=mandate)
     except (errors.NodeNotRunning, errors.ApiAnswerInvalid) as error:
         from p2psync.cli.examining import examine_home
 
