@@ -168,8 +168,13 @@ class Exchange:
         for log in [log for log, asked in self._asked.items() if asked == link]:
             self._forget(log)
         if session.told:
-            self.desk.out.append(PeerChanged(self.mandate, session.device, "offline"))
+            self._tell_gone(session.device)
         self._ask()
+
+    def _tell_gone(self, device: bytes) -> None:
+        """Tell that a device is not there any more, unless it is over another link."""
+        if not any(each.told and each.device == device for each in self.sessions.values()):
+            self.desk.out.append(PeerChanged(self.mandate, device, "offline"))
 
     def _refresh(self, session: Session) -> None:
         """Follow a change of membership: tell members what is here, ask to be admitted."""
@@ -188,7 +193,7 @@ class Exchange:
             self.desk.out.append(PeerChanged(self.mandate, session.device, "online"))
         elif session.told and not member:
             session.told = False
-            self.desk.out.append(PeerChanged(self.mandate, session.device, "offline"))
+            self._tell_gone(session.device)
         if session.refusal != DeviceRemoved.code:
             self._dismiss(session)
         if self.newcomer and not session.asked_in:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from p2psync.engine import wire
-from p2psync.engine.effects import CloseLink, FrameReceived, LinkDown, LinkUp
+from p2psync.engine.effects import CloseLink, FrameReceived, LinkDown, LinkUp, PeerChanged
 from p2psync.limits import CHUNK_BYTES, CHUNKS_WANTED_MAX
 from tests.engine.joined import Network, Wire, mandate_of_two
 from tests.engine.machine import Machine
@@ -86,6 +86,7 @@ def test_no_moment_passes_without_the_member() -> None:
     """The session over the new link stands before the one over the relay ends."""
     network = Network()
     anna, ben, mandate, _ = two_through_a_relay(network)
+    anna.log.clear()
     connect(network, anna, ben, PUNCHED)
     while network.queue:
         port, number, frame = network.queue.popleft()
@@ -93,6 +94,11 @@ def test_no_moment_passes_without_the_member() -> None:
         assert anna.engine.meets_anybody(mandate)
     assert anna.engine.peers(mandate)[0].address == PUNCHED
     assert ben.engine.peers(mandate)[0].address == PUNCHED
+    told = [each.state for each in anna.log if isinstance(each, PeerChanged)]
+    assert (told[0], "offline" in told) == ("online", False)
+    for number in network.links_of("anna"):
+        network.cut(number)
+    assert PeerChanged(mandate, ben.device, "offline") in anna.log
 
 
 def test_the_relayed_link_stays_when_the_direct_one_comes_to_nothing() -> None:
