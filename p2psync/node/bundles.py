@@ -205,10 +205,10 @@ class Bundles:
     async def _told_in(self, opened: Opened, since: str) -> tuple[Tip, ...]:
         """What an earlier bundle of the mandate holds, or builds on."""
         path = await trio.to_thread.run_sync(local_path, since)
-        found = _Found(opened.id)
+        found, candidate = _Found(opened.id), _candidate(opened)
 
         def read() -> None:
-            with BundleFile.open(path, [_candidate(opened)]) as file:
+            with BundleFile.open(path, [candidate]) as file:
                 file.check(found.look)
 
         await trio.to_thread.run_sync(read)
