@@ -6,6 +6,7 @@ import multiprocessing
 import random
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -72,6 +73,11 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.kills.hosted", "pytest"])
 
 
+_ENDS = threading.Lock()
+"""Whoever starts a process looks at the ends of all others, and an end can be read only once: of
+two threads that read one at a time, one would take it for an exit with 255."""
+
+
 class Host:
     """One home, and the process that has it."""
 
@@ -95,7 +101,8 @@ class Host:
     @property
     def running(self) -> bool:
         """Whether the process is there."""
-        return self._process is not None and self._process.is_alive()
+        with _ENDS:
+            return self._process is not None and self._process.is_alive()
 
     def launch(self) -> None:
         """Run the node."""
@@ -108,7 +115,8 @@ class Host:
         self._process = _context.Process(
             target=host, args=(str(self.home), listen, *paths, theirs, self.mutant)
         )
-        self._process.start()
+        with _ENDS:
+            self._process.start()
         theirs.close()
 
     def await_ready(self) -> bool:
@@ -118,8 +126,7 @@ class Host:
         try:
             self.device = self._ready.recv()["device"]
         except EOFError:
-            self._process.join()
-            assert self._process.exitcode == -9, f"{self._process.exitcode}: {self.said()}"
+            self._check_killed()
             return False
         return True
 
@@ -134,17 +141,27 @@ class Host:
         assert self._process is not None
         by_itself = bool(connection.wait([self._process.sentinel], wait_seconds))
         if not by_itself:
-            self._process.kill()
-        self._process.join()
-        assert self._process.exitcode == -9, f"{self._process.exitcode}: {self.said()}"
+            self._kill()
+        self._check_killed()
         self._ready.close()
         return by_itself
 
     def end(self) -> None:
         """Let nothing run on."""
         if self.running:
+            self._kill()
+            self._check_killed()
+
+    def _kill(self) -> None:
+        with _ENDS:
             self._process.kill()
+
+    def _check_killed(self) -> None:
+        connection.wait([self._process.sentinel])
+        with _ENDS:
             self._process.join()
+            ended = self._process.exitcode
+        assert ended == -9, f"{ended}: {self.said()}"
 
     def said(self) -> str:
         """What the process wrote to standard error."""
