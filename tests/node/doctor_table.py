@@ -10,7 +10,7 @@ from p2psync.node.faults import FAULTS, SUBJECTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "doctor.md"
-PLAYS = (ROOT / "tests" / "node" / "test_doctor.py", ROOT / "tests" / "cli" / "test_doctor.py")
+PLAYS = sorted((ROOT / "tests").rglob("test_doctor*.py"))
 TEST = re.compile(r"^(?:async )?def (test_doctor_names_(\w+))\(", re.MULTILINE)
 HEAD = "| code | about | is a | doctor says | what to do | played by |"
 
