@@ -12,7 +12,8 @@ from p2psync.i18n import system
 from p2psync.limits import KIB
 from p2psync.node.anonymous import report
 from p2psync.node.diagnosis import checked, in_order, view
-from p2psync.node.faults import Finding, Subject, found, met
+from p2psync.node.fault_types import Finding, Subject
+from p2psync.node.faults import found, met
 from p2psync.storage.checkup import home_troubles
 from p2psync.storage.disk import disk_error
 

@@ -12,7 +12,7 @@ from string import Formatter
 from typing import Any
 
 from p2psync import __version__
-from p2psync.node.faults import Finding
+from p2psync.node.fault_types import Finding
 
 PLAIN_PARAMS = frozenset(
     (

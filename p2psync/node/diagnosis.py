@@ -11,7 +11,8 @@ from p2psync import errors
 from p2psync.core.records import Problem
 from p2psync.limits import CLOCK_APART_MS_MAX
 from p2psync.node import views
-from p2psync.node.faults import ALERTS, SUBJECTS, Finding, Subject, found, met, told
+from p2psync.node.fault_types import SUBJECTS, Finding, Subject
+from p2psync.node.faults import ALERTS, found, met, told
 
 MEMBER_AWAY_DAYS = 7
 """A member that was not there for so long is told of."""

@@ -44,7 +44,7 @@ from p2psync.node.diagnosis import (
     judge,
     view,
 )
-from p2psync.node.faults import SUBJECTS, Subject
+from p2psync.node.fault_types import SUBJECTS, Subject
 from p2psync.node.node import Node
 from p2psync.node.opened import Opened
 from p2psync.node.overview import Overview

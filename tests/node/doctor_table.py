@@ -6,7 +6,8 @@
 import re
 from pathlib import Path
 
-from p2psync.node.faults import FAULTS, SUBJECTS
+from p2psync.node.fault_types import SUBJECTS
+from p2psync.node.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "doctor.md"

@@ -26,7 +26,8 @@ from p2psync.node.diagnosis import (
 )
 from p2psync.node.doctor import Doctor
 from p2psync.node.event_types import EVENT_TYPES
-from p2psync.node.faults import ALERTS, FAULTS, SUBJECTS, found
+from p2psync.node.fault_types import SUBJECTS
+from p2psync.node.faults import ALERTS, FAULTS, found
 from p2psync.node.runner import wall_ms
 from p2psync.storage.notify import NoNotifier
 from p2psync.storage.watcher import Watcher
