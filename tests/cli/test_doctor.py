@@ -19,7 +19,7 @@ from p2psync.api.address import write_address
 from p2psync.cli.commands import doctor as doctor_module
 from p2psync.errors import DiskFull, DiskReadOnly
 from p2psync.node.faults import FAULTS
-from p2psync.storage import schema
+from p2psync.storage import schema, sqlite
 from p2psync.storage.database import Database
 from p2psync.storage.home import Home
 from p2psync.storage.keys import PlainKey, create_device_key
@@ -255,6 +255,15 @@ def test_doctor_names_database_newer(stopped: CommandLine) -> None:
     with closing(sqlite3.connect(stopped.home / "p2psync.db")) as other:
         other.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     assert "up to date" in found(stopped, "database-newer")["hint"]
+
+
+def test_doctor_names_database_busy(stopped: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program, such as one that copies it, keeps the whole file to itself."""
+    monkeypatch.setattr(sqlite, "DATABASE_BUSY_SECONDS_MAX", 0.1)
+    with closing(sqlite3.connect(stopped.home / "p2psync.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert "end the program" in found(stopped, "database-busy")["hint"]
 
 
 # -- the command ------------------------------------------------------------------------------

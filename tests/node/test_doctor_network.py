@@ -15,6 +15,7 @@ from p2psync.network.discovery import Announcer, LanDiscovery
 from p2psync.network.ground_config import ProxyNews
 from p2psync.network.identity import peer_id_text
 from p2psync.network.proxy import Trouble
+from p2psync.network.reaching import Reaching
 from p2psync.node import doctor as doctor_module
 from p2psync.node.diagnosis import (
     Snapshot,
@@ -87,6 +88,24 @@ def test_doctor_names_not_callable() -> None:
     assert "TCP port 4001" in found.hint
     assert judge(replace(known, is_shared=False)) == []
     assert judge(replace(known, reach="public")) == []
+
+
+async def test_doctor_names_not_callable__with_its_port_blocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others were asked to call back, and none came through: a router or firewall blocks it."""
+    async with running(tmp_path) as machine, trio.open_nursery() as nursery:
+        await founded(machine)
+        await machine.service.mandate_share("Books")
+        online = Online(machine.node, nursery, ("/ip4/127.0.0.1/tcp/0",), 0, lan=False)
+        machine.node.online = online
+        await online.start()
+        assert "not-callable" not in [each["code"] for each in await examined(machine)]
+        monkeypatch.setattr(Reaching, "reach", lambda _: "private")
+        found = await finding(machine, "not-callable")
+        (address, *_) = machine.node.addresses()
+        assert f"TCP port {address.split('/')[4]}" in found["hint"]
+        await online.stop()
 
 
 async def test_doctor_names_relay_refused__for_a_wrong_token(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from p2psync.i18n import _, ngettext
 group = new_group()
 
 WRONG_EXIT_CODE = 7
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 """So long a node may take to answer; one that hangs never does."""
 
 
