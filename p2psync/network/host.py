@@ -393,7 +393,11 @@ class Libp2pTransport:
 
     def connection_to_relay(self, session: NoiseSession) -> Connection:
         """The connection over a secured channel to a relay, on which it may open many streams."""
-        config = replace(self._config, streams_inbound_max=limits.CIRCUITS_INBOUND_MAX)
+        config = replace(
+            self._config,
+            streams_inbound_max=limits.CIRCUITS_INBOUND_MAX,
+            known=lambda _: True,  # it was chosen, and carries what many send
+        )
         return Connection(session, "outbound", self._handlers, self.spawn, config)
 
     async def _serve_call(self, connection: Connection, stream: Stream) -> None:

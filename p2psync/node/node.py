@@ -348,8 +348,14 @@ class Node:
         return wanted
 
     def start_soon(self, run: Callable[[], Awaitable[object]]) -> None:
-        """Run something beside the rest, as long as the node lives."""
-        self._nursery.start_soon(run)
+        """Run something beside the rest, as long as the node lives; its mistakes end it alone."""
+        self._nursery.start_soon(self._run_guarded, run)
+
+    async def _run_guarded(self, run: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await run()
+        except Exception:
+            logger.exception("a task beside the rest failed")
 
     def watch_soon(self) -> None:
         """What is watched changed."""
