@@ -174,6 +174,11 @@ class Connection:
         self._kept_until = max(self._kept_until, trio.current_time() + seconds)
 
     @property
+    def worked_until(self) -> float:
+        """Until when both directions are known to have worked."""
+        return min(self.read_at, self._muxer.answered_at)
+
+    @property
     def rtt_seconds(self) -> float | None:
         """The quickest of the last round trips, in seconds; ``None`` while none is known."""
         return self._muxer.rtt or None

@@ -271,8 +271,8 @@ class Libp2pTransport:
         began = trio.current_time()
         await connection.run(task_status)
         if connection.was_cut:
-            # Silence before it was cut does not speak for the relay.
-            self.circuits.on_cut(relay, connection.read_at - began)
+            # Silence before it was cut, on either way, does not speak for the relay.
+            self.circuits.on_cut(relay, connection.worked_until - began)
 
     def spawn(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start a task that ends with the transport."""

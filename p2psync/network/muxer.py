@@ -55,6 +55,8 @@ class Muxer:
         """Streams of the peer that count against its cap; their server lowers it when done."""
         self.rtt = 0.0
         """Seconds of the quickest of the last round trips; 0 while none is known."""
+        self.answered_at = clock()
+        """When the peer last answered: what is sent reaches it."""
         self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
         self._pinged_at: float | None = None
         self._pings = 0
@@ -230,7 +232,8 @@ class Muxer:
             if flags & SYN:
                 self._say(PING, ACK, 0, value)
             elif self._pinged_at is not None and value == self._pings:
-                self._round_trips.append(self.clock() - self._pinged_at)
+                self.answered_at = self.clock()
+                self._round_trips.append(self.answered_at - self._pinged_at)
                 self._pinged_at = None
                 self.rtt = min(self._round_trips)
         elif kind != GO_AWAY:

@@ -3,6 +3,7 @@
 ``python -m tests.interop.node`` says it in a line.
 """
 
+import fcntl
 import hashlib
 import re
 import shutil
@@ -31,7 +32,16 @@ def missing() -> str | None:
 
 
 def install() -> None:
-    """Install what the lock file names, unless it is there; raises ``RuntimeError``."""
+    """Install what the lock file names, unless it is there; raises ``RuntimeError``.
+
+    Several processes may want it at once: one does it, the others wait.
+    """
+    with open(FOLDER / ".p2psync-lock", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _install()
+
+
+def _install() -> None:
     lock = (FOLDER / "package-lock.json").read_bytes()
     stamp = FOLDER / "node_modules" / ".p2psync-stamp"
     wanted = hashlib.sha256(lock).hexdigest()
