@@ -9,8 +9,12 @@ from hypothesis import settings
 from p2psync.i18n import set_language
 from tests.longest import LONGEST
 
+EXAMPLES = 40
+"""Of each property test that names no number of its own; docs/testing.md says how to have more."""
 # A deadline asserts how long an example takes, which depends on what else the machine does.
-settings.register_profile("p2psync", deadline=None)
+settings.register_profile(
+    "p2psync", deadline=None, max_examples=int(os.environ.get("P2PSYNC_EXAMPLES", EXAMPLES))
+)
 settings.load_profile("p2psync")
 
 

@@ -401,7 +401,7 @@ TARGETS = (
         run_api,
         _seeds,
         bytes_max=2048,
-        short_runs=400,
+        short_runs=130,
     ),
     Target(
         "node",
@@ -409,6 +409,6 @@ TARGETS = (
         run_node,
         _node_seeds,
         bytes_max=1024,
-        short_runs=30,
+        short_runs=20,
     ),
 )

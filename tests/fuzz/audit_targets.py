@@ -80,6 +80,6 @@ TARGETS = (
         run_audit,
         _seeds,
         bytes_max=8192,
-        short_runs=1_500,
+        short_runs=500,
     ),
 )

@@ -436,6 +436,6 @@ TARGETS = (
         run_engine,
         _seeds,
         bytes_max=1024,
-        short_runs=120,
+        short_runs=40,
     ),
 )

@@ -275,7 +275,7 @@ TARGETS = (
         run_reader,
         _seeds,
         bytes_max=2048,
-        short_runs=200,
+        short_runs=70,
     ),
     Target(
         "line",
@@ -283,7 +283,7 @@ TARGETS = (
         run_line,
         _line_seeds,
         bytes_max=1024,
-        short_runs=1_500,
+        short_runs=500,
     ),
     Target(
         "definition",
@@ -291,7 +291,7 @@ TARGETS = (
         run_definition,
         _definition_seeds,
         bytes_max=1024,
-        short_runs=400,
+        short_runs=130,
     ),
     Target(
         "merge",
@@ -299,6 +299,6 @@ TARGETS = (
         run_merge,
         _merge_seeds,
         bytes_max=1024,
-        short_runs=160,
+        short_runs=50,
     ),
 )

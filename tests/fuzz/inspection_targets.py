@@ -90,6 +90,6 @@ TARGETS = (
         run_inspect,
         _seeds,
         bytes_max=1024,
-        short_runs=60,
+        short_runs=30,
     ),
 )

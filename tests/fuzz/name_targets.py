@@ -177,7 +177,7 @@ TARGETS = (
         run_names,
         _seeds,
         bytes_max=1024,
-        short_runs=1_500,
+        short_runs=500,
     ),
     Target(
         "folder",
@@ -185,6 +185,6 @@ TARGETS = (
         run_folder,
         _folder_seeds,
         bytes_max=512,
-        short_runs=300,
+        short_runs=100,
     ),
 )

@@ -344,7 +344,7 @@ TARGETS = (
         run_announcement,
         lambda: [_announced(), b"\3v=1", b""],
         bytes_max=1200,
-        short_runs=4_000,
+        short_runs=1_330,
     ),
     Target(
         "packet",
@@ -352,7 +352,7 @@ TARGETS = (
         run_packet,
         _packets,
         bytes_max=1500,
-        short_runs=1_500,
+        short_runs=500,
     ),
     Target(
         "address",
@@ -360,7 +360,7 @@ TARGETS = (
         run_address,
         _addresses,
         bytes_max=600,
-        short_runs=1_250,
+        short_runs=420,
     ),
     Target(
         "negotiation",
@@ -368,7 +368,7 @@ TARGETS = (
         run_negotiation,
         _negotiations,
         bytes_max=2048,
-        short_runs=1_250,
+        short_runs=420,
     ),
     Target(
         "handshake",
@@ -376,7 +376,7 @@ TARGETS = (
         run_handshake,
         _handshakes,
         bytes_max=512,
-        short_runs=600,
+        short_runs=200,
     ),
     Target(
         "muxer",
@@ -384,6 +384,6 @@ TARGETS = (
         run_muxer,
         _mux_seeds,
         bytes_max=2048,
-        short_runs=1_250,
+        short_runs=420,
     ),
 )

@@ -19,7 +19,7 @@ class Target:
     run: Callable[[bytes], None]
     seeds: Callable[[], Iterable[bytes]]
     bytes_max: int = 4096
-    short_runs: int = 5_000
+    short_runs: int = 1_670
 
 
 def explained(error: P2PSyncError) -> None:

@@ -157,13 +157,13 @@ TARGETS = (
         "a file is refused with a TicketError, or reads the same when it is written anew",
         run_ticket,
         _ticket_seeds,
-        short_runs=1_500,
+        short_runs=500,
     ),
     Target(
         "sealed",
         "a sealed ticket asks argon2id for bounded time and memory at most once, for any bytes",
         run_sealed,
         _sealed_seeds,
-        short_runs=1_250,
+        short_runs=420,
     ),
 )

@@ -20,7 +20,7 @@ from tests.sim.checkers import CheckedReplica, Violation
 from tests.sim.seeds import FAILED
 from tests.sim.world import Plan, World
 
-SEEDS = 200
+SEEDS = 100
 ROOT = Path(__file__).parents[2]
 
 
