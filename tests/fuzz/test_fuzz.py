@@ -13,6 +13,7 @@ from tests.fuzz.targets import NAMES, find
 
 SEED = 20_240_229
 AT_ONCE = 2
+SLOW_SECONDS = 600
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,7 +53,9 @@ def _runs(folder: Path) -> Iterator[tuple[Target, int, running.Ended]]:
             target = waiting.pop(0)
             work = folder / target.name
             before = corpus.unpack(target, work / "corpus")
-            options = (f"-runs={target.short_runs}", f"-seed={SEED}")
+            # How long one input takes depends on what else the machine does.
+            slow = f"-report_slow_units={SLOW_SECONDS}"
+            options = (f"-runs={target.short_runs}", f"-seed={SEED}", slow)
             active.append((target, before, work, running.start(target, work, *options)))
         ended = next((each for each in active if each[3].poll() is not None), None)
         if ended is None:
