@@ -46,7 +46,7 @@ from p2psync.node.closed import check_belongs
 from p2psync.node.courier import BundleLink
 from p2psync.node.mandates import Mandates
 from p2psync.node.node import Node
-from p2psync.node.opened import Opened
+from p2psync.node.opened import Opened, bundles_key
 from p2psync.node.paths import local_path
 from p2psync.node.pieces import split_references
 from p2psync.node.runner import wall_ms
@@ -54,7 +54,6 @@ from p2psync.storage import bundles
 from p2psync.storage.bundles import BundleFile, Spot
 
 Json = dict[str, Any]
-_SETTING = "bundle"
 _TELL_SECONDS = 0.2
 _CHUNKS_AT_ONCE = 64
 
@@ -497,4 +496,4 @@ def _candidate(opened: Opened) -> bundles.Candidate:
 
 
 def _key(mandate: bytes, device: bytes) -> str:
-    return f"{_SETTING}:{mandate.hex()}:{device.hex()}"
+    return bundles_key(mandate) + device.hex()

@@ -93,7 +93,7 @@ from p2psync.node.links import Links, Send
 from p2psync.node.members import Members
 from p2psync.node.missing import Missing
 from p2psync.node.notices import Notices
-from p2psync.node.opened import Opened
+from p2psync.node.opened import Opened, bundles_key, later_key
 from p2psync.node.pieces import Known, Pieces
 from p2psync.node.places import Places
 from p2psync.node.proxies import ProxyUse
@@ -430,7 +430,7 @@ class Node:
         self.update_discovery()
         self.watch_soon()
         with suppress(P2PSyncError):
-            await self.runner.hand_in([InBatch(partial(_delete, opened.id))]).wait()
+            await self.runner.hand_in([self.deletion(opened)]).wait()
         self.suggestions.forget(opened.id)
         with suppress(P2PSyncError):
             await self.relays.forget(opened.id)
@@ -438,6 +438,10 @@ class Node:
             await trio.to_thread.run_sync(disk.remove_folder, opened.folder, opened.ours())
             await trio.to_thread.run_sync(self.pieces.forget, opened.id)
         self._pulse()
+
+    def deletion(self, opened: Opened) -> InBatch:
+        """What takes a mandate, and all that is kept beside it, out of the database."""
+        return InBatch(partial(_delete, opened))
 
     def author(self, opened: Opened, *entries: Sequence[ops.Operation]) -> Ticket:
         """Write entries, in one transaction; the ticket is done when they are durable and on
@@ -1085,7 +1089,8 @@ def _of_records(opened: Opened, saved: FileSaved) -> bool:
     return version is not None and version.content is None
 
 
-def _delete(mandate: bytes, batch: Batch) -> None:
-    batch.delete_mandate(mandate)
-    batch.put_setting(said_key(mandate), None)
-    batch.put_setting(key_of(mandate), None)
+def _delete(opened: Opened, batch: Batch) -> None:
+    batch.delete_mandate(opened.id)
+    for key in (later_key(opened), said_key(opened.id), key_of(opened.id)):
+        batch.put_setting(key, None)
+    batch.drop_settings(bundles_key(opened.id))

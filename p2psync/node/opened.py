@@ -158,6 +158,11 @@ class Opened:
         return None
 
 
+def bundles_key(mandate: bytes) -> str:
+    """With what the settings begin that say what members had by their last bundles."""
+    return f"bundle:{mandate.hex()}:"
+
+
 def later_key(opened: Opened) -> str:
     """The setting that says what a subscription is to attach once this device is let in."""
     return f"attach-later:{opened.id.hex()}"

@@ -34,10 +34,8 @@ from p2psync.node import find, posting_news, validity, views
 from p2psync.node.closed import check_open
 from p2psync.node.copies import Copy
 from p2psync.node.detaching import check_free, detachment, is_cancelled, posted_count
-from p2psync.node.opened import Opened, later_key
+from p2psync.node.opened import Opened
 from p2psync.node.removed import How, Removed
-from p2psync.node.runner import InBatch
-from p2psync.node.suggestions import said_key
 from p2psync.node.timing import Clock
 from p2psync.node.writing import conflict_name
 from p2psync.storage.mounts import on_network
@@ -578,15 +576,8 @@ class Removal:
             opened.live = False
             await trio.to_thread.run_sync(disk.remove_folder, opened.folder, ours)
             await trio.to_thread.run_sync(node.pieces.forget, opened.id)
-            key = later_key(opened)
-
-            def delete(batch: Any) -> None:
-                batch.delete_mandate(opened.id)
-                batch.put_setting(key, None)
-                batch.put_setting(said_key(opened.id), None)
-
             node.suggestions.forget(opened.id)
-            await node.runner.hand_in([InBatch(delete)]).wait()
+            await node.runner.hand_in([node.deletion(opened)]).wait()
             self.hidden.pop(opened.id, None)
         node.left_list(opened)
 

@@ -38,13 +38,15 @@ class Ways:
 
     async def _look_soon(self, device: bytes) -> None:
         before = None
-        while True:
-            await trio.sleep(self.lasting_seconds)
-            current = self._way(device)
-            if current == before:
-                break
-            before = current  # it changed meanwhile: wait until it stays
-        self._looking.discard(device)
+        try:
+            while True:
+                await trio.sleep(self.lasting_seconds)
+                current = self._way(device)
+                if current == before:
+                    break
+                before = current  # it changed meanwhile: wait until it stays
+        finally:
+            self._looking.discard(device)
         if current is None:
             return
         known = self._known.get(device)

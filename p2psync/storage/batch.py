@@ -259,6 +259,12 @@ class Batch:
 
     # -- settings ---------------------------------------------------------------------------------
 
+    def drop_settings(self, prefix: str) -> None:
+        """Take away all settings whose key begins so."""
+        self._connection.execute(
+            "DELETE FROM setting WHERE substr(key, 1, ?) = ?", (len(prefix), prefix)
+        )
+
     def put_setting(self, key: str, value: str | None) -> None:
         """Set a setting; ``None`` takes it away."""
         if value is None:

@@ -22,6 +22,7 @@ from p2psync.errors import (
 )
 from p2psync.limits import UNDO_SECONDS
 from p2psync.node.removed import Removed
+from p2psync.node.retention import key_of
 from p2psync.storage.mounts import on_network
 from tests.fakes.clock import FakeClock
 from tests.node.rig import (
@@ -375,6 +376,25 @@ async def test_b_rem_5_after_30_days_it_is_purged_and_what_is_not_ours_stays(
             await anna.service.mandate_restore("Books")
     async with running(tmp_path / "anna", clock=clock) as anna:
         assert not anna.node.removal.hidden and await names(anna) == []
+
+
+async def test_b_rem_5_no_setting_of_what_was_purged_stays(tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with office(tmp_path, clock=clock) as (anna, ben):
+        mandate = anna.opened().id
+        bundle = str(tmp_path / "bens.p2psync-bundle")
+        await ben.service.bundle_export("Books", bundle, None, None)
+        await anna.service.bundle_import(bundle)
+        await anna.store.put_setting(key_of(mandate), "{}")
+        before = [key for key in await anna.store.settings() if mandate.hex() in key]
+        assert {key.partition(":")[0] for key in before} >= {"bundle", "retention"}
+        async with linked(anna, ben):
+            await anna.service.mandate_remove("Books")
+            await ben.until(lambda: ben.opened().closed)
+            await anna.until(lambda: not anna.node.removal.in_engine())
+        await clock.advance(UNDO_SECONDS + 1)
+        await anna.until(lambda: not anna.node.removal.hidden)
+        assert [key for key in await anna.store.settings() if mandate.hex() in key] == []
 
 
 async def test_b_rem_5_it_is_kept_until_the_last_member_was_told(tmp_path: Path) -> None:
